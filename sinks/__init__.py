@@ -1,0 +1,11 @@
+"""Ways out: one file each. To add one: write the file, add its line here."""
+
+from stream_ottt.registry import Registry
+
+SINKS = Registry(
+    "sink",
+    {
+        "terminal": "stream_ottt.sinks.terminal:TerminalSink",
+        "jsonl": "stream_ottt.sinks.jsonl:JsonLinesSink",
+    },
+)

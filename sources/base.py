@@ -1,0 +1,116 @@
+"""What every source is: an asynchronous iterator of event packets, and what it knows of itself.
+
+A file source writes one synchronous generator, :meth:`FileSource.packets`; reading it off the event loop is done here.
+A live source (socket, camera) subclasses :class:`Source` and is asynchronous itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from stream_ottt.errors import InputError
+from stream_ottt.events import EventPacket
+from stream_ottt.labels import LabelInterval
+from stream_ottt.settings import Settings
+
+
+class SourceConfig(Settings):
+    """Options that a source takes, as ``?key=value`` of its URI or keys of its table."""
+
+
+class FileConfig(SourceConfig):
+    """Options of a source that reads one file.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+
+
+class Source(ABC):
+    """Where events come from. ``async for packet in source`` yields :class:`EventPacket` until the stream ends.
+
+    Class attributes:
+        name: the short name in the registry; also the ``format`` that ``info`` shows.
+        Config: the pydantic model of its options.
+        schemes: URI schemes that mean this source (empty for file formats).
+        reads_files: True when the source takes a path and takes part in format recognition.
+        live: True when the source cannot wait: an overflow policy then decides.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[SourceConfig]]
+    schemes: ClassVar[tuple[str, ...]] = ()
+    reads_files: ClassVar[bool] = False
+    live: ClassVar[bool] = False
+
+    def __init__(self, config: SourceConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def from_options(cls, **options: Any) -> Self:
+        """Build from loose options. Raises UsageError naming a wrong key and its near miss."""
+        return cls(cls.Config.load(options, where="source"))
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        """Whether a file whose first 4 KiB are ``head`` (empty for a directory) is in this format."""
+        return False
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[EventPacket]:
+        """Start the stream from its beginning. Iterating again starts again (another pass)."""
+
+    @property
+    def labels(self) -> Sequence[LabelInterval] | None:
+        """The source's own labels, known once iteration has begun, or None when it has none."""
+        return None
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Names of its own classes, where it has any."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Facts beside the events for ``info``: other streams, the camera's name. JSON-ready."""
+        return {}
+
+
+class FileSource(Source):
+    """A source that reads a file (or makes events) synchronously, packet by packet, in bounded memory."""
+
+    reads_files = True
+    Config = FileConfig
+    config: FileConfig
+
+    @property
+    def path(self) -> Path:
+        """The file being read."""
+        return self.config.path
+
+    @abstractmethod
+    def packets(self) -> Iterator[EventPacket]:
+        """Decode from the beginning. Yields packets of about ``PACKET_EVENTS`` events.
+
+        Raises:
+            InputError: at the first damage, after everything good before it was yielded; with the byte offset.
+        """
+
+    async def __aiter__(self) -> AsyncIterator[EventPacket]:
+        iterator = self.packets()
+        try:
+            while (packet := await asyncio.to_thread(next, iterator, None)) is not None:
+                yield packet
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def fail(self, message: str, offset: int | None = None) -> InputError:
+        """An InputError about this file, to be raised by the caller."""
+        return InputError(message, path=self.config.path, offset=offset)

@@ -1,0 +1,97 @@
+"""Live counters of one run: written by the session and the pipeline, read by sinks and the summary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream_ottt.evaluation import Evaluator
+from stream_ottt.events import Ledger
+
+BUCKETS_PER_DECADE = 50
+
+
+class DurationHistogram:
+    """Quantiles of durations in constant memory: logarithmic buckets, 4.7 % wide, from 1 µs to 1000 s."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (9 * BUCKETS_PER_DECADE + 1)
+        self.n = 0
+        self.total_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        import math
+
+        bucket = int(math.log10(max(seconds, 1e-6) * 1e6) * BUCKETS_PER_DECADE + 0.5)
+        self._counts[min(bucket, len(self._counts) - 1)] += 1
+        self.n += 1
+        self.total_s += seconds
+
+    def quantile_ms(self, q: float) -> float:
+        """The q-quantile in ms, 0 when nothing was counted."""
+        seen = 0
+        for bucket, count in enumerate(self._counts):
+            seen += count
+            if count and seen >= q * self.n:
+                return float(10 ** (bucket / BUCKETS_PER_DECADE)) / 1e3
+        return 0.0
+
+
+@dataclass(slots=True)
+class Updates:
+    """Optimizer steps by where their timestep came from.
+
+    Attributes:
+        live: learned at the timestep itself, or at the error delay after it.
+        deferred: learned from the interval's stored timesteps, once its label came.
+        rehearsed: learned again from memory.
+    """
+
+    live: int = 0
+    deferred: int = 0
+    rehearsed: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of a run while it runs.
+
+    Attributes:
+        source: the source as the user gave it.
+        settings: the effective settings, nested tables.
+        learning: ``"on"``, or why not in a few words.
+        class_names: label → name.
+        sensor: (width, height) once the first packet has come.
+        network: the topology in a few words.
+        parameters: number of trainable weights.
+        ledger: what became of each event.
+        evaluation: prequential scores so far.
+        timesteps: timesteps predicted.
+        updates: optimizer steps.
+        steps: durations of live timesteps (forward and update).
+        rehearsals: durations of rehearsed timesteps.
+        latency: seconds from a complete timestep to its prediction.
+        stream_us: event time covered so far, µs.
+        started: ``time.perf_counter()`` at the start.
+        sink_failures: sink name → message of its first failure.
+    """
+
+    source: str
+    settings: dict[str, Any]
+    evaluation: Evaluator
+    learning: str = "on"
+    class_names: dict[int, str] = field(default_factory=dict)
+    sensor: tuple[int, int] | None = None
+    network: str = ""
+    parameters: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
+    timesteps: int = 0
+    updates: Updates = field(default_factory=Updates)
+    steps: DurationHistogram = field(default_factory=DurationHistogram)
+    rehearsals: DurationHistogram = field(default_factory=DurationHistogram)
+    latency: DurationHistogram = field(default_factory=DurationHistogram)
+    stream_us: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    sink_failures: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,74 @@
+"""What passes between binner, learner and sinks: the timestep, and the prediction made on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(slots=True, eq=False)
+class Timestep:
+    """One frame of event counts and where it stands in event time.
+
+    Attributes:
+        frame: float32 [polarity, height, width], events per pixel; polarity 0 is OFF, 1 is ON (one plane when merged).
+        t_start: first instant covered, µs.
+        t_end: first instant no longer covered, µs.
+        index: 0, 1, 2, … over the whole stream.
+        events: how many events it was made of (before clamping).
+        new_sample: True when the network's state must be reset before it.
+    """
+
+    frame: npt.NDArray[np.float32]
+    t_start: int
+    t_end: int
+    index: int
+    events: int
+    new_sample: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Prediction:
+    """What the network said of one timestep, before anything was learned from it.
+
+    Attributes:
+        step: index of the timestep.
+        t_start, t_end: its span, µs.
+        logits: float64 [classes], the read-out of this step alone.
+        index: position of the largest logit.
+        label: the class that stands at that position.
+        confidence: softmax probability of ``label``.
+        learned: True when the weights were updated at this step.
+        learned_from: index of the step whose error signal was applied, or None.
+        latency_s: seconds from the moment the timestep was complete until the prediction was out.
+    """
+
+    step: int
+    t_start: int
+    t_end: int
+    logits: npt.NDArray[np.float64]
+    index: int
+    label: int
+    confidence: float
+    learned: bool = False
+    learned_from: int | None = None
+    latency_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class StepResult:
+    """What sinks receive: a timestep, the prediction on it, and the label where it was known by then.
+
+    Attributes:
+        timestep: the frame that was seen.
+        prediction: what the network said.
+        truth: label of the interval that holds the timestep, known or not yet to the learner; None without one.
+        scored: True when this prediction counts: made before any of its presentation's label was used.
+    """
+
+    timestep: Timestep
+    prediction: Prediction
+    truth: int | None = None
+    scored: bool = False
