@@ -1,0 +1,15 @@
+"""Event file writers for ``stream-ottt convert``: one file each. To add one: write the file, add its line here."""
+
+from stream_ottt.registry import Registry
+
+WRITERS = Registry(
+    "writer",
+    {
+        "aedat4": "stream_ottt.sinks.writers.aedat4:Aedat4Writer",
+        "evt2": "stream_ottt.sinks.writers.evt2:Evt2Writer",
+        "dat": "stream_ottt.sinks.writers.dat:DatWriter",
+        "es": "stream_ottt.sinks.writers.es:EventStreamWriter",
+        "csv": "stream_ottt.sinks.writers.csv:CsvWriter",
+        "npz": "stream_ottt.sinks.writers.npz:NpzWriter",
+    },
+)

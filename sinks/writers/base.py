@@ -1,0 +1,57 @@
+"""What every event file writer is: opened on a path, fed packets, closed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from stream_ottt.errors import OutputError
+from stream_ottt.events import EventArray
+
+
+class EventWriter(ABC):
+    """Writes one event file, packet by packet, in bounded memory. Reading it back gives the same events exactly.
+
+    Class attributes:
+        name: the short name in the registry, also the format's name for ``?format=``.
+        suffixes: file name endings that mean this format, with the dot.
+
+    Args:
+        path: the file to write; replaced when it exists.
+        width: sensor width in pixels.
+        height: sensor height in pixels.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        self.path = path
+        self.width = width
+        self.height = height
+        try:
+            self.file = path.open("w+b")
+        except OSError as e:
+            raise OutputError(f"{path}: cannot be written: {e.strerror}; check the folder and its rights") from e
+
+    @abstractmethod
+    def write(self, events: EventArray) -> None:
+        """Append well-formed events [n] of EVENT_DTYPE, non-decreasing in t over the whole file.
+
+        Raises:
+            OutputError: an event that the format cannot hold (naming the limit), or a full disk.
+        """
+
+    def close(self) -> None:
+        """Finish the file: tables, trailers, buffers."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
