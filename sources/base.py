@@ -1,6 +1,7 @@
 """What every source is: an asynchronous iterator of event packets, and what it knows of itself.
 
-A file source writes one synchronous generator, :meth:`FileSource.packets`; reading it off the event loop is done here.
+A source that reads a file, or makes its events, writes one synchronous generator,
+:meth:`BlockingSource.packets`; reading it off the event loop is done here.
 A live source (socket, camera) subclasses :class:`Source` and is asynchronous itself.
 """
 
@@ -81,17 +82,8 @@ class Source(ABC):
         return {}
 
 
-class FileSource(Source):
-    """A source that reads a file (or makes events) synchronously, packet by packet, in bounded memory."""
-
-    reads_files = True
-    Config = FileConfig
-    config: FileConfig
-
-    @property
-    def path(self) -> Path:
-        """The file being read."""
-        return self.config.path
+class BlockingSource(Source):
+    """A source that reads or makes its events synchronously, packet by packet, in bounded memory."""
 
     @abstractmethod
     def packets(self) -> Iterator[EventPacket]:
@@ -110,6 +102,19 @@ class FileSource(Source):
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
+
+
+class FileSource(BlockingSource):
+    """A source that reads a file."""
+
+    reads_files = True
+    Config = FileConfig
+    config: FileConfig
+
+    @property
+    def path(self) -> Path:
+        """The file being read."""
+        return self.config.path
 
     def fail(self, message: str, offset: int | None = None) -> InputError:
         """An InputError about this file, to be raised by the caller."""
