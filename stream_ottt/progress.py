@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +24,6 @@ class DurationHistogram:
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        import math
-
         bucket = int(math.log10(max(seconds, 1e-6) * 1e6) * BUCKETS_PER_DECADE + 0.5)
         self._counts[min(bucket, len(self._counts) - 1)] += 1
         self.n += 1
@@ -63,6 +63,7 @@ class Progress:
         settings: the effective settings, nested tables.
         learning: ``"on"``, or why not in a few words.
         class_names: label → name.
+        labels: the label at each position of a prediction's logits; empty when it is the position itself.
         sensor: (width, height) once the first packet has come.
         network: the topology in a few words.
         parameters: number of trainable weights.
@@ -76,6 +77,8 @@ class Progress:
         stream_us: event time covered so far, µs.
         started: ``time.perf_counter()`` at the start.
         sink_failures: sink name → message of its first failure.
+        label_hook: takes a label that a person gave in a viewer, for what is shown now; None when labels are not taken.
+        pause_hook: pauses learning, or resumes it; None when it cannot be paused.
     """
 
     source: str
@@ -83,6 +86,7 @@ class Progress:
     evaluation: Evaluator
     learning: str = "on"
     class_names: dict[int, str] = field(default_factory=dict)
+    labels: tuple[int, ...] = ()
     sensor: tuple[int, int] | None = None
     network: str = ""
     parameters: int = 0
@@ -95,3 +99,5 @@ class Progress:
     stream_us: int = 0
     started: float = field(default_factory=time.perf_counter)
     sink_failures: dict[str, str] = field(default_factory=dict)
+    label_hook: Callable[[int], None] | None = None
+    pause_hook: Callable[[], None] | None = None
