@@ -1,0 +1,197 @@
+"""Network shapes by name. To add one: write a function, add its line to ``TOPOLOGIES``.
+
+``layers`` are written as people write them: ``[64, 128, "AP2", "256C5"]`` is a 3×3 convolution to 64 channels, one to
+128, average pooling over 2×2, a 5×5 convolution to 256; a read-out over the globally pooled features follows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from stream_ottt.errors import UsageError
+from stream_ottt.network.layers import AvgPool, Layer, NeuronModel, ReadOut, SpikingConv
+from stream_ottt.network.network import Network
+from stream_ottt.registry import near_miss
+from stream_ottt.settings import Settings
+
+VGG = (64, 128, "AP2", 256, 256, "AP2", 512, 512, "AP2", 512, 512)
+
+
+class NetworkConfig(Settings):
+    """The network.
+
+    Attributes:
+        topology: ``layers``, ``vgg`` (9.2 M parameters) or ``vgg-f`` (with feedback).
+        layers: the stack of a ``layers`` network: channels (3×3), ``"nCk"`` (k×k, k odd), ``"APk"``.
+        weight_standardization: scaled weight standardization (sWS), and 2.74 after each spiking layer.
+        readout: ``gap`` averages each channel over the image, ``flatten`` gives every pixel its own weight.
+        decay: λ of membrane and trace, in [0, 1).
+        threshold: V_th.
+        surrogate: ``sigmoid`` or ``rectangular``.
+        surrogate_slope: k of the sigmoid.
+        dropout: share of neurons silenced per sample while learning.
+        input_trace: the first layer's presynaptic factor is the λ-filtered input instead of the input itself.
+        input_scale: factor on the frames' counts.
+    """
+
+    topology: str = "layers"
+    layers: tuple[int | str, ...] = (16, 32, "AP2", 64, "AP2", 64)
+    weight_standardization: bool = True
+    readout: Literal["gap", "flatten"] = "gap"
+    decay: float = Field(0.5, ge=0, lt=1)
+    threshold: float = Field(1.0, gt=0)
+    surrogate: Literal["sigmoid", "rectangular"] = "sigmoid"
+    surrogate_slope: float = Field(4.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    input_trace: bool = False
+    input_scale: float = Field(1.0, gt=0)
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            parts: list[object] = [part for part in re.split(r"[-,\s\[\]\"']+", value) if part]
+        elif isinstance(value, Sequence):
+            parts = list(value)
+        else:
+            return value
+        return tuple(int(p) if isinstance(p, str) and p.isdigit() else p for p in parts)
+
+    @property
+    def neuron(self) -> NeuronModel:
+        """The neuron's constants."""
+        return NeuronModel(self.decay, self.threshold, self.surrogate, self.surrogate_slope, self.dropout)
+
+
+class _Builder:
+    """Draws the weights and stacks the layers, keeping count of channels and size."""
+
+    def __init__(
+        self, config: NetworkConfig, input_shape: tuple[int, int, int], seed: int, dtype: torch.dtype
+    ) -> None:
+        self.config = config
+        self.channels, self.height, self.width = input_shape
+        self.input_shape = input_shape
+        self.dtype = dtype
+        self.generator = torch.Generator().manual_seed(seed)
+        self.layers: list[tuple[str, Layer]] = []
+
+    def normal(self, *shape: int, std: float) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).mul_(std).to(self.dtype)
+
+    def conv(self, out: int, kernel: int) -> None:
+        c = self.config
+        sws = c.weight_standardization
+        # Kaiming: over the fan-out as the released code does; without sWS over the fan-in, which keeps currents at V_th's scale.
+        fan = (out if sws else self.channels) * kernel * kernel
+        weight = self.normal(out, self.channels, kernel, kernel, std=math.sqrt(2 / fan))
+        bias = torch.zeros(out, dtype=self.dtype)
+        gain = torch.ones(out, 1, 1, 1, dtype=self.dtype) if sws else None
+        layer = SpikingConv(weight, bias, c.neuron, gain=gain, generator=self.generator)
+        self.layers.append((f"conv{sum(isinstance(x, SpikingConv) for _, x in self.layers) + 1}", layer))
+        self.channels = out
+
+    def pool(self, size: int) -> None:
+        if min(self.height, self.width) < size:
+            raise UsageError(
+                f"network.layers: AP{size} meets an image of {self.width}×{self.height}; "
+                f"use fewer poolings or a larger binning.width × binning.height"
+            )
+        self.layers.append((f"pool{sum(isinstance(x, AvgPool) for _, x in self.layers) + 1}", AvgPool(size)))
+        self.height, self.width = self.height // size, self.width // size
+
+    def stack(self, spec: Sequence[int | str]) -> None:
+        for part in spec:
+            conv = re.fullmatch(r"(\d+)(?:C(\d+))?", str(part))
+            pool = re.fullmatch(r"AP(\d+)", str(part))
+            if conv and int(conv[1]) > 0 and int(conv[2] or 3) % 2 == 1:
+                self.conv(int(conv[1]), int(conv[2] or 3))
+            elif pool and int(pool[1]) > 0:
+                self.pool(int(pool[1]))
+            else:
+                raise UsageError(
+                    f"network.layers: {part!r} is no layer; write channels (64), 'nCk' with odd k ('64C5') or 'APk' ('AP2')"
+                )
+        if not any(isinstance(layer, SpikingConv) for _, layer in self.layers):
+            raise UsageError("network.layers: at least one convolution is needed, such as 16")
+
+    def finish(self, classes: int) -> Network:
+        pool = self.config.readout == "gap"
+        features = self.channels if pool else self.channels * self.height * self.width
+        weight = self.normal(classes, features, std=0.01)
+        bias = torch.zeros(classes, dtype=self.dtype)
+        self.layers.append(("readout", ReadOut(weight, bias, pool=pool)))
+        return Network(
+            self.layers,
+            input_shape=self.input_shape,
+            input_trace=self.config.input_trace,
+            decay=self.config.decay,
+        )
+
+
+def _free(builder: _Builder, classes: int) -> Network:
+    builder.stack(builder.config.layers)
+    return builder.finish(classes)
+
+
+def _vgg(builder: _Builder, classes: int) -> Network:
+    builder.stack(VGG)
+    return builder.finish(classes)
+
+
+def _with_feedback(plain: Callable[[_Builder, int], Network]) -> Callable[[_Builder, int], Network]:
+    def build(builder: _Builder, classes: int) -> Network:
+        network = plain(builder, classes)
+        first = next(layer for layer in network.layers if isinstance(layer, SpikingConv))
+        out = first.parameters["weight"].shape[0]
+        # Zero at the start: the network begins as the one without feedback.
+        network.connect_feedback(
+            torch.zeros(out, builder.channels, 3, 3, dtype=builder.dtype),
+            torch.zeros(out, dtype=builder.dtype),
+        )
+        return network
+
+    return build
+
+
+TOPOLOGIES: dict[str, Callable[[_Builder, int], Network]] = {
+    "layers": _free,
+    "layers-f": _with_feedback(_free),
+    "vgg": _vgg,
+    "vgg-f": _with_feedback(_vgg),
+}
+
+
+def build_network(
+    config: NetworkConfig | None = None,
+    *,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Network:
+    """Build a network with freshly drawn weights.
+
+    Args:
+        config: the network's settings; None for the defaults.
+        input_shape: (polarities, height, width) of a timestep's frame.
+        classes: number of classes.
+        seed: of the weights and the dropout masks.
+        dtype: of weights and states.
+
+    Raises:
+        UsageError: an unknown topology, or layers that do not fit the input.
+    """
+    config = config or NetworkConfig()
+    if config.topology not in TOPOLOGIES:
+        raise UsageError(
+            f"network.topology: unknown {config.topology!r}{near_miss(config.topology, TOPOLOGIES)}"
+        )
+    return TOPOLOGIES[config.topology](_Builder(config, input_shape, seed, dtype), classes)
