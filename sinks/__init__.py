@@ -7,5 +7,6 @@ SINKS = Registry(
     {
         "terminal": "stream_ottt.sinks.terminal:TerminalSink",
         "jsonl": "stream_ottt.sinks.jsonl:JsonLinesSink",
+        "csv": "stream_ottt.sinks.csv:CsvSink",
     },
 )

@@ -1,0 +1,124 @@
+"""The run in a terminal: a live view, or plain lines where stdout is no terminal, and a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.sinks.textfile import unwritable
+from stream_ottt.timestep import StepResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+
+    from stream_ottt.progress import Progress
+    from stream_ottt.sinks.terminal_view import Meter
+
+LIVE_S = 0.1
+"""Shortest time between two pictures of the live view."""
+
+PLAIN_S = 2.0
+"""Time between two plain lines."""
+
+SHARE = 0.05
+"""Largest share of the wall time that drawing may take: a slow terminal or machine is drawn to less often."""
+
+PLAIN_WIDTH = 80
+"""Columns of the final table where stdout is no terminal."""
+
+
+class TerminalConfig(SinkConfig):
+    """Options of the terminal.
+
+    Attributes:
+        mode: ``live`` draws a view in place, ``plain`` prints a line every two seconds, both end with a
+            table; ``auto`` is live where stdout is a terminal and plain elsewhere; ``quiet`` prints nothing.
+    """
+
+    mode: Literal["auto", "live", "plain", "quiet"] = "auto"
+
+
+class TerminalSink(Sink):
+    """Shows a run on stdout. Most calls of :meth:`consume` return after one look at the clock."""
+
+    name = "terminal"
+    Config = TerminalConfig
+    config: TerminalConfig
+
+    def __init__(self, config: SinkConfig) -> None:
+        super().__init__(config)
+        self._progress: Progress | None = None
+        self._console: Console | None = None
+        self._meter: Meter | None = None
+        self._live: Live | None = None
+        self._due = float("inf")
+
+    async def open(self, progress: Progress) -> None:
+        if self.config.mode == "quiet":
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        from stream_ottt.sinks.terminal_view import Meter
+
+        is_terminal = sys.stdout.isatty()
+        live = self.config.mode == "live" or (self.config.mode == "auto" and is_terminal)
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            # A stdout that is not UTF-8 gets question marks, not an exception.
+            reconfigure(errors="replace")
+        self._console = Console(width=None if is_terminal else PLAIN_WIDTH, highlight=False)
+        self._progress = progress
+        self._meter = Meter()
+        self._due = 0.0 if live else time.perf_counter() + PLAIN_S
+        if live:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        else:
+            self._print(f"stream-ottt  {progress.source}  learning: {progress.learning}")
+
+    async def consume(self, result: StepResult) -> None:
+        now = time.perf_counter()
+        if now < self._due:
+            return
+        from stream_ottt.sinks.terminal_view import live_view, plain_line
+
+        assert self._progress is not None and self._console is not None and self._meter is not None
+        rates = self._meter.measure(self._progress, now)
+        if self._live is None:
+            self._print(plain_line(self._progress, result, rates))
+            self._due = now + PLAIN_S
+            return
+        try:
+            self._live.start()
+            width, height = self._console.size
+            self._live.update(
+                live_view(self._progress, result, rates, self._meter, width, height), refresh=True
+            )
+        except OSError as e:
+            self._due = float("inf")
+            raise unwritable("-", e) from e
+        self._due = now + max(LIVE_S, (time.perf_counter() - now) / SHARE)
+
+    async def close(self, summary: dict[str, Any] | None) -> None:
+        self._due = float("inf")
+        try:
+            if self._live is not None:
+                self._live.stop()
+            if summary is not None and self._progress is not None and self._console is not None:
+                from stream_ottt.sinks.terminal_report import report
+
+                self._console.print(report(self._progress, summary))
+                sys.stdout.flush()
+        except OSError as e:
+            raise unwritable("-", e) from e
+
+    def _print(self, line: str) -> None:
+        try:
+            # Whole lines for a log: a long one is for its reader to wrap.
+            print(line, flush=True)
+        except OSError as e:
+            self._due = float("inf")
+            raise unwritable("-", e) from e

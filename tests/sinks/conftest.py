@@ -1,0 +1,79 @@
+"""A run made by hand: results and progress as the pipeline would give them to a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_ottt.evaluation import Evaluator
+from stream_ottt.progress import Progress
+from stream_ottt.timestep import Prediction, StepResult, Timestep
+
+NAMES = {0: "circle", 1: "triangle", 2: "square", 3: "star", 4: "cross", 5: "ring"}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax of [classes]."""
+    e = np.exp(logits - logits.max())
+    return e / e.sum()
+
+
+def make_result(
+    index: int = 0,
+    *,
+    said: int = 0,
+    truth: int | None = None,
+    frame: np.ndarray | None = None,
+    duration: int = 20_000,
+    **changes: Any,
+) -> StepResult:
+    """One step's result; the network is fairly sure of ``said``."""
+    if frame is None:
+        frame = np.zeros((2, 32, 32), np.float32)
+    logits = np.linspace(0.0, 0.5, len(NAMES))
+    logits[said] = 2.0
+    t = index * duration
+    fields: dict[str, Any] = {
+        "step": index,
+        "t_start": t,
+        "t_end": t + duration,
+        "logits": logits,
+        "index": said,
+        "label": said,
+        "confidence": float(softmax(logits)[said]),
+        "latency_s": 0.0042,
+    } | changes
+    timestep = Timestep(
+        frame=frame, t_start=t, t_end=t + duration, index=index, events=int(frame.sum())
+    )
+    return StepResult(timestep, Prediction(**fields), truth=truth, scored=truth is not None)
+
+
+def make_progress(outcomes: list[tuple[int, int]] | None = None, **changes: Any) -> Progress:
+    """Progress of a run in which each (truth, said) of ``outcomes`` was a presentation of one scored step."""
+    evaluator = Evaluator()
+    for interval, (truth, said) in enumerate(outcomes or []):
+        logits = np.zeros(len(NAMES))
+        logits[said] = 3.0
+        evaluator.add_step(interval, truth, said, softmax(logits), list(NAMES))
+    evaluator.close_presentation()
+    progress = Progress(source="synthetic:?seed=3", settings={}, evaluation=evaluator)
+    progress.class_names = dict(NAMES)
+    for name, value in changes.items():
+        setattr(progress, name, value)
+    return progress
+
+
+@pytest.fixture
+def result() -> Callable[..., StepResult]:
+    """Makes one step's result."""
+    return make_result
+
+
+@pytest.fixture
+def progress() -> Callable[..., Progress]:
+    """Makes the progress of a run."""
+    return make_progress
