@@ -19,8 +19,8 @@ def record(result: StepResult) -> dict[str, Value]:
 
     Returns:
         ``step``, ``t_start`` and ``t_end`` (µs), ``label``, ``confidence`` (0 to 1), ``truth`` (or None),
-        ``scored``, ``learned``, ``learned_from`` (or None), ``events`` (in the timestep), ``latency_ms``. A value
-        that is no finite number is None.
+        ``scored``, ``learned``, ``learned_from`` (or None), ``events`` (in the timestep) and ``latency_ms``.
+        What is no finite number is None.
     """
     p = result.prediction
     return {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from stream_ottt.progress import Progress
-    from stream_ottt.sinks.terminal_view import Meter
+    from stream_ottt.sinks.meter import Meter
 
 LIVE_S = 0.1
 """Shortest time between two pictures of the live view."""
@@ -62,7 +62,7 @@ class TerminalSink(Sink):
         from rich.console import Console
         from rich.live import Live
 
-        from stream_ottt.sinks.terminal_view import Meter
+        from stream_ottt.sinks.meter import Meter
 
         is_terminal = sys.stdout.isatty()
         live = self.config.mode == "live" or (self.config.mode == "auto" and is_terminal)

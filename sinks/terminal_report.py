@@ -29,11 +29,13 @@ def report(progress: Progress, summary: dict[str, Any]) -> RenderableType:
         progress: names of source, network and classes.
         summary: the run's summary, as in docs/summary.md.
     """
-    parts: list[RenderableType] = [_headline(progress, summary), _accuracy(summary)]
+    parts: list[RenderableType] = [_headline(progress, summary), "", _accuracy(summary)]
     rows = (summary.get("accuracy") or {}).get("per_class") or []
     if 0 < len(rows) <= MAX_CLASSES:
-        parts.append(_classes(progress, rows))
-    parts.append(_facts(summary))
+        parts += ["", _classes(progress, rows)]
+    parts += ["", _facts(summary)]
+    if events := summary.get("events"):
+        parts.append(_balance(events))
     parts += [
         Text(f"sink {name} failed: {message}", "red") for name, message in progress.sink_failures.items()
     ]
@@ -59,8 +61,8 @@ def _accuracy(summary: dict[str, Any]) -> RenderableType:
     scores = summary.get("accuracy") or {}
     n = summary.get("presentations", 0)
     if not n:
-        return Text("\nno presentation was scored: no labels, or none became known", DIM)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+        return Text("no presentation was scored: no labels, or none became known", DIM)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("prequential accuracy", no_wrap=True)
     for column in ("network", "majority", "no change"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -83,7 +85,7 @@ def _accuracy(summary: dict[str, Any]) -> RenderableType:
 
 
 def _classes(progress: Progress, rows: list[dict[str, Any]]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("class", max_width=28, no_wrap=True, overflow="ellipsis")
     for column in ("shown", "said", "correct", "recall", "precision"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -101,8 +103,6 @@ def _facts(summary: dict[str, Any]) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style=DIM, no_wrap=True)
     table.add_column(overflow="fold")
-    if events := summary.get("events"):
-        table.add_row("events", _balance(events))
     if updates := summary.get("updates"):
         table.add_row("updates", ", ".join(f"{updates[k]:,} {k}" for k in ("live", "deferred", "rehearsed")))
     if "timesteps" in summary:
