@@ -7,6 +7,7 @@ SOURCES = Registry(
     {
         "aedat4": "stream_ottt.sources.aedat4:Aedat4Source",
         "aedat2": "stream_ottt.sources.aedat2:Aedat2Source",
+        "aedat31": "stream_ottt.sources.aedat31:Aedat31Source",
         "npz": "stream_ottt.sources.npz:NpzSource",
         "npy": "stream_ottt.sources.npy:NpySource",
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",

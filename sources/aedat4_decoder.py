@@ -146,7 +146,7 @@ class Aedat4Decoder:
         return True
 
     def _next_packet(self, data: memoryview) -> EventArray | None:
-        """The events of the packet that ``data`` begins with (none for another stream), None when it is cut."""
+        """Events of the packet at the start of ``data`` (none for another stream), None when it is cut."""
         self._needed = PACKET_HEADER.size
         if len(data) < self._needed:
             return None

@@ -1,7 +1,7 @@
 """Decompression of one LZ4 or Zstandard frame that cannot be made to fill the memory.
 
-What a frame says of its own size is checked before anything is allocated for it; without such a word the output
-grows only as it is made, up to the limit.
+What a frame says of its own size is checked before anything is allocated for it; without such a word the
+output grows only as it is made, up to the limit.
 """
 
 from __future__ import annotations

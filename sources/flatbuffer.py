@@ -1,7 +1,7 @@
 """The few flatbuffer reads that AEDAT4 needs, each checked against the buffer's length.
 
-A flatbuffer table begins with the (signed) distance to its vtable, which lists for each field where in the table
-its value stands, or 0 when it is left out. See https://flatbuffers.dev/internals/.
+A flatbuffer table begins with the (signed) distance to its vtable, which lists for each field where in the
+table its value stands, or 0 when it is left out. See https://flatbuffers.dev/internals/.
 """
 
 from __future__ import annotations

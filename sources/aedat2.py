@@ -1,0 +1,199 @@
+"""AEDAT 2.0 files, as jAER writes them from a DVS128, DAVIS240 or DAVIS346.
+
+After header lines that begin with ``#`` come words of 8 bytes, big-endian: address (uint32) and timestamp
+(uint32, µs).
+Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_ottt.events import PACKET_EVENTS, EventPacket, make_events
+from stream_ottt.sources.base import FileConfig, FileSource
+
+MAGIC = b"#!AER-DAT2.0"
+WORD = np.dtype([("address", ">u4"), ("t", ">u4")])
+MAX_LINE = 1 << 16
+END_OF_HEADER = b"#End Of ASCII Header"
+
+Words = npt.NDArray[np.uint32]
+ChipName = Literal["dvs128", "davis240c", "davis346"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """How a sensor's addresses are laid out.
+
+    Attributes:
+        width, height: pixels.
+        other: bits of which any marks a word that is no pixel's event (external input, APS, IMU).
+        x_shift, x_bits: where x stands.
+        y_shift, y_bits: where y stands; counted from the sensor's bottom row.
+        polarity: the polarity bit.
+        on: its value for ON.
+        mirrored: x counts from the right.
+    """
+
+    width: int
+    height: int
+    other: int
+    x_shift: int
+    x_bits: int
+    y_shift: int
+    y_bits: int
+    polarity: int
+    on: int
+    mirrored: bool
+
+    def decode(self, address: Words, t: npt.NDArray[np.int64]) -> EventPacket:
+        """Events, origin top-left, from pixels' words: addresses [n] and times [n] in µs."""
+        x = ((address >> self.x_shift) & (2**self.x_bits - 1)).astype(np.int16)
+        y = ((address >> self.y_shift) & (2**self.y_bits - 1)).astype(np.int16)
+        if self.mirrored:
+            x = np.int16(self.width - 1) - x
+        p = (address >> self.polarity) & 1 == self.on
+        return EventPacket(make_events(x, np.int16(self.height - 1) - y, t, p), self.width, self.height)
+
+
+def _davis(width: int, height: int) -> Chip:
+    # Bit 31 marks APS and IMU words, bit 10 external input. jAER mirrors x when it shows a DAVIS; dv and
+    # evutils, whose figures this reader was checked against, do not.
+    return Chip(width, height, 0x8000_0400, 12, 10, 22, 9, polarity=11, on=1, mirrored=False)
+
+
+CHIPS = {
+    "dvs128": Chip(128, 128, 0x8000_8000, 1, 7, 8, 7, polarity=0, on=0, mirrored=True),
+    "davis240c": _davis(240, 180),
+    "davis346": _davis(346, 260),
+}
+KNOWN_NAMES = {"dvs128": "dvs128", "tmpdiff128": "dvs128", "davis240": "davis240c", "davis346": "davis346"}
+"""How the last part of an ``AEChip`` line begins → the chip."""
+
+
+class Unwrap:
+    """Continues 32-bit timestamps beyond their wrap; one step never exceeds half their range."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+
+    def __call__(self, t: Words) -> npt.NDArray[np.int64]:
+        """Times [n] in µs, in int64, from timestamps [n] that follow those of the call before."""
+        now = t.astype(np.int64)
+        if not len(now):
+            return now
+        if self.last is None:
+            self.last = int(now[0])
+        now += (self.last >> 32) << 32
+        low, high = int(now.min()), int(now.max())
+        half = 1 << 31
+        if low <= self.last - half or high >= self.last + half or high - low >= half:
+            steps = np.diff(now, prepend=self.last)
+            now = self.last + np.cumsum((steps + half) % (1 << 32) - half)
+        self.last = int(now[-1])
+        return now
+
+
+class Aedat2Config(FileConfig):
+    """Options of :class:`Aedat2Source`.
+
+    Attributes:
+        chip: the sensor; None for what the header says, and a DVS128 when it says nothing.
+    """
+
+    chip: ChipName | None = None
+
+
+class Aedat2Source(FileSource):
+    """The pixels' events of an AEDAT 2.0 file; APS and IMU words and external inputs are passed over.
+
+    A DVS128's x is mirrored in the file, and every sensor's y counts from the bottom; in the events both
+    count from the top-left corner.
+    """
+
+    name = "aedat2"
+    Config = Aedat2Config
+    config: Aedat2Config
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        return head.startswith(MAGIC)
+
+    def packets(self) -> Iterator[EventPacket]:
+        with self._open() as file:
+            chip = CHIPS[self._chip(self._read_header(file))]
+            unwrap = Unwrap()
+            while data := file.read(PACKET_EVENTS * WORD.itemsize):
+                words = np.frombuffer(data, WORD, len(data) // WORD.itemsize)
+                address = words["address"].astype(np.uint32)
+                t = words["t"].astype(np.uint32)
+                other = address & np.uint32(chip.other)
+                if other.any():
+                    kept = other == 0
+                    address, t = address[kept], t[kept]
+                if len(address):
+                    yield chip.decode(address, unwrap(t))
+                if cut := len(data) % WORD.itemsize:
+                    raise self.fail(
+                        f"the last word has {cut} of its 8 bytes; the file is cut short, copy it again",
+                        file.tell() - cut,
+                    )
+
+    def describe(self) -> dict[str, Any]:
+        """The chip whose addresses are read, and the camera that the header names.
+
+        Raises:
+            InputError: the header names a chip that is not known.
+        """
+        with self._open() as file:
+            header = self._read_header(file)
+        return {"chip": self._chip(header), "camera": header.get("HardwareInterface", "")}
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except OSError as e:
+            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
+
+    def _read_header(self, file: BinaryIO) -> dict[str, str]:
+        """Leave ``file`` at the first word; return the header's ``AEChip`` and ``HardwareInterface`` lines.
+
+        The first word's first byte can be a ``#`` as well, so a line counts as header only when it is text.
+        """
+        found: dict[str, str] = {}
+        while True:
+            start = file.tell()
+            line = file.readline(MAX_LINE)
+            if not (line.startswith(b"#") and line.endswith(b"\n") and _is_text(line)):
+                file.seek(start)
+                return found
+            key, _, value = line.lstrip(b"# ").partition(b":")
+            if key in (b"AEChip", b"HardwareInterface"):
+                found.setdefault(key.decode(), value.decode(errors="replace").strip())
+            if line.startswith(END_OF_HEADER):
+                return found
+
+    def _chip(self, header: dict[str, str]) -> str:
+        if self.config.chip:
+            return self.config.chip
+        name = header.get("AEChip", "").rpartition(".")[2].lower()
+        for start, chip in KNOWN_NAMES.items():
+            if name.startswith(start):
+                return chip
+        interface = header.get("HardwareInterface", "")
+        if name or "davis" in interface.lower():
+            raise self.fail(
+                f"the header's chip {name or interface!r} is unknown; say which with ?chip={'|'.join(CHIPS)}",
+                0,
+            )
+        return "dvs128"
+
+
+def _is_text(line: bytes) -> bool:
+    return all(c >= 0x20 or c in b"\t\r\n" for c in line)

@@ -1,0 +1,190 @@
+"""AEDAT 3.1 files, as cAER writes them; the form of DVS128 Gesture.
+
+After header lines that begin with ``#``, the last of them ``#!END-HEADER``, come packets, little-endian: a
+header of 28 bytes, then its events. A polarity event (type 1) is a data word (bit 0 valid, bit 1 polarity, bits
+2–16 y, bits 17–31 x) and an int32 timestamp in µs, which the packet's overflow counter continues.
+Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-3.1.html
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.sources.base import FileConfig, FileSource
+
+MAGIC = b"#!AER-DAT3.1"
+END_OF_HEADER = b"#!END-HEADER"
+MAX_LINE = 1 << 16
+POLARITY = 1
+TYPES = ("special", "polarity", "frame", "imu6", "imu9")
+RECORD = np.dtype([("data", "<u4"), ("t", "<i4")])
+SIZES = {
+    "DVS128": (128, 128),
+    "DAVIS128": (128, 128),
+    "DAVIS208": (208, 192),
+    "DAVIS240": (240, 180),
+    "DAVIS346": (346, 260),
+    "DAVIS640": (640, 480),
+}
+"""How a camera's name in the header begins → (width, height)."""
+
+
+class PacketHeader(NamedTuple):
+    """The 28 bytes before a packet's events."""
+
+    type: int
+    source: int
+    event_size: int
+    t_offset: int
+    overflows: int
+    capacity: int
+    number: int
+    valid: int
+
+    @classmethod
+    def unpack(cls, data: bytes) -> PacketHeader:
+        return cls._make(struct.unpack("<hhiiiiii", data))
+
+
+class Aedat31Config(FileConfig):
+    """Options of :class:`Aedat31Source`.
+
+    Attributes:
+        width: sensor width in pixels; None for that of the camera in the header, 128 when it is not known.
+        height: sensor height in pixels, likewise.
+    """
+
+    width: int | None = Field(None, ge=1, le=1 << 15)
+    height: int | None = Field(None, ge=1, le=1 << 15)
+
+
+class Aedat31Source(FileSource):
+    """Valid polarity events of an AEDAT 3.1 file; other packets are passed over.
+
+    Some tools never set the validity bit. Events none of which has it, in a packet whose header counts all as
+    valid, are therefore all read; otherwise those without the bit are left out.
+    """
+
+    name = "aedat31"
+    Config = Aedat31Config
+    config: Aedat31Config
+
+    def __init__(self, config: Aedat31Config) -> None:
+        super().__init__(config)
+        self._counts: Counter[str] = Counter()
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        return head.startswith(MAGIC)
+
+    def packets(self) -> Iterator[EventPacket]:
+        self._counts.clear()
+        with self._open() as file:
+            width, height = self._size(self._read_header(file))
+            while (head := self._next(file)) is not None:
+                start = file.tell() - 28
+                length = head.capacity * head.event_size
+                if head.type == POLARITY:
+                    polarity = head.number * head.event_size
+                    for data in self._read(file, polarity, start):
+                        events = _decode(data, head)
+                        if len(events):
+                            yield EventPacket(events, width, height)
+                    length -= polarity
+                for _ in self._read(file, length, start):
+                    pass
+                self._counts[TYPES[head.type] if 0 <= head.type < len(TYPES) else f"type {head.type}"] += 1
+
+    def describe(self) -> dict[str, Any]:
+        """The camera that the header names, and the packets counted in the last pass, by type."""
+        with self._open() as file:
+            camera = self._read_header(file)
+        return {"camera": camera, "packets": dict(self._counts)}
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except OSError as e:
+            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
+
+    def _read_header(self, file: BinaryIO) -> str:
+        """Leave ``file`` at the first packet; return the name of the first source, empty without one."""
+        camera = ""
+        while True:
+            start = file.tell()
+            line = file.readline(MAX_LINE)
+            if line.startswith(END_OF_HEADER):
+                return camera
+            if not (line.startswith(b"#") and line.endswith(b"\n")):
+                raise self.fail(
+                    f"expected header lines up to {END_OF_HEADER.decode()}; the file is damaged", start
+                )
+            text = line.decode(errors="replace").strip()
+            if (found := re.match(r"#\s*Format:\s*(.*)", text)) and found[1] != "RAW":
+                raise self.fail(
+                    f"its packets are packed as {found[1]!r}; only RAW can be read, export it as RAW", start
+                )
+            if (found := re.match(r"#\s*Source \d+:\s*(.*)", text)) and not camera:
+                camera = found[1]
+
+    def _size(self, camera: str) -> tuple[int, int]:
+        name = camera.upper()
+        known = next((size for start, size in SIZES.items() if name.startswith(start)), (128, 128))
+        return self.config.width or known[0], self.config.height or known[1]
+
+    def _next(self, file: BinaryIO) -> PacketHeader | None:
+        """The next packet's header, None at the end of the file."""
+        start = file.tell()
+        data = file.read(28)
+        if not data:
+            return None
+        if len(data) < 28:
+            raise self._cut(start)
+        head = PacketHeader.unpack(data)
+        wrong = (
+            min(head.event_size, head.overflows, head.number, head.type) < 0 or head.capacity < head.number
+        )
+        if wrong or (head.type == POLARITY and (head.event_size, head.t_offset) != (8, 4)):
+            raise self.fail(
+                f"no packet header of AEDAT 3.1 ({head}); the file is damaged from here on", start
+            )
+        return head
+
+    def _read(self, file: BinaryIO, length: int, start: int) -> Iterator[bytes]:
+        """The next ``length`` bytes, which belong to the packet that began at ``start``, in pieces."""
+        while length:
+            piece = min(length, PACKET_EVENTS * RECORD.itemsize)
+            data = file.read(piece)
+            whole = len(data) - len(data) % RECORD.itemsize if len(data) < piece else piece
+            if whole:
+                yield data[:whole]
+            if len(data) < piece:
+                raise self._cut(start)
+            length -= piece
+
+    def _cut(self, start: int) -> Exception:
+        return self.fail("the packet that begins here is cut short; copy the file again", start)
+
+
+def _decode(data: bytes, head: PacketHeader) -> EventArray:
+    """The valid events among polarity records."""
+    records = np.frombuffer(data, RECORD)
+    valid = (records["data"] & 1).astype(bool)
+    if not valid.all() and (valid.any() or head.valid < head.number):
+        records = records[valid]
+    word = records["data"]
+    return make_events(
+        ((word >> 17) & 0x7FFF).astype(np.int16),
+        ((word >> 2) & 0x7FFF).astype(np.int16),
+        records["t"].astype(np.int64) + (head.overflows << 31),
+        (word & 2) != 0,
+    )
