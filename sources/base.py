@@ -11,7 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 from stream_ottt.errors import InputError
 from stream_ottt.events import EventPacket
@@ -115,6 +115,13 @@ class FileSource(BlockingSource):
     def path(self) -> Path:
         """The file being read."""
         return self.config.path
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading bytes. Raises InputError when it cannot be read."""
+        try:
+            return self.path.open("rb")
+        except OSError as e:
+            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
 
     def fail(self, message: str, offset: int | None = None) -> InputError:
         """An InputError about this file, to be raised by the caller."""
