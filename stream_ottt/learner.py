@@ -25,13 +25,12 @@ from torch import Tensor
 
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
-from stream_ottt.optimizer import Optimizer, build_optimizer
-from stream_ottt.settings import Settings
+from stream_ottt.optimizer import Optimizer, OptimizerConfig, build_optimizer
 from stream_ottt.timestep import Prediction, Timestep
 
 
-class LearnerConfig(Settings):
-    """The learning rule.
+class LearnerConfig(OptimizerConfig):
+    """The learning rule, and the optimizer that applies its gradients.
 
     Attributes:
         rule: ``ottt_o`` updates at every timestep, ``ottt_a`` once every ``time_steps`` learned timesteps or at a
@@ -101,7 +100,7 @@ class OnlineLearner:
 
     Args:
         network: the spiking network; its parameters are updated in place.
-        optimizer: None for SGD with the default settings.
+        optimizer: None for the one that ``config`` describes.
         config: the learning rule; None for the defaults.
         classes: the label at each position of the logits; None for 0, 1, 2, …
 
@@ -119,8 +118,8 @@ class OnlineLearner:
         classes: Iterable[int] | None = None,
     ) -> None:
         self.network = network
-        self.optimizer = optimizer or build_optimizer()
         self.config = config or LearnerConfig()
+        self.optimizer = optimizer or build_optimizer(self.config)
         outputs = next(reversed(network.parameters.values())).shape[0]
         self.classes = list(range(outputs)) if classes is None else list(classes)
         if len(self.classes) != outputs:

@@ -17,7 +17,7 @@ class OptimizerConfig(Settings):
     """The optimizer and its learning rate.
 
     Attributes:
-        name: ``sgd`` (with momentum) or ``adam``.
+        optimizer: ``sgd`` (with momentum) or ``adam``.
         lr: learning rate.
         momentum: of SGD.
         weight_decay: L2 penalty, added to the gradient.
@@ -26,7 +26,7 @@ class OptimizerConfig(Settings):
         schedule_steps: optimizer steps until the cosine reaches 0; it stays there.
     """
 
-    name: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"
     lr: float = Field(0.02, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -138,4 +138,4 @@ class Adam(Optimizer):
 def build_optimizer(config: OptimizerConfig | None = None) -> Optimizer:
     """The optimizer that ``config`` names; None for the defaults."""
     config = config or OptimizerConfig()
-    return {"sgd": SGD, "adam": Adam}[config.name](config)
+    return {"sgd": SGD, "adam": Adam}[config.optimizer](config)

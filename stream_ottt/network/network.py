@@ -34,6 +34,7 @@ class Network:
         input_trace: True takes the λ-filtered input as the first layer's presynaptic factor (Eq. 4 as printed), False
             the input itself (the authors' released code).
         decay: λ, for the input's trace.
+        input_scale: factor on the frames.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Network:
         input_shape: tuple[int, int, int],
         input_trace: bool,
         decay: float,
+        input_scale: float = 1.0,
     ) -> None:
         self.names = [name for name, _ in layers]
         self.layers = [layer for _, layer in layers]
         self.input_shape = input_shape
         self.input_trace = input_trace
         self.decay = decay
+        self.input_scale = input_scale
         self._trace: Tensor | None = None
 
     @property
@@ -82,6 +85,8 @@ class Network:
         Returns:
             Logits [batch, classes], and one memo per layer (none without ``learn``).
         """
+        if self.input_scale != 1:
+            frame = frame * self.input_scale
         trace = None
         if learn:
             trace = frame

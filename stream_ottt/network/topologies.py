@@ -133,6 +133,7 @@ class _Builder:
             input_shape=self.input_shape,
             input_trace=self.config.input_trace,
             decay=self.config.decay,
+            input_scale=self.config.input_scale,
         )
 
 
