@@ -1,0 +1,149 @@
+"""N-MNIST's .bin files: five bytes an event, alone or as a folder ``<digit>/NNNNN.bin``.
+
+An event: x, y, then polarity (1 bit) and time in µs (23 bits, big-endian). A record with y = 240 is no event:
+it says that 2^13 µs must be added to all times after it. There is no header, so such files are recognised by
+what their first records say, after all other formats were tried. N-Caltech101 has the same records:
+``?format=nmnist&width=240&height=180``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from stream_ottt.errors import InputError
+from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.labels import LabelInterval
+from stream_ottt.sources.base import FileSource
+from stream_ottt.sources.samples import LabelledStream, SampleConfig
+
+RECORD = 5
+SIDE = 34
+OVERFLOW_ROW = 240
+OVERFLOW_US = 1 << 13
+
+
+class NmnistConfig(SampleConfig):
+    """Options of N-MNIST files.
+
+    Attributes:
+        width: sensor width in pixels.
+        height: sensor height in pixels.
+        limit: the first so many files of each digit of a folder.
+    """
+
+    width: int = Field(default=SIDE, ge=1, le=256)
+    height: int = Field(default=SIDE, ge=1, le=256)
+    limit: int | None = Field(default=None, ge=1)
+
+
+def decode(records: npt.NDArray[np.uint8], base: int = 0) -> tuple[EventArray, int]:
+    """Decode whole records.
+
+    Args:
+        records: uint8 [n, 5].
+        base: µs added so far by overflow records.
+
+    Returns:
+        The events [m ≤ n], and the µs added by overflow records after these.
+    """
+    x, y, high = records[:, 0], records[:, 1], records[:, 2]
+    t = (high & 127).astype(np.int64) << 16 | records[:, 3].astype(np.int64) << 8 | records[:, 4]
+    overflow = y == OVERFLOW_ROW
+    if overflow.any():
+        added = base + np.cumsum(overflow) * OVERFLOW_US
+        keep = ~overflow
+        return make_events(x[keep], y[keep], (t + added)[keep], high[keep] >> 7), int(added[-1])
+    return make_events(x, y, t + base, high >> 7), base
+
+
+def read_bin(path: Path, width: int, height: int) -> Iterator[EventPacket]:
+    """The packets of one .bin file.
+
+    Raises:
+        InputError: it cannot be read, or ends within a record.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
+    with file:
+        base = offset = 0
+        while data := file.read(RECORD * PACKET_EVENTS):
+            whole = len(data) // RECORD
+            events, base = decode(np.frombuffer(data, np.uint8, whole * RECORD).reshape(whole, RECORD), base)
+            if len(events):
+                yield EventPacket(events, width, height)
+            offset += whole * RECORD
+            if len(data) % RECORD:
+                raise InputError(
+                    f"the last record has {len(data) % RECORD} of its {RECORD} bytes; the file is truncated",
+                    path=path,
+                    offset=offset,
+                )
+
+
+class NmnistSource(FileSource):
+    """Events of one N-MNIST file, or the samples of a folder of them as one labelled stream."""
+
+    name = "nmnist"
+    Config = NmnistConfig
+    config: NmnistConfig
+
+    def __init__(self, config: NmnistConfig) -> None:
+        super().__init__(config)
+        self._stream: LabelledStream | None = None
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        """Whole records on 34×34 pixels whose times never fall; or a folder of digits with .bin files."""
+        if path.is_dir():
+            return any(next(folder.glob("*.bin"), None) for folder in _digits(path))
+        if path.stat().st_size % RECORD or len(head) < RECORD or not any(head):
+            return False
+        records = np.frombuffer(head, np.uint8, len(head) // RECORD * RECORD).reshape(-1, RECORD)
+        events, _ = decode(records)
+        inside = (events["x"] < SIDE) & (events["y"] < SIDE)
+        return bool(inside.all() and (np.diff(events["t"]) >= 0).all())
+
+    @property
+    def labels(self) -> Sequence[LabelInterval] | None:
+        """Slots of the samples of a folder, the digit its label; None for one file."""
+        return self._stream.labels if self._stream else None
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """The digits of a folder."""
+        return {int(d.name): d.name for d in _digits(self.path)} if self.path.is_dir() else {}
+
+    def packets(self) -> Iterator[EventPacket]:
+        """Decode from the beginning; see the base class."""
+        size = self.config.width, self.config.height
+        if not self.path.is_dir():
+            self.config.refuse("one N-MNIST file")
+            yield from read_bin(self.path, *size)
+            return
+        if self._stream is None:
+            files = [f for d in _digits(self.path) for f in sorted(d.glob("*.bin"))[: self.config.limit]]
+            if not files:
+                raise self.fail("no files <digit>/NNNNN.bin in this folder")
+            self._stream = LabelledStream(
+                [int(f.parent.name) for f in files],
+                lambda i: read_bin(files[i], *size),
+                lambda i, message: InputError(message, path=files[i]),
+                self.config,
+                size,
+            )
+        yield from self._stream.packets()
+
+
+def _digits(path: Path) -> list[Path]:
+    return sorted(
+        d
+        for d in path.iterdir()
+        if len(d.name) == 1 and d.name.isdecimal() and d.name.isascii() and d.is_dir()
+    )

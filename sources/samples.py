@@ -1,0 +1,167 @@
+"""A labelled collection as one stream: samples laid one after another in time, each with its label interval.
+
+Each sample gets a slot. Its first event stands at the slot's start; the slot lasts ``duration``, or until 1
+µs after the sample's last event; then comes ``gap``, then the next slot. The intervals must be known before
+the first packet, so without a ``duration`` every selected sample is read once beforehand to learn its span
+(kept for later passes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EventPacket
+from stream_ottt.labels import LabelInterval
+from stream_ottt.settings import Duration
+from stream_ottt.sources.base import FileConfig
+
+MAX_SPAN_US = 2**53
+"""285 years: times further apart than this in one sample are damage."""
+
+
+class SampleConfig(FileConfig):
+    """How a labelled collection becomes a stream.
+
+    Attributes:
+        samples: which samples, as a slice ``start:stop`` or ``start:stop:step`` of their order in the
+            collection.
+        shuffle: another order in each pass; the selection stays the same.
+        seed: of the orders. The same seed and pass give the same order.
+        gap: µs without events between two slots.
+        duration: length of every slot, µs. Longer samples are cut there, which is no loss but the user's
+            wish: what is cut is not part of the stream. None: each sample's own span.
+    """
+
+    samples: str | None = None
+    shuffle: bool = False
+    seed: int = Field(default=0, ge=0)
+    gap: Duration = 0
+    duration: Duration | None = Field(default=None, gt=0)
+
+    @field_validator("samples")
+    @classmethod
+    def _is_slice(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:-?[1-9]\d*)?", value):
+            raise ValueError("expected a slice such as '0:600' or '600:'")
+        return value
+
+    def select(self, n: int) -> range:
+        """Indices of the selected samples out of ``n``, in the collection's order."""
+        if self.samples is None:
+            return range(n)
+        return range(n)[slice(*(int(part) if part else None for part in self.samples.split(":")))]
+
+    def refuse(self, what: str) -> None:
+        """Raises UsageError when an option of collections was given for ``what``, which is none."""
+        given = sorted(self.model_fields_set & set(SampleConfig.model_fields) - {"path"})
+        if given:
+            raise UsageError(f"{self.path}: {given[0]!r} is for labelled collections; this is {what}")
+
+
+class LabelledStream:
+    """Lays samples out in time, pass by pass.
+
+    Args:
+        labels: class of each sample, [n].
+        read: the packets of sample i, in the sample's own time.
+        fail: an InputError about sample i.
+        config: selection, order and slots.
+        size: (width, height) of the stream; None takes the largest of the selected samples, which reads them
+            once.
+
+    Attributes:
+        labels: intervals of the pass that was begun last, ascending; None before the first.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        read: Callable[[int], Iterator[EventPacket]],
+        fail: Callable[[int, str], InputError],
+        config: SampleConfig,
+        size: tuple[int, int] | None,
+    ) -> None:
+        self._classes = labels
+        self._read = read
+        self._fail = fail
+        self._config = config
+        self._size = size
+        self._chosen = list(config.select(len(labels)))
+        if not self._chosen:
+            raise UsageError(
+                f"{config.path}: samples={config.samples} selects none of its {len(labels)} samples"
+            )
+        self._lengths: dict[int, int] = {}
+        self._passes = 0
+        self.labels: list[LabelInterval] | None = None
+
+    def packets(self) -> Iterator[EventPacket]:
+        """One pass over the selected samples. ``labels`` is set before the first packet is yielded.
+
+        Raises:
+            InputError: a sample is damaged, after everything before the damage.
+        """
+        config = self._config
+        if config.duration is None or self._size is None:
+            self._survey()
+        order = list(self._chosen)
+        if config.shuffle:
+            order = np.random.default_rng([config.seed, self._passes]).permutation(order).tolist()
+        self._passes += 1
+        self.labels, at = [], 0
+        for i in order:
+            end = at + (config.duration or self._lengths[i])
+            self.labels.append(LabelInterval(at, end, self._classes[i]))
+            at = end + config.gap
+        intervals = self.labels
+        for i, slot in zip(order, intervals, strict=True):
+            yield from self._lay(i, slot)
+
+    def _lay(self, i: int, slot: LabelInterval) -> Iterator[EventPacket]:
+        assert self._size is not None
+        first: int | None = None
+        for packet in filter(len, self._read(i)):
+            t = packet.events["t"]
+            first = int(t[0]) if first is None else first
+            if _apart(t, first):
+                raise self._fail(
+                    i, f"times {t.min()} and {t.max()} µs are centuries apart; the sample is damaged"
+                )
+            events = packet.events.copy()
+            events["t"] = t - first + slot.t_start
+            inside = events["t"] < slot.t_end
+            if not inside.any():
+                break
+            yield EventPacket(events if inside.all() else events[inside], *self._size)
+
+    def _survey(self) -> None:
+        """Learn each sample's span and the largest sensor. Damage ends a sample; it is raised in its turn."""
+        if len(self._lengths) == len(self._chosen):
+            return
+        width = height = 1
+        for i in self._chosen:
+            first: int | None = None
+            span = 0
+            with suppress(InputError):
+                for packet in filter(len, self._read(i)):
+                    t = packet.events["t"]
+                    first = int(t[0]) if first is None else first
+                    if _apart(t, first):
+                        break
+                    span = max(span, int(t.max()) - first)
+                    width, height = max(width, packet.width), max(height, packet.height)
+            self._lengths[i] = span + 1
+        if self._size is None:
+            self._size = width, height
+
+
+def _apart(t: npt.NDArray[Any], first: int) -> bool:
+    return int(t.max()) - first > MAX_SPAN_US or first - int(t.min()) > MAX_SPAN_US
