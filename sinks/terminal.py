@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LIVE_S = 0.1
 """Shortest time between two pictures of the live view."""
 
+SLOWEST_S = 1.0
+"""Longest time between two pictures, however slow they are."""
+
 PLAIN_S = 2.0
 """Time between two plain lines."""
 
@@ -100,7 +103,8 @@ class TerminalSink(Sink):
         except OSError as e:
             self._due = float("inf")
             raise unwritable("-", e) from e
-        self._due = now + max(LIVE_S, (time.perf_counter() - now) / SHARE)
+        cost = time.perf_counter() - now
+        self._due = now + min(max(LIVE_S, cost / SHARE), SLOWEST_S)
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         self._due = float("inf")

@@ -1,11 +1,12 @@
 """Judging an online learner: prequential accuracy, kappa, and the baselines that a real stream makes strong.
 
-Only predictions made before any label of their presentation was used are given to :class:`Evaluator`; the session sees
-to that. A *presentation* is one labelled interval. Its prediction is the class with the largest mean softmax over its
-scored steps.
+Only predictions made before any label of their presentation was used are given to :class:`Evaluator`; the
+session sees to that. A *presentation* is one labelled interval. Its prediction is the class with the largest mean
+softmax over its scored steps.
 
-Kappa is Cohen's, (p0 - pc) / (1 - pc) with pc the agreement by chance of the two margins. kappa_t replaces pc by the
-accuracy of the no-change classifier, which says what the presentation before was (Bifet et al., ECML PKDD 2015).
+Kappa is Cohen's, (p0 - pc) / (1 - pc) with pc the agreement by chance of the two margins. kappa_t replaces pc
+by the accuracy of the no-change classifier, which says what the presentation before was (Bifet et al., ECML
+PKDD 2015).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from stream_ottt.settings import Settings
 
@@ -24,12 +26,12 @@ class EvaluationConfig(Settings):
     """How prequential figures forget.
 
     Attributes:
-        fading: factor by which older steps weigh less, per step (Gama et al. 2013).
-        window: number of latest steps in the windowed accuracy.
+        fading: factor by which older steps weigh less, per step, in (0, 1] (Gama et al. 2013).
+        window: number of latest steps in the windowed accuracy, ≥ 1.
     """
 
-    fading: float = 0.999
-    window: int = 1000
+    fading: float = Field(0.999, gt=0, le=1)
+    window: int = Field(1000, ge=1)
 
 
 @dataclass(slots=True)
@@ -52,18 +54,26 @@ class Score:
         """Share of agreement, or None when nothing was counted."""
         return sum(c for (a, b), c in self.table.items() if a == b) / self.n if self.table else None
 
+    def margins(self) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+        """How often each label was shown, was said, and was both."""
+        shown: dict[int, int] = {}
+        said: dict[int, int] = {}
+        correct: dict[int, int] = {}
+        for (a, b), count in self.table.items():
+            shown[a] = shown.get(a, 0) + count
+            said[b] = said.get(b, 0) + count
+            if a == b:
+                correct[a] = count
+        return shown, said, correct
+
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa; None without data or when chance alone agrees always."""
         n = self.n
         if not n:
             return None
-        labels = {label for pair in self.table for label in pair}
-        chance = sum(
-            sum(c for (a, _), c in self.table.items() if a == k)
-            * sum(c for (_, b), c in self.table.items() if b == k)
-            for k in labels
-        ) / (n * n)
+        shown, said, _ = self.margins()
+        chance = sum(count * said.get(label, 0) for label, count in shown.items()) / (n * n)
         accuracy = self.accuracy
         assert accuracy is not None
         return None if chance == 1 else (accuracy - chance) / (1 - chance)
@@ -81,7 +91,7 @@ class _Open:
 
 
 class Evaluator:
-    """Prequential scores of one run, updated step by step in constant memory (but for one entry per presentation).
+    """Prequential scores of one run, updated step by step, in memory of one entry a presentation.
 
     Args:
         config: fading factor and window.
@@ -145,8 +155,8 @@ class Evaluator:
     def accuracy(self) -> dict[str, float | None]:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
 
-        ``presentations`` and ``second_half`` are shares of presentations, ``steps``, ``faded`` and ``windowed`` of
-        timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines ``majority`` and
+        ``presentations`` and ``second_half`` are shares of presentations; ``steps``, ``faded`` and
+        ``windowed`` of timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines ``majority`` and
         ``no_change``.
         """
         n = len(self.outcomes)
@@ -169,21 +179,19 @@ class Evaluator:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One row a class: label, presentations shown, said, correct, recall and precision (None where undefined)."""
-        table = self.presentations.table
+        """One row a class: label; presentations shown, said, correct; recall and precision, or None."""
+        shown, said, correct = self.presentations.margins()
         rows: list[dict[str, Any]] = []
-        for label in sorted({k for pair in table for k in pair}):
-            shown = sum(c for (a, _), c in table.items() if a == label)
-            said = sum(c for (_, b), c in table.items() if b == label)
-            correct = table.get((label, label), 0)
+        for label in sorted(shown.keys() | said.keys()):
+            n_shown, n_said, n = shown.get(label, 0), said.get(label, 0), correct.get(label, 0)
             rows.append(
                 {
                     "label": label,
-                    "shown": shown,
-                    "said": said,
-                    "correct": correct,
-                    "recall": correct / shown if shown else None,
-                    "precision": correct / said if said else None,
+                    "shown": n_shown,
+                    "said": n_said,
+                    "correct": n,
+                    "recall": n / n_shown if n_shown else None,
+                    "precision": n / n_said if n_said else None,
                 }
             )
         return rows

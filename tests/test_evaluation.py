@@ -1,0 +1,149 @@
+"""The evaluator against its definitions, spelt out with plain loops over the list of outcomes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_ottt.errors import UsageError
+from stream_ottt.evaluation import EvaluationConfig, Evaluator, Score
+
+CLASSES = [2, 5, 7, 11]  # positions and labels differ, so that mixing them up shows
+
+
+def one_hot(label: int, height: float = 1.0) -> np.ndarray:
+    out = np.zeros(len(CLASSES))
+    out[CLASSES.index(label)] = height
+    return out
+
+
+def kappa_by_definition(pairs: list[tuple[int, int]]) -> float | None:
+    if not pairs:
+        return None
+    n = len(pairs)
+    agree = sum(1 for a, b in pairs if a == b) / n
+    chance = 0.0
+    for k in CLASSES:
+        chance += (sum(1 for a, _ in pairs if a == k) / n) * (sum(1 for _, b in pairs if b == k) / n)
+    return None if chance > 1 - 1e-12 else (agree - chance) / (1 - chance)
+
+
+def share(hits: list[bool]) -> float | None:
+    return sum(hits) / len(hits) if hits else None
+
+
+pairs_of_labels = st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=pairs_of_labels)
+def test_presentation_scores_follow_their_definitions(pairs: list[tuple[int, int]]) -> None:
+    evaluator = Evaluator()
+    for interval, (truth, said) in enumerate(pairs):
+        evaluator.add_step(interval, truth, said, one_hot(said), CLASSES)
+    evaluator.close_presentation()
+    scores = evaluator.accuracy()
+
+    hits = [a == b for a, b in pairs]
+    assert evaluator.outcomes == pairs
+    assert scores["presentations"] == share(hits)
+    assert scores["second_half"] == share(hits[len(hits) // 2 :])
+    assert scores["kappa"] == pytest.approx(kappa_by_definition(pairs))
+
+    majority, no_change = [], []
+    for i, (truth, _) in enumerate(pairs):
+        before = [a for a, _ in pairs[:i]]
+        no_change.append(bool(before) and before[-1] == truth)
+        most = max((before.count(k) for k in CLASSES), default=0)
+        # The smallest label wins a tie.
+        majority.append(bool(before) and next(k for k in CLASSES if before.count(k) == most) == truth)
+    assert scores["majority"] == share(majority)
+    assert scores["no_change"] == share(no_change)
+    p_e = share(no_change)
+    if p_e is None or p_e == 1:
+        assert scores["kappa_t"] is None
+    else:
+        assert scores["kappa_t"] == pytest.approx((sum(hits) / len(hits) - p_e) / (1 - p_e))
+
+    rows = {row["label"]: row for row in evaluator.per_class()}
+    assert list(rows) == sorted({k for pair in pairs for k in pair})
+    for k, row in rows.items():
+        assert row["shown"] == sum(a == k for a, _ in pairs)
+        assert row["said"] == sum(b == k for _, b in pairs)
+        assert row["correct"] == sum(a == b == k for a, b in pairs)
+        assert row["recall"] == (row["correct"] / row["shown"] if row["shown"] else None)
+        assert row["precision"] == (row["correct"] / row["said"] if row["said"] else None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=pairs_of_labels,
+    fading=st.floats(0.5, 1.0),
+    window=st.integers(1, 50),
+    cuts=st.lists(st.integers(0, 3), min_size=40, max_size=40),
+)
+def test_step_scores_follow_their_definitions(
+    pairs: list[tuple[int, int]], fading: float, window: int, cuts: list[int]
+) -> None:
+    evaluator = Evaluator(EvaluationConfig(fading=fading, window=window))
+    interval = 0
+    for (truth, said), cut in zip(pairs, cuts, strict=False):
+        interval += cut
+        evaluator.add_step(interval, truth, said, one_hot(said), CLASSES)
+    scores = evaluator.accuracy()
+
+    hits = [a == b for a, b in pairs]
+    n = len(hits)
+    weights = [fading ** (n - 1 - i) for i in range(n)]
+    assert scores["steps"] == share(hits)
+    assert scores["windowed"] == share(hits[-window:])
+    faded = sum(w * h for w, h in zip(weights, hits, strict=True)) / sum(weights) if n else None
+    assert scores["faded"] == pytest.approx(faded)
+
+
+def test_a_presentation_says_the_class_of_largest_mean_softmax_not_the_most_frequent() -> None:
+    evaluator = Evaluator()
+    for said, height in ((2, 0.4), (2, 0.4), (7, 0.9)):
+        evaluator.add_step(0, 7, said, one_hot(said, height), CLASSES)
+    assert evaluator.outcomes == []
+    evaluator.add_step(1, 5, 5, one_hot(5), CLASSES)  # another interval closes the one before
+    assert evaluator.outcomes == [(7, 7)]
+    evaluator.close_presentation()
+    evaluator.close_presentation()  # nothing is open: nothing is counted twice
+    assert evaluator.outcomes == [(7, 7), (5, 5)]
+    assert evaluator.accuracy()["steps"] == 0.5
+
+
+def test_nothing_scored_is_none_everywhere() -> None:
+    evaluator = Evaluator()
+    assert set(evaluator.accuracy().values()) == {None}
+    assert evaluator.per_class() == []
+    assert Score().kappa is None
+
+
+def test_kappa_of_known_tables() -> None:
+    # Observed agreement 35/50 = 0.7, by chance 0.5·0.6 + 0.5·0.4 = 0.5.
+    score = Score({(0, 0): 20, (0, 1): 5, (1, 0): 10, (1, 1): 15})
+    assert score.n == 50
+    assert score.kappa == pytest.approx(0.4)
+    assert Score({(3, 3): 9}).kappa is None
+    assert Score({(0, 1): 4, (1, 0): 4}).kappa == -1.0
+
+
+def test_many_classes_cost_one_pass_over_the_table() -> None:
+    table = {(a, b): 1 for a in range(300) for b in range(300)}
+    score = Score(table)
+    assert score.kappa == pytest.approx(0, abs=1e-12)
+    shown, said, correct = score.margins()
+    assert set(shown.values()) == set(said.values()) == {300}
+    assert set(correct.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "values", [{"fading": 0}, {"fading": 1.1}, {"fading": -1}, {"window": 0}, {"window": -5}]
+)
+def test_settings_that_cannot_forget_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(values))):
+        EvaluationConfig.load(values, where="evaluation")
