@@ -8,5 +8,7 @@ SINKS = Registry(
         "terminal": "stream_ottt.sinks.terminal:TerminalSink",
         "jsonl": "stream_ottt.sinks.jsonl:JsonLinesSink",
         "csv": "stream_ottt.sinks.csv:CsvSink",
+        "video": "stream_ottt.sinks.video:VideoSink",
+        "window": "stream_ottt.sinks.window:WindowSink",
     },
 )

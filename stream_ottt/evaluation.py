@@ -1,8 +1,8 @@
 """Judging an online learner: prequential accuracy, kappa, and the baselines that a real stream makes strong.
 
 Only predictions made before any label of their presentation was used are given to :class:`Evaluator`; the
-session sees to that. A *presentation* is one labelled interval. Its prediction is the class with the largest mean
-softmax over its scored steps.
+session sees to that. A *presentation* is one labelled interval. Its prediction is the class with the largest
+mean softmax over its scored steps.
 
 Kappa is Cohen's, (p0 - pc) / (1 - pc) with pc the agreement by chance of the two margins. kappa_t replaces pc
 by the accuracy of the no-change classifier, which says what the presentation before was (Bifet et al., ECML
@@ -156,8 +156,8 @@ class Evaluator:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
 
         ``presentations`` and ``second_half`` are shares of presentations; ``steps``, ``faded`` and
-        ``windowed`` of timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines ``majority`` and
-        ``no_change``.
+        ``windowed`` of timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines
+        ``majority`` and ``no_change``.
         """
         n = len(self.outcomes)
         half = self.outcomes[n // 2 :]
