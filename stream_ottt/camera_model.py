@@ -1,14 +1,15 @@
 """A model of an event camera: from images of light intensity to the events a DVS would send.
 
-The pixel follows Rebecq et al., "ESIM: an Open Event Camera Simulator" (CoRL 2018) and Hu et al., "v2e: From Video
-Frames to Realistic DVS Events" (CVPR Workshops 2021), reduced to what shapes the events of a well-lit scene::
+The pixel follows Rebecq et al., "ESIM: an Open Event Camera Simulator" (CoRL 2018) and Hu et al., "v2e: From
+Video Frames to Realistic DVS Events" (CVPR Workshops 2021), reduced to what shapes the events of a well-lit
+scene::
 
     L = log(I + eps)                                       log intensity
     ON  event when L − L_ref ≥  θ_on,  then L_ref += θ_on
     OFF event when L − L_ref ≤ −θ_off, then L_ref −= θ_off
 
-Between two images L is taken to change linearly, so an event is timed where that line crosses the threshold, and one
-pixel can cross several in turn.
+Between two images L is taken to change linearly, so an event is timed where that line crosses the threshold,
+and one pixel can cross several in turn.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class EventCamera:
     Args:
         width, height: pixels of the sensor.
         threshold_on, threshold_off: mean contrast thresholds θ, in units of log intensity.
-        mismatch: standard deviation of θ from pixel to pixel, drawn once for each polarity (v2e, Sec. 3).
-        refractory_us: a crossing sooner than this after the pixel's last event moves L_ref but sends nothing (as in
-            ESIM), µs.
-        noise_hz: background activity: events per second and pixel, a Poisson process of either polarity. It neither
-            moves L_ref nor starts a refractory period.
+        mismatch: standard deviation of θ from pixel to pixel, drawn once for each polarity (as in v2e).
+        refractory_us: a crossing sooner than this after the pixel's last event moves L_ref but sends nothing
+            (as in ESIM), µs.
+        noise_hz: background activity: events per second and pixel, a Poisson process of either polarity. It
+            neither moves L_ref nor starts a refractory period.
         eps: the intensity below which the logarithm flattens, in the units of the images.
         seed: of the thresholds and the noise.
 
@@ -72,8 +73,9 @@ class EventCamera:
         self.noise_hz = noise_hz
         self.eps = np.float32(eps)
         self.seed = seed
-        deviation = np.random.default_rng((seed, 0)).standard_normal((2, height * width)) * mismatch
-        theta = np.maximum(deviation + [[threshold_off], [threshold_on]], MIN_THRESHOLD).astype(np.float32)
+        mean = [[threshold_off], [threshold_on]]
+        theta = np.random.default_rng((seed, 0)).normal(mean, mismatch, (2, height * width))
+        theta = np.maximum(theta, MIN_THRESHOLD).astype(np.float32)
         self._step_off, self._step_on = -theta[0], theta[1]  # what an event adds to L_ref, [pixels]
         self.reset()
 
@@ -97,10 +99,12 @@ class EventCamera:
             t: its time, µs.
 
         Returns:
-            The events of [time of the last image, t), in order of time. None for the first image, which sets L_ref.
+            The events of [time of the last image, t), in order of time; no events for the first image, which
+            sets L_ref.
 
         Raises:
-            ValueError: another shape, a negative or non-finite intensity, or a time not after the last image's.
+            ValueError: another shape, a negative or non-finite intensity, or a time not after the last
+                image's.
         """
         if image.shape != (self.height, self.width):
             raise ValueError(f"image of shape {image.shape}; expected {(self.height, self.width)}")
@@ -131,25 +135,25 @@ class EventCamera:
         on = gap > 0
         step = np.where(on, self._step_on[pixel], self._step_off[pixel]).astype(np.float64)
         crossed = (gap / step).astype(np.int64)
-        k = np.arange(1, crossed.max() + 1)
+        k = np.arange(1, crossed.max() + 1)[:, None]
 
-        # [pixel, k]: where on the line from the last image to this one the k-th threshold lies. Rounding of L_ref can
-        # leave a crossing to an image that brings no change of its own; it is then timed at that image.
+        # [k, pixel]: where on the line from the last image to this one the k-th threshold lies. Rounding of
+        # L_ref can leave a crossing to an image that brings no change of its own; it is timed at the start.
         ref, before = self._ref[pixel].astype(np.float64), self._level[pixel].astype(np.float64)
-        rise = (level[pixel] - before)[:, None]
-        distance = (ref - before)[:, None] + step[:, None] * k
-        fraction = np.divide(distance, rise, out=np.ones_like(distance), where=rise != 0)
-        time = np.clip(t0 + np.floor(fraction * (t - t0)), t0, t - 1).astype(np.int64)
+        rise = level[pixel] - before
+        rise[rise == 0] = np.inf
+        time = ((ref - before + k * step) / rise * (t - t0)).astype(np.int64)
+        time = np.minimum(np.maximum(time, 0), t - t0 - 1) + t0
 
-        sent = k <= crossed[:, None]
+        sent = k <= crossed
         last = self._last[pixel]
         for j in range(len(k)):
-            sent[:, j] &= time[:, j] - last >= self.refractory_us
-            last = np.where(sent[:, j], time[:, j], last)
+            sent[j] &= time[j] - last >= self.refractory_us
+            last = np.where(sent[j], time[j], last)
         self._last[pixel] = last
         self._ref[pixel] = ref + crossed * step
-        row = np.nonzero(sent)[0]
-        return pixel[row], time[sent], on[row]
+        column = np.nonzero(sent)[1]
+        return pixel[column], time[sent], on[column]
 
     def _background(self, t0: int, t: int) -> Columns:
         """Noise events of [t0, t): Poisson in number, uniform over time, pixels and polarities."""
@@ -157,8 +161,8 @@ class EventCamera:
             return _none()
         pixels = self.height * self.width
         n = int(self._noise.poisson(self.noise_hz * pixels * (t - t0) * 1e-6))
-        draw = self._noise.integers
-        return draw(pixels, size=n), draw(t0, t, size=n), draw(2, size=n).astype(bool)
+        pixel, time, on = self._noise.random((3, n)) * [[pixels], [t - t0], [2]]
+        return pixel.astype(np.int64), t0 + time.astype(np.int64), on >= 1
 
 
 def _none() -> Columns:

@@ -1,9 +1,9 @@
-"""The built-in labelled scene: simple moving gestures, drawn as images of light intensity, reproducible from a seed.
+"""The built-in labelled scene: simple moving gestures as images of light intensity, the same for a seed.
 
-The classes of a pair (right and left, up and down, …) differ in nothing but the sign of time: the same shapes are drawn
-at phase ``φ0 + rate · t`` for the one and ``φ0 − rate · t`` for the other. Shapes are brighter or darker than the
-background at random, so which edge is ON and which OFF tells nothing of the direction either. What tells it is the order
-of the events in time.
+The classes of a pair (right and left, up and down, …) differ in nothing but the sign of time: the same shapes
+are drawn at phase ``φ0 + rate · t`` for the one and ``φ0 − rate · t`` for the other. Shapes are brighter or
+darker than the background at random, so which edge is ON and which OFF tells nothing of the direction either.
+What tells it is the order of the events in time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ FRAME_US = 4_000
 """Time from one image to the next, µs. The fastest edge moves 1.6 pixels in it, less than an edge is wide."""
 
 FADE_US = 40_000
-"""How long a gesture takes to appear at the start of its presentation and to vanish at its end, µs."""
+"""How long a gesture and its background take to appear at the start and to vanish at the end, µs."""
+
+LEVEL = 0.25
+"""Mean intensity of the background, in 0…1."""
 
 Image = npt.NDArray[np.float32]
 
@@ -53,7 +56,9 @@ class Motion(ABC):
 
     def within(self, distance: Image) -> Image:
         """1 where ``distance`` (pixels) is below 0, 0 where above, over a soft edge."""
-        return np.clip(0.5 - distance * np.float32(1 / self.softness), 0, 1)
+        inside = 0.5 - distance * np.float32(1 / self.softness)
+        covered: Image = np.minimum(np.maximum(inside, 0), 1)
+        return covered
 
 
 class Sweep(Motion):
@@ -138,7 +143,7 @@ class Drum(Motion):
         ]
 
     def cover(self, phase: float) -> Image:
-        drawn = np.zeros_like(self.y)
+        drawn: Image = np.zeros_like(self.y)
         for side, hand in zip((-1, 1), self.hands, strict=True):
             height = np.float32(side * self.beat * np.sin(2 * np.pi * phase))
             drawn += self.within(np.abs(self.y - height) - np.float32(self.half)) * hand
@@ -146,7 +151,7 @@ class Drum(Motion):
 
 
 def _fade(p: float) -> float:
-    """Contrast of a shape at ``p`` of its way in 0…1: full, but fading towards both ends, where it starts anew."""
+    """Contrast of a shape at ``p`` of its way in 0…1: full, but fading to both ends, where it starts anew."""
     return min(1.0, 10 * p, 10 * (1 - p))
 
 
@@ -180,31 +185,34 @@ class Presentation:
         self.phase = rng.uniform()
         self.background = _texture(rng)
         contrast = rng.uniform(0.7, 1.2) * rng.choice([-1, 1])  # log intensity, shape to background
-        self.contrast = np.float32(LEVEL * np.exp(contrast)) - self.background
+        self.level = np.float32(LEVEL * np.exp(contrast))
 
     def image(self, t: int) -> Image:
         """The image ``t`` µs after the start: linear intensity in 0…1, float32 [SIZE, SIZE]."""
         shown = min(1.0, t / FADE_US, (self.duration_us - t) / FADE_US)
         if shown <= 0:
-            return self.background
-        cover = self.motion.cover(self.phase + self.direction * self.motion.rate * t * 1e-6)
-        cover *= self.contrast
-        cover *= np.float32(shown)
-        cover += self.background
-        return cover
+            return blank()
+        image = self.motion.cover(self.phase + self.direction * self.motion.rate * t * 1e-6)
+        image *= self.level - self.background
+        image += self.background - np.float32(LEVEL)
+        image *= np.float32(shown)
+        image += np.float32(LEVEL)
+        return image
 
 
-LEVEL = 0.25
-"""Mean intensity of the background."""
+def blank() -> Image:
+    """What is seen between presentations."""
+    return np.full((SIZE, SIZE), LEVEL, np.float32)
 
 
 def _texture(rng: np.random.Generator) -> Image:
-    """A background of a few faint waves, about 5 % strong: on its own too faint to send events."""
-    waves = np.zeros_like(_X)
+    """A background of a few faint waves, about 5 % strong: too faint to send events of its own."""
+    waves: Image = np.zeros_like(_X)
     for _ in range(6):
         kx, ky = rng.uniform(-0.5, 0.5, 2).astype(np.float32)
         waves += np.cos(kx * _X + ky * _Y + np.float32(rng.uniform(0, 2 * np.pi)))
-    return np.float32(LEVEL) * np.exp(np.float32(0.03) * waves)
+    texture: Image = np.float32(LEVEL) * np.exp(np.float32(0.03) * waves)
+    return texture
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +249,8 @@ class Scene:
         period = self.duration_us + self.pause_us
         t = 0
         for i, interval in enumerate(self.intervals()):
-            shown = Presentation(
-                interval.label, np.random.default_rng((self.seed, 1 + i)), self.duration_us
-            )
+            shown = Presentation(interval.label, np.random.default_rng((self.seed, 1 + i)), self.duration_us)
             while t < (i + 1) * period:
                 yield shown.image(t - interval.t_start), t
                 t += FRAME_US
-        yield shown.background, self.presentations * period
+        yield blank(), self.presentations * period
