@@ -53,6 +53,8 @@ class WindowSink(Sink):
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, progress: Progress) -> None:
+        # Qt finds no fonts in OpenCV's wheels and says so at every window, across the terminal's live view.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         await _check_display()
         self._progress = progress
         self._task = asyncio.create_task(self._run(progress))
@@ -70,19 +72,17 @@ class WindowSink(Sink):
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self, progress: Progress) -> None:
-        """Draw and read keys until the window is closed. On the event loop's thread: Qt and macOS want one."""
+        """Draw and read keys until the window is closed; on one thread, which Qt and macOS demand."""
         import cv2
 
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE)
+            cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
             shown: StepResult | None = None
-            while True:
+            while _is_open():
                 if self._latest is not shown and self._latest is not None:
                     shown = self._latest
                     cv2.imshow(TITLE, annotated(shown, progress, self._scale(shown)))
                 self._on_key(cv2.pollKey() & 0xFF, progress)
-                if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-                    return
                 await asyncio.sleep(REFRESH_S)
         except cv2.error as e:
             raise OutputError(f"window: {e.err or e}; use the terminal or video sink") from e
@@ -100,6 +100,15 @@ class WindowSink(Sink):
             progress.label_hook(code - ord("0"))
         elif code == ord("p") and progress.pause_hook is not None:
             progress.pause_hook()
+
+
+def _is_open() -> bool:
+    import cv2
+
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # Qt, once the last window is gone
+        return False
 
 
 async def _check_display() -> None:
