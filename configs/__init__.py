@@ -1,0 +1,1 @@
+"""Presets, TOML: one file each. To add one: write the file."""

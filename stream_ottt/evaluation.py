@@ -117,7 +117,7 @@ class Evaluator:
         """Score one prediction made before any label of its presentation was used.
 
         Args:
-            interval: index of the presentation.
+            interval: start of the presentation (µs), its identity.
             truth: its label.
             said: the predicted label.
             softmax: [classes] probabilities.
@@ -135,6 +135,20 @@ class Evaluator:
         self._faded_n = self._faded_n * self.config.fading + 1
         self._recent.append(hit)
 
+    def add_presentation(self, truth: int, steps: list[tuple[int, npt.NDArray[np.float64]]], labels: list[int]) -> None:
+        """Score a whole presentation whose label came after it.
+
+        Args:
+            truth: its label.
+            steps: (predicted label, softmax [classes]) of each of its timesteps.
+            labels: the label at each position of a softmax.
+        """
+        held, self._open = self._open, None
+        for said, softmax in steps:
+            self.add_step(-1, truth, said, softmax, labels)
+        self.close_presentation()
+        self._open = held
+
     def close_presentation(self) -> None:
         """End the open presentation and count its prediction; nothing happens when none is open."""
         if self._open is None:
@@ -145,9 +159,7 @@ class Evaluator:
         self.outcomes.append((truth, said))
         # The baselines are prequential too: each says what it would have said before this label was known.
         self._no_change_hits += self._previous == truth
-        self._majority_hits += (
-            bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
-        )
+        self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
         self._seen[truth] = self._seen.get(truth, 0) + 1
         self._previous = truth
         self._open = None

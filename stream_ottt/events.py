@@ -38,9 +38,7 @@ class EventPacket:
         return len(self.events)
 
 
-def make_events(
-    x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.ArrayLike
-) -> EventArray:
+def make_events(x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.ArrayLike) -> EventArray:
     """Pack four columns of equal length into one event array.
 
     Coordinates beyond int16 become -1, which validation counts as malformed, rather than wrapping into the sensor.
@@ -96,9 +94,7 @@ def split_well_formed(packet: EventPacket) -> tuple[EventArray, int]:
         return e, 0
     x, y, t = e["x"], e["y"], e["t"]
     # The extremes decide the common case without building a mask; negative coordinates turn large as unsigned.
-    if (
-        x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height and t.min() >= 0
-    ):
+    if x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height and t.min() >= 0:
         return e, 0
     good = (x >= 0) & (x < packet.width) & (y >= 0) & (y < packet.height) & (t >= 0)
     return e[good], int(len(e) - np.count_nonzero(good))

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from stream_ottt.errors import UsageError
 
@@ -36,49 +37,63 @@ class LabelTimeline:
     """
 
     def __init__(
-        self, intervals: Iterable[LabelInterval], *, delay: int | str = 0, name: str = "labels"
+        self, intervals: Iterable[LabelInterval] = (), *, delay: int | Literal["end"] = 0, name: str = "labels"
     ) -> None:
-        self.intervals: list[LabelInterval] = sorted(intervals)
         self.delay = delay
-        for a in self.intervals:
-            if a.t_end <= a.t_start:
+        self.name = name
+        self._intervals: list[LabelInterval] = []
+        for interval in sorted(intervals):
+            self.add(interval)
+
+    def add(self, interval: LabelInterval) -> None:
+        """Add an interval, at any time.
+
+        Raises:
+            UsageError: it overlaps another one, or ends before it starts.
+        """
+        if interval.t_end <= interval.t_start:
+            raise UsageError(
+                f"{self.name}: interval {interval.t_start}..{interval.t_end} of class {interval.label} "
+                "ends before it starts; swap its two times"
+            )
+        i = bisect_right(self._intervals, interval)
+        for other in self._intervals[max(i - 1, 0) : i + 1]:
+            if other.t_start < interval.t_end and interval.t_start < other.t_end:
                 raise UsageError(
-                    f"{name}: interval {a.t_start}..{a.t_end} of class {a.label} ends before it starts; "
-                    "swap its two times"
+                    f"{self.name}: intervals {other.t_start}..{other.t_end} (class {other.label}) and "
+                    f"{interval.t_start}..{interval.t_end} (class {interval.label}) overlap; "
+                    "a moment can carry one label"
                 )
-        for a, b in zip(self.intervals, self.intervals[1:], strict=False):
-            if b.t_start < a.t_end:
-                raise UsageError(
-                    f"{name}: intervals {a.t_start}..{a.t_end} (class {a.label}) and {b.t_start}..{b.t_end} "
-                    f"(class {b.label}) overlap; a moment can carry one label"
-                )
-        self._starts = [i.t_start for i in self.intervals]
+        self._intervals.insert(i, interval)
+
+    def forget_before(self, t: int) -> None:
+        """Give up the intervals that end at or before ``t`` (µs)."""
+        del self._intervals[: bisect_right(self._intervals, t, key=lambda i: i.t_end)]
 
     def __len__(self) -> int:
-        return len(self.intervals)
+        return len(self._intervals)
 
     def __iter__(self) -> Iterator[LabelInterval]:
-        return iter(self.intervals)
+        return iter(self._intervals)
 
-    def index_at(self, t: float) -> int | None:
-        """Index of the interval that holds time ``t`` (µs), or None."""
-        i = bisect_right(self._starts, t) - 1
-        return i if i >= 0 and t < self.intervals[i].t_end else None
+    def at(self, t: float) -> LabelInterval | None:
+        """The interval that holds time ``t`` (µs), or None."""
+        i = bisect_right(self._intervals, t, key=lambda interval: interval.t_start) - 1
+        return self._intervals[i] if i >= 0 and t < self._intervals[i].t_end else None
 
-    def known_at(self, index: int) -> int:
-        """The moment (µs) at which the label of interval ``index`` becomes known."""
-        interval = self.intervals[index]
+    def known_at(self, interval: LabelInterval) -> int:
+        """The moment (µs) at which the label of ``interval`` becomes known."""
         if self.delay == "end":
             return interval.t_end
-        return min(interval.t_start + int(self.delay), interval.t_end)
+        return min(interval.t_start + self.delay, interval.t_end)
 
     def boundaries(self) -> list[int]:
         """Times (µs) at which one sample ends or another begins, ascending."""
-        return sorted({t for i in self.intervals for t in (i.t_start, i.t_end)})
+        return sorted({t for i in self._intervals for t in (i.t_start, i.t_end)})
 
     def classes(self) -> list[int]:
         """The distinct labels, ascending."""
-        return sorted({i.label for i in self.intervals})
+        return sorted({i.label for i in self._intervals})
 
 
 def read_label_csv(path: str | Path, classes: Sequence[int] | None = None) -> list[LabelInterval]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -144,8 +145,8 @@ class OnlineLearner:
         """
         if timestep.new_sample:
             self.reset()
-        frame = torch.from_numpy(timestep.frame).to(self._device, self._dtype).unsqueeze(0)
-        logits = self.forward(frame, timestep.index, learn=learn)[0].double().cpu().numpy()
+        outputs = self.forward(self.as_input(timestep.frame), timestep.index, learn=learn)
+        logits = outputs[0].double().cpu().numpy()
         index = int(logits.argmax())
         e = np.exp(logits - logits[index])
         return Prediction(
@@ -157,6 +158,10 @@ class OnlineLearner:
             label=self.classes[index],
             confidence=float(1 / e.sum()),
         )
+
+    def as_input(self, frame: npt.NDArray[np.generic]) -> Tensor:
+        """A frame [polarities, height, width] of any dtype as a batch of one for :meth:`forward`."""
+        return torch.from_numpy(frame).to(self._device, self._dtype).unsqueeze(0)
 
     def forward(self, frames: Tensor, step: int, *, learn: bool = True) -> Tensor:
         """Advance the network by one timestep; :meth:`step` for a batch.

@@ -125,9 +125,7 @@ class Adam(Optimizer):
         parameter.addcdiv_(first, denominator, value=-self.lr / (1 - b1**self.steps))
 
     def state(self) -> dict[str, Tensor]:
-        return {f"first/{k}": v for k, v in self._first.items()} | {
-            f"second/{k}": v for k, v in self._second.items()
-        }
+        return {f"first/{k}": v for k, v in self._first.items()} | {f"second/{k}": v for k, v in self._second.items()}
 
     def set_state(self, state: dict[str, Tensor], steps: int) -> None:
         self._first = {k.removeprefix("first/"): v for k, v in state.items() if k.startswith("first/")}

@@ -70,6 +70,7 @@ class Progress:
         ledger: what became of each event.
         evaluation: prequential scores so far.
         timesteps: timesteps predicted.
+        timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         updates: optimizer steps.
         steps: durations of live timesteps (forward and update).
         rehearsals: durations of rehearsed timesteps.
@@ -92,6 +93,7 @@ class Progress:
     parameters: int = 0
     ledger: Ledger = field(default_factory=Ledger)
     timesteps: int = 0
+    timesteps_not_kept: int = 0
     updates: Updates = field(default_factory=Updates)
     steps: DurationHistogram = field(default_factory=DurationHistogram)
     rehearsals: DurationHistogram = field(default_factory=DurationHistogram)

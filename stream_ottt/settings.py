@@ -73,9 +73,7 @@ def _keys_at(cls: type[BaseModel], path: list[str]) -> list[str]:
     model: Any = cls
     for part in path:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        models = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
+        models = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
         if not models:
             return []
         model = models[0]

@@ -170,14 +170,10 @@ class SpikingConv(Layer):
             if feedback is not None:
                 current += feedback
         n = self.neuron
-        self._state = lif_step(
-            current, self._state, decay=n.decay, threshold=n.threshold, track=memo is not None
-        )
+        self._state = lif_step(current, self._state, decay=n.decay, threshold=n.threshold, track=memo is not None)
         if memo is not None:
             memo.pre = below.trace
-            memo.f = surrogate_derivative(
-                self._state.u, kind=n.surrogate, threshold=n.threshold, slope=n.slope
-            )
+            memo.f = surrogate_derivative(self._state.u, kind=n.surrogate, threshold=n.threshold, slope=n.slope)
             factor = self._output_factor()
             if factor is not None:
                 memo.f *= factor
@@ -220,9 +216,7 @@ class SpikingConv(Layer):
     def gradient(self, delta: Tensor, memo: Memo) -> dict[str, Tensor]:
         assert memo.pre is not None and memo.f is not None
         error = delta * memo.f
-        _, weight, bias = conv_gradients(
-            error, memo.pre, self.effective_weight, self.padding, (False, True, True)
-        )
+        _, weight, bias = conv_gradients(error, memo.pre, self.effective_weight, self.padding, (False, True, True))
         gradient = {"weight": weight, "bias": bias}
         if self.standard is not None:
             gradient["weight"], gradient["gain"] = self.standard.backward(weight)

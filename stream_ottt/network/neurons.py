@@ -33,9 +33,7 @@ class NeuronState:
     trace: Tensor | None
 
 
-def lif_step(
-    current: Tensor, state: NeuronState | None, *, decay: float, threshold: float, track: bool
-) -> NeuronState:
+def lif_step(current: Tensor, state: NeuronState | None, *, decay: float, threshold: float, track: bool) -> NeuronState:
     """Advance leaky integrate-and-fire neurons by one timestep.
 
     Args:

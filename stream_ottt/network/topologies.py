@@ -73,9 +73,7 @@ class NetworkConfig(Settings):
 class _Builder:
     """Draws the weights and stacks the layers, keeping count of channels and size."""
 
-    def __init__(
-        self, config: NetworkConfig, input_shape: tuple[int, int, int], seed: int, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, config: NetworkConfig, input_shape: tuple[int, int, int], seed: int, dtype: torch.dtype) -> None:
         self.config = config
         self.channels, self.height, self.width = input_shape
         self.input_shape = input_shape
@@ -192,7 +190,5 @@ def build_network(
     """
     config = config or NetworkConfig()
     if config.topology not in TOPOLOGIES:
-        raise UsageError(
-            f"network.topology: unknown {config.topology!r}{near_miss(config.topology, TOPOLOGIES)}"
-        )
+        raise UsageError(f"network.topology: unknown {config.topology!r}{near_miss(config.topology, TOPOLOGIES)}")
     return TOPOLOGIES[config.topology](_Builder(config, input_shape, seed, dtype), classes)

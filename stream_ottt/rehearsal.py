@@ -1,0 +1,109 @@
+"""Rehearsal: a bounded memory of labelled stretches of the stream, learned again between live timesteps.
+
+A live stream shows one thing for seconds, and plain online learning then forgets the rest. Every ``stretch`` live
+timesteps that were learned are stored as one remembered stretch; remembered stretches are drawn at random and learned
+in the same way, one update a timestep, from a state at rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from stream_ottt.settings import Settings
+
+Frames = npt.NDArray[np.uint8]
+"""[timesteps, polarities, height, width], counts up to 255."""
+
+
+class RehearsalConfig(Settings):
+    """When and from how much memory to rehearse.
+
+    Attributes:
+        mode: ``ratio`` rehearses a fixed number of stretches for each new one, ``idle`` in whatever time the stream
+            leaves, ``off`` never.
+        ratio: remembered stretches for each new one, in ``ratio`` mode.
+        stretch: timesteps in a stretch.
+        max_bytes: memory for remembered frames, bytes.
+    """
+
+    mode: Literal["off", "ratio", "idle"] = "ratio"
+    ratio: int = Field(3, ge=0)
+    stretch: int = Field(15, ge=1)
+    max_bytes: int = Field(64 * 2**20, ge=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Consecutive timesteps of one label.
+
+    Attributes:
+        frames: uint8 [timesteps, polarities, height, width].
+        label: what they show.
+    """
+
+    frames: Frames
+    label: int
+
+
+class RehearsalMemory:
+    """Remembered stretches, balanced over the classes and bounded by bytes.
+
+    When full, a stretch of the class that takes most room goes. Within a class it is a reservoir (Vitter 1985): each
+    stretch of the class ever stored is kept with the same probability.
+
+    Args:
+        max_bytes: room for frames.
+        rng: draws what is replaced and what is rehearsed.
+    """
+
+    def __init__(self, max_bytes: int, rng: np.random.Generator) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.rng = rng
+        self._kept: dict[int, list[Stretch]] = {}
+        self._seen: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kept.values()))
+
+    def counts(self) -> dict[int, int]:
+        """Stretches remembered per label."""
+        return {label: len(kept) for label, kept in sorted(self._kept.items())}
+
+    def store(self, stretch: Stretch) -> None:
+        """Remember a stretch, or, when there is no room, let the reservoir decide."""
+        size = stretch.frames.nbytes
+        if size > self.max_bytes:
+            return
+        own = self._kept.setdefault(stretch.label, [])
+        self._seen[stretch.label] = self._seen.get(stretch.label, 0) + 1
+        while self.bytes + size > self.max_bytes:
+            largest = max(self._kept, key=lambda k: (sum(s.frames.nbytes for s in self._kept[k]), k == stretch.label))
+            if largest == stretch.label:
+                # The newcomer takes its place with probability kept / seen, else it is not remembered.
+                if self.rng.random() * self._seen[stretch.label] >= len(own):
+                    return
+                self._forget_one(own)
+            else:
+                self._forget_one(self._kept[largest])
+        own.append(stretch)
+        self.bytes += size
+
+    def _forget_one(self, kept: list[Stretch]) -> None:
+        i = int(self.rng.integers(len(kept)))
+        self.bytes -= kept[i].frames.nbytes
+        kept[i] = kept[-1]
+        kept.pop()
+
+    def draw(self) -> Stretch | None:
+        """A remembered stretch at random, each class equally likely; None when there is none."""
+        labels = [label for label in sorted(self._kept) if self._kept[label]]
+        if not labels:
+            return None
+        kept = self._kept[labels[int(self.rng.integers(len(labels)))]]
+        return kept[int(self.rng.integers(len(kept)))]

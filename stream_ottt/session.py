@@ -1,0 +1,297 @@
+"""One stream and one learner: predict each timestep, score it, learn from its label once known, rehearse.
+
+Everything here is synchronous and knows neither sources nor clocks but for timing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from stream_ottt.errors import UsageError
+from stream_ottt.labels import LabelInterval, LabelTimeline
+from stream_ottt.learner import OnlineLearner
+from stream_ottt.progress import Progress
+from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch
+from stream_ottt.settings import Settings, parse_duration_us
+from stream_ottt.timestep import Prediction, StepResult, Timestep
+
+
+class LabelsConfig(Settings):
+    """Where labels come from and when they become known.
+
+    Attributes:
+        file: CSV sidecar ``class,startTime_usec,endTime_usec``; None for the source's own labels, if it has any.
+        delay: time from an interval's start until its label is known (``"500ms"``, 0), or ``"end"`` for its end.
+        classes: the labels that the network tells apart; None for those that occur.
+        reset: whether an interval's start and end begin a new sample (state reset). The boundary is then known at its
+            time, the label only after ``delay``.
+        keep_bytes: room for timesteps that wait for their label, bytes.
+    """
+
+    file: str | None = None
+    delay: int | Literal["end"] = 0
+    classes: tuple[int, ...] | None = None
+    reset: bool = True
+    keep_bytes: int = Field(64 * 2**20, ge=0)
+
+    @field_validator("delay", mode="before")
+    @classmethod
+    def _delay(cls, value: object) -> object:
+        return value if value == "end" else parse_duration_us(value)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A timestep whose label is not known yet."""
+
+    frame: Frames  # [polarities, height, width]
+    middle: float
+    said: int
+    logits: npt.NDArray[np.float64]
+
+
+class Session:
+    """Runs a learner over the timesteps of a stream.
+
+    Args:
+        learner: the learner.
+        progress: where everything is counted; its ``evaluation`` is scored.
+        timeline: the stream's labels; None when there are none, and nothing is learned.
+        rehearsal: settings of the rehearsal.
+        keep_bytes: room for timesteps that wait for their label.
+        learn: False only predicts and scores.
+        late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
+        seed: of the rehearsal's draws.
+    """
+
+    def __init__(
+        self,
+        learner: OnlineLearner,
+        progress: Progress,
+        *,
+        timeline: LabelTimeline | None = None,
+        rehearsal: RehearsalConfig | None = None,
+        keep_bytes: int = LabelsConfig().keep_bytes,
+        learn: bool = True,
+        late_labels: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.learner = learner
+        self.progress = progress
+        self.timeline = timeline
+        self.rehearsal = rehearsal or RehearsalConfig(mode="off")
+        self.learning = learn and timeline is not None
+        self.late_labels = late_labels
+        self.scoring = True
+        self.keep_bytes = keep_bytes
+        self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
+        self._used: LabelInterval | None = None  # the interval whose label was used last
+        self._current: LabelInterval | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._release_at: int | None = None  # when the next label that something waits for becomes known, µs
+        self._building: list[Frames] = []
+        self._building_from: LabelInterval | None = None
+        self._rehearsals_due = 0
+        self._now = 0
+
+    def process(self, timestep: Timestep) -> StepResult:
+        """Predict one timestep, then learn what can be learned now."""
+        started = time.perf_counter()
+        self._release(timestep.t_start)
+        prediction = self.learner.step(timestep, learn=self.learning)
+        middle = (timestep.t_start + timestep.t_end) / 2
+        interval = None if self.timeline is None else self.timeline.at(middle)
+        scored = self._score(interval, prediction)
+        self._now = timestep.t_end
+        if self.learning or self.late_labels:
+            self._learn(timestep, prediction, interval, middle)
+        progress = self.progress
+        progress.steps.add(time.perf_counter() - started)
+        progress.timesteps += 1
+        progress.ledger.binned += timestep.events
+        progress.stream_us += timestep.t_end - timestep.t_start
+        if self.rehearsal.mode == "ratio":
+            while self._rehearsals_due > 0:
+                self._rehearsals_due -= 1
+                self._rehearse_one()
+        return StepResult(timestep, prediction, None if interval is None else interval.label, scored)
+
+    def add_label(self, interval: LabelInterval) -> int:
+        """Take a label that comes with the stream, late or early.
+
+        Returns:
+            How many timesteps that had waited for it were scored.
+
+        Raises:
+            UsageError: it overlaps another interval, ends before it starts, or its class is unknown.
+        """
+        if interval.label not in self.learner.classes:
+            raise UsageError(f"label {interval.label} is not among the network's classes {self.learner.classes}")
+        if self.timeline is None:
+            raise UsageError("this stream takes no labels")
+        self.timeline.add(interval)
+        inside = [w for w in self._waiting if interval.t_start <= w.middle < interval.t_end]
+        if inside and self.scoring and interval is not self._current:
+            self.progress.evaluation.add_presentation(
+                interval.label, [(w.said, softmax(w.logits)) for w in inside], self.learner.classes
+            )
+        if inside:
+            self._expect(interval)
+            self._release(self._now)
+        oldest = min(self._waiting[0].middle if self._waiting else self._now, self._now)
+        self.timeline.forget_before(int(oldest))
+        return len(inside)
+
+    def idle(self) -> bool:
+        """Rehearse one remembered stretch in time that the stream leaves; False when there is nothing to do."""
+        if self.rehearsal.mode != "idle" or not self.learning:
+            return False
+        return self._rehearse_one()
+
+    def finish(self) -> None:
+        """The stream has ended: apply what is due, learn what has become known, close the last presentation."""
+        self._release(self._now)
+        self._end_stretch()
+        self.learner.reset()
+        self.progress.evaluation.close_presentation()
+
+    # --- scoring -------------------------------------------------------------------------------------------------
+
+    def _score(self, interval: LabelInterval | None, prediction: Prediction) -> bool:
+        """Score a prediction if no label of its presentation has been used; whether it counts."""
+        if interval is not self._current:
+            self.progress.evaluation.close_presentation()
+            self._current = interval
+        if interval is None or interval is self._used or not self.scoring:
+            return False
+        self.progress.evaluation.add_step(
+            interval.t_start, interval.label, prediction.label, softmax(prediction.logits), self.learner.classes
+        )
+        return True
+
+    # --- learning ------------------------------------------------------------------------------------------------
+
+    def _learn(self, timestep: Timestep, prediction: Prediction, interval: LabelInterval | None, middle: float) -> None:
+        """Learn this timestep if its label is known by now, else let it wait for it."""
+        assert self.timeline is not None
+        frame = np.minimum(timestep.frame, 255).astype(np.uint8)
+        if interval is None or self.timeline.known_at(interval) > timestep.t_end:
+            self._wait(_Waiting(frame, middle, prediction.label, prediction.logits), interval)
+            return
+        if not self.learning:
+            return
+        self._used = interval
+        before = self.learner.counts.learned
+        self._counted("live", lambda: self.learner.feedback(timestep.index, interval.label))
+        if self.learner.counts.learned > before:
+            prediction.learned = True
+            prediction.learned_from = self.learner.learned_from
+        self._release(timestep.t_end)
+        self._remember(frame, interval)
+
+    def _wait(self, waiting: _Waiting, interval: LabelInterval | None) -> None:
+        """Keep a timestep until its label is known; one without an interval only where labels can come late."""
+        if interval is not None:
+            self._expect(interval)
+        elif not self.late_labels:
+            return
+        self._waiting.append(waiting)
+        while len(self._waiting) * waiting.frame.nbytes > self.keep_bytes:
+            self._waiting.popleft()
+            self.progress.timesteps_not_kept += 1
+
+    def _expect(self, interval: LabelInterval) -> None:
+        assert self.timeline is not None
+        known = self.timeline.known_at(interval)
+        self._release_at = known if self._release_at is None else min(known, self._release_at)
+
+    def _release(self, now: int) -> None:
+        """Learn the timesteps that waited for a label that is known at ``now``."""
+        if self._release_at is None or self._release_at > now or self.timeline is None:
+            return
+        self._release_at = None
+        kept: deque[_Waiting] = deque()
+        ready: list[tuple[LabelInterval, list[Frames]]] = []
+        for waiting in self._waiting:
+            interval = self.timeline.at(waiting.middle)
+            if interval is None or self.timeline.known_at(interval) > now:
+                kept.append(waiting)
+                if interval is not None:
+                    self._expect(interval)
+            elif ready and ready[-1][0] is interval:
+                ready[-1][1].append(waiting.frame)
+            else:
+                ready.append((interval, [waiting.frame]))
+        self._waiting = kept
+        for interval, frames in ready if self.learning else ():
+            self._used = interval
+            self._counted("deferred", partial(self._run, frames, interval.label))
+            for frame in frames:
+                self._remember(frame, interval)
+
+    def _counted(self, kind: Literal["live", "deferred", "rehearsed"], act: Callable[[], object]) -> None:
+        """Do ``act`` and count the optimizer steps it made as of ``kind``."""
+        before = self.learner.counts.updates
+        act()
+        updates = self.progress.updates
+        setattr(updates, kind, getattr(updates, kind) + self.learner.counts.updates - before)
+
+    def _run(self, frames: Iterable[Frames], label: int) -> None:
+        """Learn a stretch from a state at rest, one update a timestep; the live state is put aside meanwhile."""
+        learner = self.learner
+        with learner.set_aside():
+            for i, frame in enumerate(frames):
+                learner.forward(learner.as_input(frame), i)
+                learner.feedback(i, label)
+
+    # --- rehearsal -----------------------------------------------------------------------------------------------
+
+    def _remember(self, frame: Frames, interval: LabelInterval) -> None:
+        """Add a learned timestep to the stretch being built."""
+        if self.rehearsal.mode == "off":
+            return
+        if interval is not self._building_from:
+            self._end_stretch()
+            self._building_from = interval
+        self._building.append(frame)
+        if len(self._building) == self.rehearsal.stretch:
+            self._store()
+
+    def _end_stretch(self) -> None:
+        """A presentation ended within a stretch: keep it when it is at least half a stretch long."""
+        if 2 * len(self._building) >= self.rehearsal.stretch:
+            self._store()
+        self._building = []
+
+    def _store(self) -> None:
+        assert self._building_from is not None
+        self.memory.store(Stretch(np.stack(self._building), self._building_from.label))
+        self._building = []
+        self._rehearsals_due += self.rehearsal.ratio
+
+    def _rehearse_one(self) -> bool:
+        stretch = self.memory.draw()
+        if stretch is None:
+            return False
+        started = time.perf_counter()
+        self._counted("rehearsed", lambda: self._run(stretch.frames, stretch.label))
+        each = (time.perf_counter() - started) / len(stretch.frames)
+        for _ in stretch.frames:
+            self.progress.rehearsals.add(each)
+        return True
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Probabilities [classes] of logits [classes]."""
+    e: npt.NDArray[np.float64] = np.exp(logits - logits.max())
+    e /= e.sum()
+    return e

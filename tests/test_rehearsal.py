@@ -1,0 +1,60 @@
+"""The rehearsal memory: bounded, balanced, a fair reservoir."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_ottt.rehearsal import RehearsalMemory, Stretch
+
+
+def stretch(label: int, size: int = 10, mark: int = 0) -> Stretch:
+    return Stretch(np.full((size, 1, 1, 1), mark % 256, np.uint8), label)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 30)), max_size=200),
+    st.integers(0, 200),
+    st.integers(0, 2**32 - 1),
+)
+def test_never_exceeds_its_bytes(stored: list[tuple[int, int]], max_bytes: int, seed: int) -> None:
+    memory = RehearsalMemory(max_bytes, np.random.default_rng(seed))
+    for label, size in stored:
+        memory.store(stretch(label, size))
+        held = [s for kept in memory._kept.values() for s in kept]
+        assert memory.bytes == sum(s.frames.nbytes for s in held) <= max_bytes
+        assert len(memory) == len(held)
+
+
+def test_a_rare_class_keeps_its_share() -> None:
+    memory = RehearsalMemory(400, np.random.default_rng(0))
+    for i in range(1000):
+        memory.store(stretch(1 if i % 50 == 0 else 0))
+    counts = memory.counts()
+    assert counts[1] >= 18 and sum(counts.values()) == 40
+
+
+def test_within_a_class_every_stretch_is_kept_with_the_same_probability() -> None:
+    kept = np.zeros(100)
+    for seed in range(2000):
+        memory = RehearsalMemory(100, np.random.default_rng(seed))
+        for i in range(100):
+            memory.store(stretch(0, mark=i))
+        for s in memory._kept[0]:
+            kept[s.frames.flat[0]] += 1
+    # 2000 draws at p = 0.1 each: a standard deviation of 13 around 200.
+    assert np.all(np.abs(kept - 200) < 70)
+    assert abs(kept[:50].sum() - kept[50:].sum()) < 6 * np.sqrt(20000 * 0.25)
+
+
+def test_draws_each_class_equally_often() -> None:
+    memory = RehearsalMemory(10**6, np.random.default_rng(0))
+    for i in range(100):
+        memory.store(stretch(0 if i else 1))
+    drawn = [memory.draw() for _ in range(2000)]
+    assert 850 < sum(s is not None and s.label == 1 for s in drawn) < 1150
+
+
+def test_an_empty_memory_draws_nothing() -> None:
+    assert RehearsalMemory(0, np.random.default_rng(0)).draw() is None
