@@ -272,9 +272,7 @@ class OnlineLearner:
         if self.config.rule == "ottt_o":
             self.optimizer.begin()
             for gradient in gradients:
-                for name, parameter, value in gradient.items:
-                    self.optimizer.update(name, parameter, value)
-                gradient.layer.weights_changed()
+                gradient.apply(self.optimizer)
             self.counts.updates += 1
             return
         for gradient in gradients:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stream_ottt.network.layers import FeedbackConv, Layer, Memo, Signal, SpikingConv
+from stream_ottt.optimizer import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,12 @@ class Gradient:
 
     layer: Layer
     items: list[tuple[str, Tensor, Tensor]]
+
+    def apply(self, optimizer: Optimizer) -> None:
+        """Update the layer's parameters, within an optimizer step that has begun."""
+        for name, parameter, value in self.items:
+            optimizer.update(name, parameter, value)
+        self.layer.weights_changed()
 
 
 class Network:
