@@ -95,10 +95,18 @@ class BlockingSource(Source):
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         iterator = self.packets()
+        reading: asyncio.Future[EventPacket | None] | None = None
         try:
-            while (packet := await asyncio.to_thread(next, iterator, None)) is not None:
+            while True:
+                reading = asyncio.ensure_future(asyncio.to_thread(next, iterator, None))
+                # A thread cannot be cancelled: it finishes its packet, and only then may the iterator be closed.
+                packet = await asyncio.shield(reading)
+                if packet is None:
+                    return
                 yield packet
         finally:
+            if reading is not None and not reading.done():
+                await asyncio.wait([reading])
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
