@@ -54,7 +54,8 @@ def brightness(frame: Frame) -> Frame:
     """Counts as brightness in [0, 1]: a square root, so that single events show; 1 at the busiest."""
     lit = frame[frame > 0]
     full = max(1.0, float(np.quantile(lit, 0.98))) if lit.size else 1.0
-    return np.sqrt(np.clip(frame / full, 0, 1))
+    level: Frame = np.sqrt(np.clip(frame / full, 0, 1))
+    return level
 
 
 def colours(frame: Frame) -> Image:
@@ -91,12 +92,14 @@ def annotated(result: StepResult, progress: Progress, scale: int) -> Image:
     """
     import cv2
 
-    rgb = colours(result.timestep.frame).repeat(scale, axis=0).repeat(scale, axis=1)
-    height, width = rgb.shape[:2]
-    canvas = np.empty((_even(height + BANNER), _even(max(width, MIN_WIDTH)), 3), np.uint8)
-    canvas[:] = BACKGROUND
-    left = (canvas.shape[1] - width) // 2
-    canvas[:height, left : left + width] = rgb
+    # OpenCV's order is blue, green, red; turned round while the picture is small.
+    small = np.ascontiguousarray(colours(result.timestep.frame)[..., ::-1])
+    picture = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    height, width = picture.shape[:2]
+    sides = max(0, MIN_WIDTH - width)
+    below, right = BANNER + height % 2, sides - sides // 2
+    right += (width + sides) % 2
+    picture = cv2.copyMakeBorder(picture, 0, below, sides // 2, right, cv2.BORDER_CONSTANT, value=BACKGROUND[::-1])
 
     p = result.prediction
     said, paint = f"{class_name(progress, p.label)} {p.confidence:.0%}", PLAIN
@@ -107,11 +110,6 @@ def annotated(result: StepResult, progress: Progress, scale: int) -> Image:
     for text, y, size, colour in ((said, 24, 0.6, paint), (second, 46, 0.45, PLAIN)):
         # OpenCV's built-in fonts hold ASCII alone.
         ascii_text = text.encode("ascii", "replace").decode()
-        cv2.putText(
-            canvas, ascii_text, (8, height + y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA
-        )
-    return np.ascontiguousarray(canvas[..., ::-1])
-
-
-def _even(n: int) -> int:
-    return n + n % 2
+        at, bgr = (8, height + y), colour[::-1]
+        cv2.putText(picture, ascii_text, at, cv2.FONT_HERSHEY_SIMPLEX, size, bgr, 1, cv2.LINE_AA)
+    return np.asarray(picture, np.uint8)

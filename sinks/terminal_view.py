@@ -142,8 +142,9 @@ def _prediction(progress: Progress, result: StepResult, width: int) -> Renderabl
     table.add_column(width=name_width, no_wrap=True, overflow="ellipsis")
     table.add_column(width=width - name_width - 7, no_wrap=True)
     table.add_column(width=4, justify="right", no_wrap=True, style=DIM)
-    shares = np.exp(p.logits - np.max(p.logits))
-    shares = np.nan_to_num(shares / shares.sum())
+    with np.errstate(invalid="ignore"):  # a network that diverged is still shown
+        shares = np.exp(p.logits - np.max(p.logits))
+        shares = np.nan_to_num(shares / shares.sum())
     for position in np.argsort(-shares, kind="stable")[:TOP_CLASSES].tolist():
         label = progress.labels[position] if progress.labels else position
         style = "cyan" if position == p.index else DIM

@@ -70,8 +70,7 @@ class VideoSink(Sink):
             return
         if self._writer is None:
             self._writer = self._start(result)
-        picture = annotated(result, self._progress, self._scale)
-        await asyncio.to_thread(self._writer.write, picture)
+        await asyncio.to_thread(self._draw, self._writer, result, self._progress)
         self._written += 1
 
     async def close(self, summary: dict[str, Any] | None) -> None:
@@ -95,6 +94,9 @@ class VideoSink(Sink):
                 "name a file that ends in .mp4"
             )
         return writer
+
+    def _draw(self, writer: cv2.VideoWriter, result: StepResult, progress: Progress) -> None:
+        writer.write(annotated(result, progress, self._scale))
 
     def _fps(self, result: StepResult) -> float:
         if self.config.fps is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from stream_ottt.evaluation import Evaluator
 from stream_ottt.progress import Progress
+from stream_ottt.sinks.base import Sink
 from stream_ottt.timestep import Prediction, StepResult, Timestep
 
 NAMES = {0: "circle", 1: "triangle", 2: "square", 3: "star", 4: "cross", 5: "ring"}
@@ -46,9 +48,7 @@ def make_result(
         "confidence": float(softmax(logits)[said]),
         "latency_s": 0.0042,
     } | changes
-    timestep = Timestep(
-        frame=frame, t_start=t, t_end=t + duration, index=index, events=int(frame.sum())
-    )
+    timestep = Timestep(frame=frame, t_start=t, t_end=t + duration, index=index, events=int(frame.sum()))
     return StepResult(timestep, Prediction(**fields), truth=truth, scored=truth is not None)
 
 
@@ -77,3 +77,60 @@ def result() -> Callable[..., StepResult]:
 def progress() -> Callable[..., Progress]:
     """Makes the progress of a run."""
     return make_progress
+
+
+def make_summary(progress: Progress, **changes: Any) -> dict[str, Any]:
+    """The summary that ends the run of ``progress``."""
+    ledger, updates = progress.ledger, progress.updates
+    return {
+        "schema": "stream-ottt/summary/1",
+        "events": {
+            "read": ledger.read,
+            "binned": ledger.binned,
+            "late": ledger.late,
+            "malformed": ledger.malformed,
+            "dropped": dict(ledger.dropped),
+        },
+        "timesteps": progress.timesteps,
+        "updates": {"live": updates.live, "deferred": updates.deferred, "rehearsed": updates.rehearsed},
+        "accuracy": progress.evaluation.accuracy() | {"per_class": progress.evaluation.per_class()},
+        "presentations": len(progress.evaluation.outcomes),
+        "step_ms": {"p50": 4.2, "p99": 6.1},
+        "latency_ms": {"p50": 2.1, "p99": 3.3},
+        "wall_s": 20.0,
+        "stream_s": 62.0,
+        "peak_rss_mb": 412.0,
+        "settings": {},
+        "seed": 0,
+        "versions": {},
+        "learning": progress.learning,
+        "exit": {"code": 0, "reason": "end of stream"},
+    } | changes
+
+
+def run_sink(
+    sink: Sink, progress: Progress, results: Iterable[StepResult], summary: dict[str, Any] | None = None
+) -> None:
+    """Open, feed and close a sink as the pipeline does; it is closed also when it fails."""
+
+    async def run() -> None:
+        await sink.open(progress)
+        try:
+            for one in results:
+                await sink.consume(one)
+        finally:
+            await sink.close(summary)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def summary() -> Callable[..., dict[str, Any]]:
+    """Makes the summary of a run."""
+    return make_summary
+
+
+@pytest.fixture
+def drive() -> Callable[..., None]:
+    """Runs a sink over results."""
+    return run_sink
