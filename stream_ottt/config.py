@@ -41,7 +41,7 @@ class StreamConfig(Settings):
     max_steps: int | None = Field(None, ge=1)
     threads: int = Field(1, ge=1)
     overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
-    queue_events: int = Field(1 << 20, ge=1)
+    queue_events: int = Field(1 << 18, ge=1)
 
     @field_validator("speed", mode="before")
     @classmethod

@@ -72,12 +72,14 @@ class Progress:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         updates: optimizer steps.
+        memory: stretches remembered for rehearsal, by label.
         steps: durations of live timesteps (forward and update).
         rehearsals: durations of rehearsed timesteps.
         latency: seconds from a complete timestep to its prediction.
         stream_us: event time covered so far, µs.
         started: ``time.perf_counter()`` at the start.
         sink_failures: sink name → message of its first failure.
+        sink_missed: sink name → results it was too slow for on a live stream.
         label_hook: takes a label that a person gave in a viewer, for what is shown now; None when labels are not taken.
         pause_hook: pauses learning, or resumes it; None when it cannot be paused.
     """
@@ -95,11 +97,13 @@ class Progress:
     timesteps: int = 0
     timesteps_not_kept: int = 0
     updates: Updates = field(default_factory=Updates)
+    memory: dict[int, int] = field(default_factory=dict)
     steps: DurationHistogram = field(default_factory=DurationHistogram)
     rehearsals: DurationHistogram = field(default_factory=DurationHistogram)
     latency: DurationHistogram = field(default_factory=DurationHistogram)
     stream_us: int = 0
     started: float = field(default_factory=time.perf_counter)
     sink_failures: dict[str, str] = field(default_factory=dict)
+    sink_missed: dict[str, int] = field(default_factory=dict)
     label_hook: Callable[[int], None] | None = None
     pause_hook: Callable[[], None] | None = None

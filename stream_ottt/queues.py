@@ -27,6 +27,7 @@ class BoundedQueue(Generic[T]):
         self.weight = 0
         self._items: deque[tuple[T, int]] = deque()
         self._ended = False
+        self._closed = False
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -36,10 +37,11 @@ class BoundedQueue(Generic[T]):
         """Add an item, in the way of the policy.
 
         Returns:
-            The items that were given up for it (with ``drop-newest``, the item itself); empty under ``block``.
+            The items that were given up for it: under ``drop-newest``, or when the queue was closed, the item itself;
+            none under ``block``.
         """
         dropped: list[T] = []
-        while self._items and self.weight + weight > self.capacity:
+        while not self._closed and self._items and self.weight + weight > self.capacity:
             if self.policy == "drop-newest":
                 return [item]
             if self.policy == "drop-oldest":
@@ -48,6 +50,8 @@ class BoundedQueue(Generic[T]):
                 dropped.append(oldest)
             else:
                 await self._change()
+        if self._closed:
+            return [*dropped, item]
         self._items.append((item, weight))
         self.weight += weight
         self._changed.set()
@@ -75,9 +79,10 @@ class BoundedQueue(Generic[T]):
         """True once the queue has ended and is empty."""
         return self._ended and not self._items
 
-    def clear(self) -> list[T]:
-        """Take out everything that waits."""
+    def close(self) -> list[T]:
+        """The consumer is gone: what waits is returned, and what still comes is given back by :meth:`put`."""
         items = [item for item, _ in self._items]
+        self._closed = self._ended = True
         self._items.clear()
         self.weight = 0
         self._changed.set()

@@ -157,12 +157,20 @@ class Session:
             return False
         return self._rehearse_one()
 
+    def end_pass(self) -> None:
+        """The stream has ended once: what comes is seen again, and no test any more."""
+        self.finish()
+        if self.learning:
+            self.scoring = False
+
     def finish(self) -> None:
         """The stream has ended: apply what is due, learn what has become known, close the last presentation."""
         self._release(self._now)
+        self._waiting.clear()
         self._end_stretch()
-        self.learner.reset()
+        self._counted("live", self.learner.reset)
         self.progress.evaluation.close_presentation()
+        self._current = self._used = None
 
     # --- scoring -------------------------------------------------------------------------------------------------
 
@@ -275,6 +283,7 @@ class Session:
     def _store(self) -> None:
         assert self._building_from is not None
         self.memory.store(Stretch(np.stack(self._building), self._building_from.label))
+        self.progress.memory = self.memory.counts()
         self._building = []
         self._rehearsals_due += self.rehearsal.ratio
 

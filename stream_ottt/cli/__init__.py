@@ -1,0 +1,7 @@
+"""The command line: one file a command, imported when it is used."""
+
+from __future__ import annotations
+
+from stream_ottt.cli.app import main
+
+__all__ = ["main"]

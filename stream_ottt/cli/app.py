@@ -1,0 +1,134 @@
+"""``stream-ottt``: the commands and their options; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_ottt.errors import StreamOtttError
+
+app = typer.Typer(
+    name="stream-ottt",
+    help="Watch an event camera and train a spiking network on it, at every timestep.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Look at presets and settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+DOTTED = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def main() -> None:
+    """Entry point: errors of the user's making end in one line and their exit code."""
+    try:
+        app()
+    except StreamOtttError as e:
+        print(f"stream-ottt: {e}", file=sys.stderr)
+        sys.exit(e.exit_code)
+
+
+@app.command(context_settings=DOTTED)
+def run(
+    context: typer.Context,
+    source: Annotated[str, typer.Option(help="Recording, folder or address; see the README for all forms.")],
+    config: Annotated[str | None, typer.Option(help="Preset name, or a TOML file.", metavar="NAME|FILE.toml")] = None,
+    labels: Annotated[str | None, typer.Option(help="CSV: class,startTime_usec,endTime_usec.")] = None,
+    label_delay: Annotated[
+        str | None, typer.Option(help="When a label becomes known after its start: 500ms, 0, or end.")
+    ] = None,
+    passes: Annotated[str | None, typer.Option(help="How often to see the stream; the first pass is scored.")] = None,
+    load: Annotated[Path | None, typer.Option(help="Model file to start from, with its settings.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Model file to write at the end.")] = None,
+    no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
+    summary: Annotated[Path | None, typer.Option(help="Summary JSON to write at the end.")] = None,
+    predictions: Annotated[str | None, typer.Option(help="JSON lines, one a timestep ('-' for stdout).")] = None,
+    sink: Annotated[list[str] | None, typer.Option(help="More sinks, such as csv:out.csv; repeatable.")] = None,
+    speed: Annotated[str | None, typer.Option(help="max, or a multiple of the stream's pace such as 1x.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Of weights, dropout, rehearsal and shuffles.")] = None,
+    max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
+) -> None:
+    """Stream a source through a network that learns while it watches.
+
+    Any setting can be given as --table.key VALUE, such as --learner.lr 0.01; `stream-ottt config show NAME` lists them.
+    """
+    from stream_ottt.config import merge, parse_overrides
+    from stream_ottt.run import RunRequest
+    from stream_ottt.run import run as run_request
+
+    named = {
+        "labels": {"file": labels, "delay": label_delay},
+        "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps},
+    }
+    given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
+    sinks = [] if quiet else ["terminal"]
+    if predictions is not None:
+        sinks.append(f"jsonl:{predictions}")
+    request = RunRequest(
+        source=source,
+        preset=config,
+        overrides=merge(given, parse_overrides(_known_or_dotted(context))),
+        sinks=sinks + (sink or []),
+        load=load,
+        save=save,
+        summary=summary,
+        learn=not no_learn,
+    )
+    raise typer.Exit(run_request(request))
+
+
+def _known_or_dotted(context: typer.Context) -> list[str]:
+    """What is left of the command line; a mistyped option is told from a setting by its missing dot."""
+    from stream_ottt.errors import UsageError
+    from stream_ottt.registry import near_miss
+
+    words = list(context.args)
+    for i, word in enumerate(words):
+        name = word.partition("=")[0]
+        value_of_dotted = i > 0 and words[i - 1].startswith("--") and "=" not in words[i - 1]
+        if name.startswith("--") and "." not in name and not value_of_dotted:
+            options = [o for p in context.command.params for o in p.opts]
+            raise UsageError(f"unknown option {name!r}{near_miss(name, options)}")
+    return words
+
+
+@app.command()
+def info(
+    source: Annotated[str, typer.Argument(help="Recording, folder or address.")],
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say what is in a recording: format, resolution, events, span, rate, polarity, streams."""
+    from stream_ottt.cli.info import show
+
+    raise typer.Exit(show(source, as_json=json_output))
+
+
+@config_app.command("show", context_settings=DOTTED)
+def config_show(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help="Preset or TOML file; nothing for the defaults.")] = None,
+) -> None:
+    """Print the effective settings as TOML; --table.key VALUE changes them as in `run`."""
+    import tomli_w
+
+    from stream_ottt.config import RunConfig, merge, parse_overrides, read_preset, to_tables
+
+    words = list(context.args)
+    if name is not None and name.startswith("--"):
+        words, name = [name, *words], None
+    tables = merge({} if name is None else read_preset(name), parse_overrides(words))
+    print(tomli_w.dumps(to_tables(RunConfig.load(tables))), end="")
+
+
+@config_app.command("list")
+def config_list() -> None:
+    """Print the names of the presets."""
+    from stream_ottt.config import preset_names
+
+    print("\n".join(preset_names()))

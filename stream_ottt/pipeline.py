@@ -1,0 +1,372 @@
+"""The way of the data, as tasks joined by bounded queues: source → binner → learner → sinks.
+
+Decoding and binning run in worker threads, everything that touches the network in one thread of its own; the event loop
+only passes things on. Files wait for the learner. A live source never waits: its overflow policy drops packets and
+counts their events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+from stream_ottt.binning import Binner
+from stream_ottt.errors import InputError, StreamOtttError
+from stream_ottt.events import EventPacket, split_well_formed
+from stream_ottt.progress import Progress
+from stream_ottt.queues import BoundedQueue, OverflowPolicy
+from stream_ottt.session import Session
+from stream_ottt.sinks.base import Sink
+from stream_ottt.sources.base import Source
+from stream_ottt.timestep import StepResult, Timestep
+
+BATCH = 16
+"""Most timesteps that cross from one thread to the next at once."""
+
+PACE_US = 5_000
+"""Longest span of a packet that is played at its own pace, µs."""
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """A packet, or the end of a pass, on its way to the binner."""
+
+    packet: EventPacket | None
+    at: float
+
+
+@dataclass(slots=True)
+class _Binned:
+    """A timestep, or the end of a pass, on its way to the learner."""
+
+    timestep: Timestep | None
+    at: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        reason: ``end`` of the stream, ``max-steps``, ``interrupted``, or ``damaged`` input.
+        error: what damaged the input, where something did.
+    """
+
+    reason: Literal["end", "max-steps", "interrupted", "damaged"] = "end"
+    error: InputError | None = None
+
+
+@dataclass
+class Pipeline:
+    """One run of a source through a session into sinks.
+
+    Attributes:
+        source: where events come from.
+        sinks: where results go; one that fails is reported, counted and left out.
+        progress: live counters.
+        prepare: called in the learner's thread with the sensor's width and height, once the first packet has come;
+            builds the session and a function from the index of a first timestep to a binner.
+        passes: how often the source is iterated.
+        speed: stream seconds per wall second, or None for as fast as possible.
+        policy: of the queue behind the source.
+        queue_events: events that may wait in that queue.
+        max_steps: timesteps after which to stop.
+        threads: of torch.
+    """
+
+    source: Source
+    sinks: Sequence[Sink]
+    progress: Progress
+    prepare: Callable[[int, int], tuple[Session, Callable[[int], Binner]]]
+    passes: int = 1
+    speed: float | None = None
+    policy: OverflowPolicy = "block"
+    queue_events: int = 1 << 20
+    max_steps: int | None = None
+    threads: int = 1
+    session: Session | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def __post_init__(self) -> None:
+        self._stop = False
+        self._reader: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._packets: BoundedQueue[_Arrived] = BoundedQueue(self.queue_events, self.policy)
+        self._timesteps: BoundedQueue[_Binned] = BoundedQueue(2 * BATCH)
+
+    def stop(self) -> None:
+        """End the run after the current timestep; safe to call from a signal handler."""
+        self._stop = True
+        self.outcome.reason = "interrupted"
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def run(self) -> Outcome:
+        """Run to the end of the stream, or until stopped.
+
+        Raises:
+            StreamOtttError: what went wrong in one of the parts (damaged input is in the outcome instead).
+        """
+        outlets = [_Outlet(sink, self.progress, lossy=self.policy != "block") for sink in self.sinks]
+        learning = ThreadPoolExecutor(1, "learner", initializer=_set_up_learner_thread, initargs=(self.threads,))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for outlet in outlets:
+                    group.create_task(outlet.run())
+                self._reader = group.create_task(self._read())
+                group.create_task(self._bin(learning))
+                group.create_task(self._learn(learning, outlets))
+        except BaseExceptionGroup as e:
+            raise _first(e) from e
+        finally:
+            learning.shutdown()
+        return self.outcome
+
+    # --- source ----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """From the source into the first queue, at the stream's own pace where one is asked for."""
+        try:
+            for _ in range(self.passes):
+                pace = _Pace(self.speed) if self.speed is not None else None
+                async for packet in self.source:
+                    for part in [packet] if pace is None else pace.cut(packet):
+                        if pace is not None:
+                            await pace.wait_for(part)
+                        self.progress.ledger.read += len(part)
+                        self.progress.sensor = (part.width, part.height)
+                        await self._offer(_Arrived(part, time.perf_counter()), max(len(part), 1))
+                        if self._stop:
+                            return
+                await self._offer(_Arrived(None, 0.0), 0)
+        except InputError as e:
+            self.outcome = Outcome("damaged", e)
+        except asyncio.CancelledError:
+            if not self._stop:
+                raise
+        finally:
+            self._packets.end()
+
+    async def _offer(self, arrived: _Arrived, weight: int) -> None:
+        """Put a packet into the first queue; every event that does not stay there is counted."""
+        try:
+            given_up = await self._packets.put(arrived, weight)
+        except asyncio.CancelledError:
+            self._drop_packets([arrived], "stopped")
+            raise
+        self._drop_packets(given_up, "stopped" if self._stop else "overflow")
+
+    def _drop_packets(self, given_up: Iterable[_Arrived], reason: str) -> None:
+        for arrived in given_up:
+            if arrived.packet is not None:
+                self.progress.ledger.drop(reason, len(arrived.packet))
+
+    # --- binner ----------------------------------------------------------------------------------------------------
+
+    async def _bin(self, learning: ThreadPoolExecutor) -> None:
+        """From packets to timesteps, in worker threads."""
+        loop = asyncio.get_running_loop()
+        ledger = self.progress.ledger
+        make_binner: Callable[[int], Binner] | None = None
+        binner: Binner | None = None
+        index = 0
+        try:
+            while (arrived := await self._packets.get()) is not None:
+                packet = arrived.packet
+                if self._stop:
+                    self._drop_packets([arrived], "stopped")
+                    break
+                if packet is None:
+                    if binner is not None:
+                        index = await self._emit(binner.flush(), arrived.at, index)
+                    await self._timesteps.put(_Binned(None, 0.0))
+                    binner = None
+                    continue
+                events, malformed = await asyncio.to_thread(split_well_formed, packet)
+                ledger.malformed += malformed
+                if binner is None:
+                    if make_binner is None:
+                        self.session, make_binner = await loop.run_in_executor(
+                            learning, self.prepare, packet.width, packet.height
+                        )
+                        self._ready.set()
+                    binner = make_binner(index)
+                index = await self._emit(binner.feed(events), arrived.at, index)
+            if binner is not None and not self._stop:
+                await self._emit(binner.flush(), time.perf_counter(), index)
+        finally:
+            if binner is not None:
+                binner.abandon("stopped")
+            self._drop_packets(self._packets.close(), "stopped")
+            self._timesteps.end()
+            self._ready.set()
+
+    async def _emit(self, timesteps: Iterable[Timestep], at: float, index: int) -> int:
+        """Pass timesteps on as the binner makes them; returns the index after the last."""
+        iterator = iter(timesteps)
+        while batch := await asyncio.to_thread(lambda: list(islice(iterator, BATCH))):
+            for timestep in batch:
+                index = timestep.index + 1
+                self._drop_timesteps(await self._timesteps.put(_Binned(timestep, at)))
+            if self._stop:
+                break
+        return index
+
+    def _drop_timesteps(self, given_up: Iterable[_Binned]) -> None:
+        for binned in given_up:
+            if binned.timestep is not None:
+                self.progress.ledger.drop("stopped", binned.timestep.events)
+
+    # --- learner ---------------------------------------------------------------------------------------------------
+
+    async def _learn(self, learning: ThreadPoolExecutor, outlets: Sequence[_Outlet]) -> None:
+        """From timesteps to results, all in the learner's one thread."""
+        loop = asyncio.get_running_loop()
+        try:
+            await self._ready.wait()
+            session = self.session
+            if session is None:
+                return
+            while not self._stop:
+                batch = self._next_batch()
+                if not batch:
+                    # Nothing waits: the time is the rehearsal's, if it wants it.
+                    rehearsed = not self._timesteps.exhausted and await loop.run_in_executor(learning, session.idle)
+                    if not rehearsed:
+                        first = await self._timesteps.get()
+                        if first is None:
+                            break
+                        batch = [first, *self._next_batch()]
+                results = await loop.run_in_executor(learning, self._process, session, batch)
+                for result in results:
+                    for outlet in outlets:
+                        await outlet.put(result)
+            await loop.run_in_executor(learning, session.finish)
+        finally:
+            self._drop_timesteps(self._timesteps.close())
+            for outlet in outlets:
+                outlet.end()
+
+    def _next_batch(self) -> list[_Binned]:
+        batch: list[_Binned] = []
+        while len(batch) < BATCH and (binned := self._timesteps.get_nowait()) is not None:
+            batch.append(binned)
+        return batch
+
+    def _process(self, session: Session, batch: list[_Binned]) -> list[StepResult]:
+        """Runs in the learner's thread; looks at the stop flag before every timestep."""
+        results: list[StepResult] = []
+        for binned in batch:
+            if binned.timestep is None:
+                session.end_pass()
+                continue
+            if self._stop:
+                self._drop_timesteps([binned])
+                continue
+            result = session.process(binned.timestep)
+            result.prediction.latency_s = time.perf_counter() - binned.at
+            self.progress.latency.add(result.prediction.latency_s)
+            results.append(result)
+            if self.progress.timesteps == self.max_steps:
+                self._stop = True
+                self.outcome.reason = "max-steps"
+                assert self._reader is not None
+                self._reader.get_loop().call_soon_threadsafe(self._reader.cancel)
+        return results
+
+
+class _Pace:
+    """Plays packets at the stream's own pace, or a multiple of it."""
+
+    def __init__(self, speed: float) -> None:
+        self.speed = speed
+        self._origin: tuple[float, int] | None = None
+
+    def cut(self, packet: EventPacket) -> Iterable[EventPacket]:
+        """Parts of a packet that span at most ``PACE_US`` each."""
+        import numpy as np
+
+        t = packet.events["t"]
+        if not len(t):
+            return [packet]
+        edges = np.arange(int(t[0]), int(min(t[-1], int(t[0]) + 10**9)), PACE_US)[1:]
+        cuts = np.unique(np.searchsorted(t, edges))
+        return [EventPacket(part, packet.width, packet.height) for part in np.split(packet.events, cuts) if len(part)]
+
+    async def wait_for(self, part: EventPacket) -> None:
+        """Return when the last event of ``part`` is due."""
+        if not len(part):
+            return
+        t = int(part.events["t"][-1])
+        now = time.perf_counter()
+        if self._origin is None:
+            self._origin = (now, int(part.events["t"][0]))
+        began, first = self._origin
+        await asyncio.sleep(max(0.0, began + (t - first) / 1e6 / self.speed - now))
+
+
+class _Outlet:
+    """One sink with a queue of its own, so that it can neither stop the learning nor another sink.
+
+    Args:
+        sink: the sink, already open.
+        progress: where its failure is noted.
+        lossy: True gives up results rather than let a slow sink hold up a live stream.
+    """
+
+    def __init__(self, sink: Sink, progress: Progress, *, lossy: bool) -> None:
+        self.sink = sink
+        self.progress = progress
+        self.queue: BoundedQueue[StepResult] = BoundedQueue(256, "drop-oldest" if lossy else "block")
+        self.failed = False
+
+    async def put(self, result: StepResult) -> None:
+        if not self.failed:
+            missed = len(await self.queue.put(result))
+            if missed:
+                missed_before = self.progress.sink_missed.get(self.sink.name, 0)
+                self.progress.sink_missed[self.sink.name] = missed_before + missed
+
+    def end(self) -> None:
+        self.queue.end()
+
+    async def run(self) -> None:
+        while (result := await self.queue.get()) is not None:
+            if self.failed:
+                continue
+            try:
+                await self.sink.consume(result)
+            except Exception as e:  # whatever a sink raises is its own affair
+                self.failed = True
+                self.progress.sink_failures[self.sink.name] = str(e) or type(e).__name__
+
+
+def _set_up_learner_thread(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    # Traces that fade through long silences become denormal numbers, which cost many times the time.
+    torch.set_flush_denormal(True)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The error to show of a group: the first that is the user's to mend, else the first."""
+    leaves: list[BaseException] = []
+
+    def collect(g: BaseExceptionGroup[Any]) -> None:
+        for e in g.exceptions:
+            if isinstance(e, BaseExceptionGroup):
+                collect(e)
+            else:
+                leaves.append(e)
+
+    collect(group)
+    with suppress(StopIteration):
+        return next(e for e in leaves if isinstance(e, StreamOtttError))
+    return leaves[0]

@@ -1,0 +1,302 @@
+"""One run from the user's words to an exit code: settings, source, network, session, pipeline, outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stream_ottt.binning import Binner
+from stream_ottt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from stream_ottt.config import RunConfig, Tables, merge, read_preset, to_tables
+from stream_ottt.errors import INTERRUPTED, InputError, ModelError, OutputError, StreamOtttError, UsageError
+from stream_ottt.evaluation import Evaluator
+from stream_ottt.labels import LabelTimeline, read_label_csv
+from stream_ottt.learner import OnlineLearner
+from stream_ottt.network.topologies import build_network
+from stream_ottt.pipeline import Outcome, Pipeline
+from stream_ottt.progress import Progress
+from stream_ottt.registry import open_sink, open_source
+from stream_ottt.session import Session
+from stream_ottt.sinks.base import Sink
+from stream_ottt.sources.base import Source
+from stream_ottt.summary import summarize, write_summary
+
+UNLABELLED_CLASSES = 10
+"""Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""
+
+
+@dataclass(slots=True)
+class RunRequest:
+    """What a user asks for.
+
+    Attributes:
+        source: URI or path.
+        preset: name of a preset or path of a TOML file, or None.
+        overrides: nested tables on top of it.
+        sinks: sink URIs.
+        load: model file to start from.
+        save: model file to write at the end.
+        summary: summary file to write at the end.
+        learn: False only predicts and scores.
+    """
+
+    source: str
+    preset: str | None = None
+    overrides: Tables = field(default_factory=dict)
+    sinks: list[str] = field(default_factory=lambda: ["terminal"])
+    load: Path | None = None
+    save: Path | None = None
+    summary: Path | None = None
+    learn: bool = True
+
+
+def run(request: RunRequest) -> int:
+    """Run to the end.
+
+    Returns:
+        The exit code: 0, 3 for damaged input (everything good was processed), 5 when an output could not be written,
+        130 after Ctrl-C.
+
+    Raises:
+        StreamOtttError: before anything was processed; one line for the user.
+    """
+    return asyncio.run(Run(request).go())
+
+
+class Run:
+    """The parts of one run.
+
+    Args:
+        request: what the user asks for.
+
+    Raises:
+        StreamOtttError: settings, source, labels, model or outputs that cannot be used.
+    """
+
+    def __init__(self, request: RunRequest) -> None:
+        self.request = request
+        self.checkpoint = None if request.load is None else load_checkpoint(request.load)
+        learned_with = {} if self.checkpoint is None else model_settings(self.checkpoint)
+        preset = {} if request.preset is None else read_preset(request.preset)
+        self.config = RunConfig.load(merge(learned_with, preset, request.overrides))
+        for path in (request.save, request.summary):
+            if path is not None:
+                check_writable(path)
+        self.source: Source = open_source(request.source)
+        self.progress = Progress(
+            source=request.source, settings=to_tables(self.config), evaluation=Evaluator(self.config.evaluation)
+        )
+        self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
+        self.timeline: LabelTimeline | None = None
+        self.learner: OnlineLearner | None = None
+        labels = self.config.labels
+        if labels.file is not None:
+            intervals = read_label_csv(labels.file, self._expected_classes())
+            self.timeline = LabelTimeline(intervals, delay=labels.delay, name=labels.file)
+
+    def _expected_classes(self) -> list[int] | None:
+        """The labels that may occur, where something says so."""
+        if self.config.labels.classes is not None:
+            return list(self.config.labels.classes)
+        return None if self.checkpoint is None else self.checkpoint.classes
+
+    async def go(self) -> int:
+        """Open the sinks, run the pipeline, write what was asked for."""
+        c = self.config.stream
+        live = type(self.source).live
+        policy = c.overflow if c.overflow != "auto" else ("drop-oldest" if live else "block")
+        sinks = []
+        for sink in self.sinks:
+            await sink.open(self.progress)
+            sinks.append(sink)
+        pipeline = Pipeline(
+            self.source,
+            sinks,
+            self.progress,
+            self.prepare,
+            passes=c.passes,
+            speed=None if c.speed == "max" else c.speed,
+            policy=policy,
+            queue_events=c.queue_events,
+            max_steps=c.max_steps,
+            threads=c.threads,
+        )
+        outcome, failure = Outcome(), None
+        with _interruptible(pipeline.stop):
+            try:
+                outcome = await pipeline.run()
+            except StreamOtttError as e:
+                failure = e
+        return await self._finish(outcome, failure)
+
+    # --- in the learner's thread -----------------------------------------------------------------------------------
+
+    def prepare(self, width: int, height: int) -> tuple[Session, Callable[[int], Binner]]:
+        """Build what needs the sensor's size: network, learner, session, binners."""
+        c = self.config
+        own = self.source.labels
+        if self.timeline is None and own is not None:
+            self.timeline = LabelTimeline(own, delay=c.labels.delay, name=self.request.source)
+        classes = self._expected_classes()
+        if classes is None:
+            classes = self.timeline.classes() if self.timeline else list(range(UNLABELLED_CLASSES))
+        self._check_labels(classes)
+        network = build_network(
+            c.network,
+            input_shape=c.binning.frame_shape(width, height),
+            classes=len(classes),
+            seed=c.stream.seed,
+        )
+        self.learner = OnlineLearner(network, config=c.learner, classes=classes)
+        if self.checkpoint is not None:
+            self.checkpoint.restore(self.learner)
+        progress = self.progress
+        progress.class_names = self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
+        progress.labels = tuple(classes)
+        progress.network = describe_network(c.network)
+        progress.parameters = network.size
+        progress.learning = self._learning()
+        session = Session(
+            self.learner,
+            progress,
+            timeline=self.timeline,
+            rehearsal=c.rehearsal,
+            keep_bytes=c.labels.keep_bytes,
+            learn=self.request.learn,
+            seed=c.stream.seed,
+        )
+        boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
+
+        def make_binner(first_index: int) -> Binner:
+            return Binner(c.binning, width, height, progress.ledger, boundaries=boundaries, first_index=first_index)
+
+        return session, make_binner
+
+    def _check_labels(self, classes: list[int]) -> None:
+        unknown = sorted(set(self.timeline.classes() if self.timeline else ()) - set(classes))
+        if unknown:
+            raise UsageError(
+                f"{self.timeline.name if self.timeline else 'labels'}: class {unknown[0]} is not among "
+                f"{classes}; name all with labels.classes, or use another model"
+            )
+
+    def _learning(self) -> str:
+        if not self.request.learn:
+            return "off (--no-learn)"
+        if self.timeline is None:
+            return "nothing was learned: no label was given; give them with --labels FILE.csv (class,startTime_usec,endTime_usec)"
+        return "on"
+
+    # --- at the end ------------------------------------------------------------------------------------------------
+
+    async def _finish(self, outcome: Outcome, failure: StreamOtttError | None) -> int:
+        """Write the model, the summary and the sinks' ends; say in one line each what went wrong."""
+        request, progress = self.request, self.progress
+        problems: list[tuple[int, str]] = []
+        if failure is not None:
+            problems.append((failure.exit_code, str(failure)))
+        elif outcome.error is not None:
+            problems.append((outcome.error.exit_code, str(outcome.error)))
+        elif self.learner is None and outcome.reason == "end":
+            problems.append((InputError.exit_code, f"{request.source}: the stream holds no events; nothing to do"))
+        if progress.ledger.malformed or progress.ledger.late:
+            problems.append((InputError.exit_code, self._unusable_events()))
+        if request.save is not None and self.learner is not None:
+            try:
+                save_checkpoint(
+                    request.save, self.learner, settings=progress.settings, class_names=progress.class_names
+                )
+            except OutputError as e:
+                problems.append((e.exit_code, str(e)))
+        code = INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
+        reason = "failed" if failure is not None else outcome.reason
+        message = problems[0][1] if problems else None
+        summary = summarize(progress, seed=self.config.stream.seed, code=code, reason=reason, message=message)
+        if request.summary is not None:
+            try:
+                write_summary(request.summary, summary)
+            except OutputError as e:
+                problems.append((e.exit_code, str(e)))
+        for sink in self.sinks:
+            try:
+                await sink.close(summary)
+            except Exception as e:  # a sink's own affair, reported below
+                progress.sink_failures.setdefault(sink.name, str(e) or type(e).__name__)
+        problems += [(OutputError.exit_code, f"sink {name}: {text}") for name, text in progress.sink_failures.items()]
+        for _, text in problems:
+            print(f"stream-ottt: {text}", file=sys.stderr)
+        if failure is None and self.learner is not None and progress.learning.startswith("nothing"):
+            print(f"stream-ottt: {progress.learning}", file=sys.stderr)
+        return INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
+
+    def _unusable_events(self) -> str:
+        ledger = self.progress.ledger
+        width, height = self.progress.sensor or (0, 0)
+        parts = []
+        if ledger.malformed:
+            parts.append(f"{ledger.malformed} events outside the {width}×{height} sensor or before time zero")
+        if ledger.late:
+            parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
+        return f"{self.request.source}: {' and '.join(parts)} were left out and counted; all others were used"
+
+
+def model_settings(checkpoint: Checkpoint) -> Tables:
+    """Those settings of the run that made a model which must be the same for the model to fit."""
+    kept: Tables = {k: checkpoint.settings[k] for k in ("binning", "network", "learner") if k in checkpoint.settings}
+    return kept
+
+
+def describe_network(config: Any) -> str:
+    """A topology in a few words, such as ``16-32-AP2-64``."""
+    return "-".join(map(str, config.layers)) if config.topology == "layers" else str(config.topology)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the run that an output cannot be written after it.
+
+    Raises:
+        OutputError: no such folder, no right to write, or a folder of that name.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: cannot be written: there is no folder {folder}; make it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: no right to write there")
+
+
+class _interruptible:  # noqa: N801 - used as a with-statement
+    """While open, the first Ctrl-C calls ``stop``; a second one ends the program at once."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop = stop
+        self.loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        def on_signal() -> None:
+            self.loop.remove_signal_handler(signal.SIGINT)
+            self.stop()
+
+        try:
+            self.loop.add_signal_handler(signal.SIGINT, on_signal)
+            self.loop.add_signal_handler(signal.SIGTERM, on_signal)
+        except (NotImplementedError, RuntimeError, ValueError):
+            # Not the main thread, or a platform without: Ctrl-C then cancels the run.
+            return
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self.loop.remove_signal_handler(number)
+            except (NotImplementedError, RuntimeError, ValueError):
+                return
+
+
+__all__ = ["ModelError", "Run", "RunRequest", "run"]
