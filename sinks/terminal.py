@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from stream_ottt.sinks.base import Sink, SinkConfig
@@ -67,20 +69,21 @@ class TerminalSink(Sink):
 
         from stream_ottt.sinks.meter import Meter
 
-        is_terminal = sys.stdout.isatty()
-        live = self.config.mode == "live" or (self.config.mode == "auto" and is_terminal)
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
             # A stdout that is not UTF-8 gets question marks, not an exception.
             reconfigure(errors="replace")
-        self._console = Console(width=None if is_terminal else PLAIN_WIDTH, highlight=False)
-        self._progress = progress
-        self._meter = Meter()
+        is_terminal = sys.stdout.isatty()
+        asked = self.config.mode == "live"
+        console = Console(width=None if is_terminal else PLAIN_WIDTH, force_terminal=asked or None, highlight=False)
+        live = asked or (self.config.mode == "auto" and is_terminal and not console.is_dumb_terminal)
+        self._progress, self._console, self._meter = progress, console, Meter()
         self._due = 0.0 if live else time.perf_counter() + PLAIN_S
         if live:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(console=console, auto_refresh=False, transient=True)
         else:
-            self._print(f"stream-ottt  {progress.source}  learning: {progress.learning}")
+            with self._stdout():
+                print(f"stream-ottt  {progress.source}  learning: {progress.learning}", flush=True)
 
     async def consume(self, result: StepResult) -> None:
         now = time.perf_counter()
@@ -91,38 +94,41 @@ class TerminalSink(Sink):
         assert self._progress is not None and self._console is not None and self._meter is not None
         rates = self._meter.measure(self._progress, now)
         if self._live is None:
-            self._print(plain_line(self._progress, result, rates))
+            with self._stdout():
+                # A whole line for a log: where it is too long, that is for its reader to wrap.
+                print(plain_line(self._progress, result, rates), flush=True)
             self._due = now + PLAIN_S
             return
-        try:
+        width, height = self._console.size
+        view = live_view(self._progress, result, rates, self._meter, width, height)
+        with self._stdout():
             self._live.start()
-            width, height = self._console.size
-            self._live.update(
-                live_view(self._progress, result, rates, self._meter, width, height), refresh=True
-            )
-        except OSError as e:
-            self._due = float("inf")
-            raise unwritable("-", e) from e
+            self._live.update(view, refresh=True)
         cost = time.perf_counter() - now
         self._due = now + min(max(LIVE_S, cost / SHARE), SLOWEST_S)
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         self._due = float("inf")
-        try:
+        if self._console is None or self._progress is None:
+            return
+        with self._stdout():
             if self._live is not None:
                 self._live.stop()
-            if summary is not None and self._progress is not None and self._console is not None:
+            if summary is not None:
                 from stream_ottt.sinks.terminal_report import report
 
                 self._console.print(report(self._progress, summary))
                 sys.stdout.flush()
-        except OSError as e:
-            raise unwritable("-", e) from e
 
-    def _print(self, line: str) -> None:
+    @contextmanager
+    def _stdout(self) -> Iterator[None]:
+        """Writing to stdout: the first failure is raised as OutputError and ends all showing."""
         try:
-            # Whole lines for a log: a long one is for its reader to wrap.
-            print(line, flush=True)
+            yield
         except OSError as e:
+            live, self._live, self._console = self._live, None, None
             self._due = float("inf")
+            if live is not None:
+                with suppress(OSError):
+                    live.stop()  # gives sys.stdout and sys.stderr back
             raise unwritable("-", e) from e

@@ -218,15 +218,14 @@ def _counters(progress: Progress, rates: Rates, width: int) -> RenderableType:
 
 
 def plain_line(progress: Progress, result: StepResult, rates: Rates) -> str:
-    """One line for a log: stream time, timesteps, events, speeds, accuracy and the current prediction."""
+    """One line for a log: stream time, events, speeds, accuracy and the current prediction."""
     scores = progress.evaluation.accuracy()
     said = class_name(progress, result.prediction.label)
     truth = ""
     if result.truth is not None and result.truth != result.prediction.label:
         truth = f" (truth {class_name(progress, result.truth)})"
     return (
-        f"{progress.stream_us / 1e6:8.1f} s  {progress.timesteps:,} steps  "
-        f"{short(progress.ledger.read)} events  "
-        f"{rates.live:.0f}/s  {rates.speed:.1f}x  "
+        f"{progress.stream_us / 1e6:8.1f} s  {short(progress.ledger.read)} events  "
+        f"{rates.live:.0f} steps/s  {rates.speed:.1f}x  "
         f"acc {figure(scores['presentations'])} of {len(progress.evaluation.outcomes)}  {said}{truth}"
     )

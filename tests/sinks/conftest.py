@@ -24,7 +24,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def make_result(
-    index: int = 0,
+    step: int = 0,
     *,
     said: int = 0,
     truth: int | None = None,
@@ -37,9 +37,9 @@ def make_result(
         frame = np.zeros((2, 32, 32), np.float32)
     logits = np.linspace(0.0, 0.5, len(NAMES))
     logits[said] = 2.0
-    t = index * duration
+    t = step * duration
     fields: dict[str, Any] = {
-        "step": index,
+        "step": step,
         "t_start": t,
         "t_end": t + duration,
         "logits": logits,
@@ -48,7 +48,7 @@ def make_result(
         "confidence": float(softmax(logits)[said]),
         "latency_s": 0.0042,
     } | changes
-    timestep = Timestep(frame=frame, t_start=t, t_end=t + duration, index=index, events=int(frame.sum()))
+    timestep = Timestep(frame=frame, t_start=t, t_end=t + duration, index=step, events=int(frame.sum()))
     return StepResult(timestep, Prediction(**fields), truth=truth, scored=truth is not None)
 
 
