@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_ottt.sinks.base import Sink, SinkConfig
@@ -69,4 +68,4 @@ class TerminalSvgSink(Sink):
                 color_system="truecolor",
             )
             console.print(live_view(self._progress, result, rates, self._meter, width, height))
-            Path(self.config.target).write_text(console.export_svg(title="stream-ottt"), encoding="utf-8")
+            console.save_svg(self.config.target, title="stream-ottt")
