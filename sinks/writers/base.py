@@ -12,7 +12,8 @@ from stream_ottt.events import EventArray
 
 
 class EventWriter(ABC):
-    """Writes one event file, packet by packet, in bounded memory. Reading it back gives the same events exactly.
+    """Writes one event file, packet by packet, in bounded memory. Reading it back gives the same events
+    exactly.
 
     Class attributes:
         name: the short name in the registry, also the format's name for ``?format=``.
@@ -44,9 +45,23 @@ class EventWriter(ABC):
             OutputError: an event that the format cannot hold (naming the limit), or a full disk.
         """
 
+    def put(self, data: bytes) -> None:
+        """Write bytes at the file's position. Raises OutputError when they cannot be."""
+        try:
+            self.file.write(data)
+        except OSError as e:
+            raise self.failed(e) from e
+
+    def failed(self, error: OSError) -> OutputError:
+        """An OutputError about this file, to be raised by the caller."""
+        return OutputError(f"{self.path}: cannot be written: {error.strerror}")
+
     def close(self) -> None:
-        """Finish the file: tables, trailers, buffers."""
-        self.file.close()
+        """Finish the file: tables, trailers, buffers. Raises OutputError when what is left cannot be written."""
+        try:
+            self.file.close()
+        except OSError as e:
+            raise self.failed(e) from e
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,56 @@
+"""Prophesee DAT files of CD events.
+
+Format: https://docs.prophesee.ai/stable/data/file_formats/dat.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stream_ottt.errors import OutputError
+from stream_ottt.events import EventArray
+from stream_ottt.sinks.writers.base import EventWriter
+
+MAX_SIDE = 1 << 14
+MAX_TIME = 1 << 32
+EVENT_CD = 0x0C
+EVENT_BYTES = 8
+
+
+class DatWriter(EventWriter):
+    """Writes a DAT file: 8 bytes per event.
+
+    Raises:
+        OutputError: a sensor of more than 16384 pixels a side; the file cannot be written.
+    """
+
+    name = "dat"
+    suffixes = (".dat",)
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        if max(width, height) > MAX_SIDE:
+            raise OutputError(
+                f"{path}: DAT holds sensors up to {MAX_SIDE}x{MAX_SIDE} pixels, not {width}x{height}; write aedat4"
+            )
+        super().__init__(path, width, height)
+        header = f"% Data file containing CD events\n% Version 2\n% Width {width}\n% Height {height}\n"
+        self._put(header.encode() + bytes((EVENT_CD, EVENT_BYTES)))
+
+    def write(self, events: EventArray) -> None:
+        if not len(events):
+            return
+        x, y, t = (events[key].astype(np.int64) for key in ("x", "y", "t"))
+        for key, column, limit in (("x", x, MAX_SIDE), ("y", y, MAX_SIDE), ("t", t, MAX_TIME)):
+            if column.min() < 0 or column.max() >= limit:
+                worst = column[(column < 0) | (column >= limit)][0]
+                raise OutputError(f"{self.path}: DAT holds {key} from 0 to {limit - 1}, not {worst}; write aedat4")
+        words = events["p"].astype("<u8") << 60 | (y << 46 | x << 32 | t).astype("<u8")
+        self._put(words.tobytes())
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self.file.write(data)
+        except OSError as e:
+            raise OutputError(f"{self.path}: cannot be written: {e.strerror}; make room on the disk") from e

@@ -1,0 +1,181 @@
+"""EVT 3.0 against a word-by-word decoder, faery and recordings."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.registry import open_source
+from stream_ottt.sources.evt3 import Evt3Decoder
+
+HEADER = b"% evt 3.0\n% format EVT3;height=480;width=640\n% geometry 640x480\n% end\n"
+ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, LOW, HIGH, TRIGGER = (
+    k << 12 for k in (0x0, 0x2, 0x3, 0x4, 0x5, 0x6, 0x8, 0xA)
+)
+Event = tuple[int, int, int, bool]
+
+
+def pack(words: list[int]) -> bytes:
+    return np.array(words, "<u2").tobytes()
+
+
+def drain(spec: Path | str) -> tuple[list[Event], InputError | None]:
+    """Everything a source yields before its end or its error."""
+    events: list[Event] = []
+    try:
+        for packet in open_source(spec).packets():
+            assert packet.events.dtype == EVENT_DTYPE
+            events += packet.events.tolist()
+    except InputError as e:
+        return events, e
+    return events, None
+
+
+def word_by_word(words: list[int]) -> list[Event]:
+    """The format's description, one word at a time, for streams without overflow."""
+    out: list[Event] = []
+    y = base = t = 0
+    p = started = False
+    high = 0
+    for word in words:
+        kind, value = word >> 12, word & 0xFFF
+        if kind == 0x8:
+            high = t = value << 12
+            started = True
+        elif not started:
+            continue
+        elif kind == 0x0:
+            y = value & 0x7FF
+        elif kind == 0x2:
+            out.append((value & 0x7FF, y, t, bool(value >> 11)))
+        elif kind == 0x3:
+            base, p = value & 0x7FF, bool(value >> 11)
+        elif kind in (0x4, 0x5):
+            n = 12 if kind == 0x4 else 8
+            out += [(base + i, y, t, p) for i in range(n) if value >> i & 1]
+            base += n
+        elif kind == 0x6:
+            t = high + value
+    return out
+
+
+WORDS = st.lists(st.integers(0, 0xFFFF), max_size=60).map(
+    # Times that fall by almost their whole range are an overflow, which the plain decoder leaves out.
+    lambda words: [w & 0xF7FF if w >> 12 == 8 else w for w in words]
+)
+
+
+def test_golden_words(tmp_path: Path) -> None:
+    words = [HIGH | 0x123, LOW | 0x45, ADDR_Y | 7, ADDR_X | 0x800 | 9, TRIGGER | 1, BASE_X | 100]
+    words += [VECT_12 | 0b100000000001, VECT_8 | 0b10000010, LOW | 0x46, BASE_X | 0x800 | 20, VECT_12 | 0b10]
+    path = tmp_path / "a.raw"
+    path.write_bytes(HEADER + pack(words))
+    t = 0x123045
+    expected = [(9, 7, t, True), (100, 7, t, False), (111, 7, t, False), (113, 7, t, False), (119, 7, t, False)]
+    assert drain(path) == ([*expected, (21, 7, t + 1, True)], None)
+    (packet,) = open_source(path).packets()
+    assert (packet.width, packet.height) == (640, 480)
+
+
+@given(words=WORDS, cuts=st.lists(st.integers(0, 60), max_size=4))
+def test_any_cutting_decodes_as_word_by_word(words: list[int], cuts: list[int]) -> None:
+    decoder = Evt3Decoder()
+    found: list[Event] = []
+    for a, b in pairwise([0, *sorted(min(c, len(words)) for c in cuts), len(words)]):
+        found += decoder.decode(pack(words[a:b])).tolist()
+    assert found == word_by_word(words)
+
+
+def test_time_goes_on_when_its_24_bits_overflow() -> None:
+    words = [HIGH | 0xFFF, LOW | 0xFFF, ADDR_X | 1, HIGH, LOW | 1, ADDR_X | 2]
+    assert Evt3Decoder().decode(pack(words))["t"].tolist() == [2**24 - 1, 2**24 + 1]
+
+
+def test_an_endless_vector_never_wraps_into_the_sensor() -> None:
+    words = [HIGH, LOW, BASE_X] + [VECT_12 | 0xFFF] * 5000
+    x = Evt3Decoder().decode(pack(words))["x"]
+    assert x[:100].tolist() == list(range(100))
+    inside = np.flatnonzero((x >= 0) & (x < 2**15))
+    assert inside.tolist() == list(range(2**15))
+
+
+def test_agrees_with_what_faery_writes(tmp_path: Path) -> None:
+    import faery
+
+    rng = np.random.default_rng(1)
+    n = 50_000
+    events = np.zeros(n, faery.EVENTS_DTYPE)
+    events["t"] = np.sort(rng.integers(0, 40_000_000, n))  # over two overflows of time
+    events["x"], events["y"] = rng.integers(0, 1280, n), rng.integers(0, 720, n)
+    events["on"] = rng.random(n) < 0.5
+    path = tmp_path / "a.raw"
+    faery.events_stream_from_array(events, (1280, 720)).to_file(path, version="evt3")
+    ours = np.concatenate([p.events for p in open_source(path).packets()])
+    assert (ours["t"] == events["t"] - events["t"][0]).all()  # faery notes the first time in the header
+    for key, theirs in (("x", "x"), ("y", "y"), ("p", "on")):
+        assert (ours[key] == events[theirs]).all()
+
+
+def test_every_cut_yields_what_is_whole(tmp_path: Path) -> None:
+    words = [HIGH, LOW | 5, ADDR_Y | 7, ADDR_X | 9, BASE_X | 3, VECT_8 | 0x81, TRIGGER, ADDR_X | 1]
+    data = pack(words)
+    path = tmp_path / "a.raw"
+    for cut in range(len(data) + 1):
+        path.write_bytes(HEADER + data[:cut])
+        events, error = drain(path)
+        assert events == word_by_word(words[: cut // 2])
+        assert (error is None) == (cut % 2 == 0)
+        if error is not None:
+            assert error.offset == len(HEADER) + cut - 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    words = [HIGH, LOW | 5, ADDR_Y | 7, ADDR_X | 9, BASE_X | 3, VECT_8 | 0x81, TRIGGER, ADDR_X | 1]
+    whole = bytearray(HEADER + pack(words))
+    for bit in data.draw(st.lists(st.integers(0, 8 * len(whole) - 1), min_size=1, max_size=4)):
+        whole[bit // 8] ^= 1 << bit % 8
+    path = tmp_path_factory.getbasetemp() / "flipped3.raw"
+    path.write_bytes(whole)
+    drain(f"{path}?format=evt3&width=640&height=480")
+
+
+def test_memory_is_bounded_when_every_word_is_twelve_events(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(HEADER + pack([HIGH, LOW]) + pack([BASE_X, VECT_12 | 0xFFF]) * (1 << 18))
+    tracemalloc.start()
+    assert sum(len(p) for p in open_source(path).packets()) == 12 << 18
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+def test_a_missing_package_is_named_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(HEADER)
+    monkeypatch.setitem(sys.modules, "evt3", None)
+    with pytest.raises(UsageError, match=r"pip install 'stream-ottt\[prophesee\]'"):
+        list(open_source(path).packets())
+
+
+@pytest.mark.parametrize(
+    ("name", "sums"),
+    [
+        ("evk4_evt3.raw", (1218618, 10767997, 4875061980061, 606868036, 367486055, 553295)),
+        ("gen3_evt3_triggers.raw", (343474, 2078178, 399250490464, 116731888, 80879209, 125183)),
+    ],
+)
+def test_real_recordings(recordings: Path, name: str, sums: tuple[int, ...]) -> None:
+    e = np.concatenate([p.events for p in open_source(recordings / name).packets()])
+    t = e["t"] - e["t"][0]
+    assert (len(e), t[-1], t.sum(), e["x"].sum(), e["y"].sum(), e["p"].sum()) == sums
