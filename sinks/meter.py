@@ -71,6 +71,4 @@ class Meter:
         points = min(points, n)
         span = max(10, -(-n // max(points, 1)))
         ends = [(i + 1) * n // points for i in range(points)]
-        return [
-            (self._hits[end] - self._hits[max(0, end - span)]) / (end - max(0, end - span)) for end in ends
-        ]
+        return [(self._hits[end] - self._hits[max(0, end - span)]) / (end - max(0, end - span)) for end in ends]

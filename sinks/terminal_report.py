@@ -36,9 +36,7 @@ def report(progress: Progress, summary: dict[str, Any]) -> RenderableType:
     parts += ["", _facts(summary)]
     if events := summary.get("events"):
         parts.append(_balance(events))
-    parts += [
-        Text(f"sink {name} failed: {message}", "red") for name, message in progress.sink_failures.items()
-    ]
+    parts += [Text(f"sink {name} failed: {message}", "red") for name, message in progress.sink_failures.items()]
     return Padding(Group(*parts), (1, 1, 0, 1))
 
 

@@ -103,6 +103,5 @@ def unwritable(target: str, error: OSError) -> OutputError:
     """The OutputError that says which output failed, why, and what to do."""
     name = "stdout" if target == "-" else target
     return OutputError(
-        f"{name}: cannot be written: {error.strerror or error}; "
-        "check the folder, its permissions and the disk's space"
+        f"{name}: cannot be written: {error.strerror or error}; check the folder, its permissions and the disk's space"
     )

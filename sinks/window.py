@@ -116,9 +116,7 @@ async def _check_display() -> None:
 
     Without a display Qt ends the whole process, so another process tries first.
     """
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise OutputError(NO_DISPLAY)
     probe = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROBE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL

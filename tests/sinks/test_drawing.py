@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.sinks.drawing import BACKGROUND, BANNER, MIN_WIDTH, OFF, ON, RIGHT, WRONG, annotated, colours, fit
+from stream_ottt.sinks.drawing import (
+    BACKGROUND,
+    BANNER,
+    MIN_WIDTH,
+    OFF,
+    ON,
+    RIGHT,
+    WRONG,
+    annotated,
+    brightness,
+    colours,
+    fit,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,6 +70,15 @@ def test_a_single_event_shows_beside_a_busy_pixel() -> None:
     faint = colours(frame)[3, 3].astype(int) - BACKGROUND
     assert faint.max() >= 20
     assert colours(np.zeros((2, 4, 4), np.float32)).reshape(-1, 3).tolist() == [list(BACKGROUND)] * 16
+
+
+def test_brightness_is_a_root_and_a_hot_pixel_does_not_darken_the_rest() -> None:
+    frame = np.zeros((1, 10, 30), np.float32)
+    frame[0, :5], frame[0, 5:] = 1, 4
+    frame[0, 9, 29] = 4000
+    level = brightness(frame)
+    assert level[0, 0, 0] == pytest.approx(0.5)
+    assert level[0, 5, 0] == level[0, 9, 29] == 1.0
 
 
 @pytest.mark.parametrize(("shape", "scale"), [((2, 7, 9), 3), ((1, 33, 101), 3), ((2, 10, 200), 1)])
