@@ -141,9 +141,7 @@ def test_many_classes_cost_one_pass_over_the_table() -> None:
     assert set(correct.values()) == {1}
 
 
-@pytest.mark.parametrize(
-    "values", [{"fading": 0}, {"fading": 1.1}, {"fading": -1}, {"window": 0}, {"window": -5}]
-)
+@pytest.mark.parametrize("values", [{"fading": 0}, {"fading": 1.1}, {"fading": -1}, {"window": 0}, {"window": -5}])
 def test_settings_that_cannot_forget_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
         EvaluationConfig.load(values, where="evaluation")

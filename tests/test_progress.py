@@ -22,9 +22,7 @@ def test_quantiles_are_within_half_a_bucket(seconds: list[float], q: float) -> N
     for s in seconds:
         histogram.add(s)
     exact_ms = float(np.quantile(seconds, q, method="inverted_cdf")) * 1e3
-    assert (
-        exact_ms / HALF_BUCKET * (1 - 1e-9) <= histogram.quantile_ms(q) <= exact_ms * HALF_BUCKET * (1 + 1e-9)
-    )
+    assert exact_ms / HALF_BUCKET * (1 - 1e-9) <= histogram.quantile_ms(q) <= exact_ms * HALF_BUCKET * (1 + 1e-9)
     assert histogram.n == len(seconds)
     assert histogram.total_s == pytest.approx(sum(seconds))
 
