@@ -36,7 +36,7 @@ class DatWriter(EventWriter):
             )
         super().__init__(path, width, height)
         header = f"% Data file containing CD events\n% Version 2\n% Width {width}\n% Height {height}\n"
-        self._put(header.encode() + bytes((EVENT_CD, EVENT_BYTES)))
+        self.put(header.encode() + bytes((EVENT_CD, EVENT_BYTES)))
 
     def write(self, events: EventArray) -> None:
         if not len(events):
@@ -47,10 +47,4 @@ class DatWriter(EventWriter):
                 worst = column[(column < 0) | (column >= limit)][0]
                 raise OutputError(f"{self.path}: DAT holds {key} from 0 to {limit - 1}, not {worst}; write aedat4")
         words = events["p"].astype("<u8") << 60 | (y << 46 | x << 32 | t).astype("<u8")
-        self._put(words.tobytes())
-
-    def _put(self, data: bytes) -> None:
-        try:
-            self.file.write(data)
-        except OSError as e:
-            raise OutputError(f"{self.path}: cannot be written: {e.strerror}; make room on the disk") from e
+        self.put(words.tobytes())

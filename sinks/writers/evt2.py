@@ -37,7 +37,7 @@ class Evt2Writer(EventWriter):
             )
         super().__init__(path, width, height)
         self._high = -1
-        self._put(
+        self.put(
             f"% evt 2.0\n% format EVT2;height={height};width={width}\n% geometry {width}x{height}\n% end\n".encode()
         )
 
@@ -52,17 +52,11 @@ class Evt2Writer(EventWriter):
         high = t >> LOW_BITS
         if self._high < 0 and high[0] & 0xFF == ord("%"):
             # Some readers would take a first word that begins like a header line for one.
-            self._put(np.array([TIME_HIGH | (int(high[0]) - 1)], "<u4").tobytes())
+            self.put(np.array([TIME_HIGH | (int(high[0]) - 1)], "<u4").tobytes())
         changes = np.diff(high, prepend=self._high) != 0
         self._high = int(high[-1])
         at = np.arange(len(t)) + np.cumsum(changes)
         words = np.empty(int(at[-1]) + 1, "<u4")
         words[at] = events["p"].astype(np.int64) << 28 | (t & 0x3F) << 22 | x << 11 | y
         words[at[changes] - 1] = TIME_HIGH | high[changes]
-        self._put(words.tobytes())
-
-    def _put(self, data: bytes) -> None:
-        try:
-            self.file.write(data)
-        except OSError as e:
-            raise OutputError(f"{self.path}: cannot be written: {e.strerror}; make room on the disk") from e
+        self.put(words.tobytes())

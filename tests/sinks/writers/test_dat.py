@@ -96,8 +96,7 @@ def test_sensor_too_large_and_folder_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
-def test_full_disk() -> None:
-    out = DatWriter(Path("/dev/full"), 640, 480)
-    with pytest.raises(OutputError, match="No space left"):
-        out.write(random_events(100_000, 1000))
-    out.file.detach().close()
+@pytest.mark.parametrize("n", [10, 100_000])
+def test_full_disk(n: int) -> None:
+    with pytest.raises(OutputError, match="No space left"), DatWriter(Path("/dev/full"), 640, 480) as out:
+        out.write(random_events(n, 1000))
