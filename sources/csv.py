@@ -153,7 +153,7 @@ class CsvSource(FileSource):
         self, block: bytes, offset: int, line: int, names: list[str], wanted: list[int], width: int, height: int
     ) -> Iterator[EventPacket]:
         plain = block.replace(b"\r\n", b"\n") if b"\r" in block else block
-        plain = plain.replace(b", ", b",") if b" " in plain else plain
+        plain = plain.replace(b", ", b",").replace(b" ,", b",") if b" " in plain else plain
         columns = parse(plain, len(names), wanted)
         if columns is not None:
             events, problem = pack(dict(zip(ORDER, columns, strict=True)))
