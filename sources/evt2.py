@@ -69,8 +69,10 @@ class Evt2Decoder:
         self._time_high = int(highs[-1])
         # Half the width is faster, and enough for the first 71 minutes.
         narrow = highs.min() >= 0 and highs.max() < 2**32 - 2**LOW_BITS
-        times = np.repeat(highs.astype(np.uint32) if narrow else highs, bounds[1:] - bounds[:-1])
-        return _pack(events, times), len(words)
+        spans = bounds[1:] - bounds[:-1]
+        if narrow:
+            return _pack(events, np.repeat(highs.astype(np.uint32), spans)), len(words)
+        return _pack(events, np.repeat(highs, spans)), len(words)
 
     def _unwrap(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
         """TIME_HIGH words [k] → time in µs, int64 [k], with the low bits zero."""

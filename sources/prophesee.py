@@ -208,7 +208,7 @@ class PropheseeSource(FileSource):
     def read_into(self, file: BinaryIO, buffer: npt.NDArray[np.uint8]) -> int:
         """Fill ``buffer`` as far as the file goes; returns the bytes read."""
         try:
-            return cast("int", file.readinto(memoryview(buffer)))  # type: ignore[attr-defined]
+            return cast("int", cast("Any", file).readinto(buffer.data))
         except OSError as e:
             raise self._unreadable(e) from e
 

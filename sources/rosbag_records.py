@@ -89,10 +89,11 @@ class BagReader:
         magic = self._take(file, 0, min(len(VERSION), self._size), 0)
         if magic != VERSION:
             raise fail(f"expected {VERSION!r}, found {magic!r}; bring an older bag up to date with `rosbag fix`", 0)
-        self._header = next(self._records(file, len(VERSION), self._size, None), None)
-        if self._header is None or self._header.op != BAG_HEADER:
+        header = next(self._records(file, len(VERSION), self._size, None), None)
+        if header is None or header.op != BAG_HEADER:
             raise fail("expected the bag's header record; copy the file again", len(VERSION))
-        if self._header.fields.get(b"encryptor"):
+        self._header = header
+        if header.fields.get(b"encryptor"):
             raise fail("the bag is encrypted; decrypt it with `rosbag decrypt`", len(VERSION))
 
     def connections(self) -> list[Connection]:

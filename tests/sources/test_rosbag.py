@@ -266,7 +266,11 @@ def test_a_chunk_that_unpacks_to_gigabytes_costs_neither_memory_nor_time(tmp_pat
         (b"#ROSBAG V2.0\n", "header record"),
         (b"#ROSBAG V2.0\n" + record({b"op": b"\x03", b"encryptor": b"rosbag/AesCbcEncryptor"}, b""), "rosbag decrypt"),
         (b"#ROSBAG V2.0\n" + U32(2**32 - 1) + bytes(50), "at most 65536 bytes"),
-        (b"#ROSBAG V2.0\n" + BAG_HEADER + CONNECTION + record({b"op": b"\x05", b"compression": b"zip", b"size": U32(0)}, b""), "'zip'"),
+        (
+            b"#ROSBAG V2.0\n" + BAG_HEADER + CONNECTION
+            + record({b"op": b"\x05", b"compression": b"zip", b"size": U32(0)}, b""),
+            "'zip'",
+        ),
         (b"#ROSBAG V2.0\n" + BAG_HEADER + CONNECTION + record({b"op": b"\x77"}, b""), "known kind"),
         (
             b"#ROSBAG V2.0\n" + BAG_HEADER + CONNECTION
