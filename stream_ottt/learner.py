@@ -12,6 +12,7 @@ Eq. 4, 5, 7.) With an error delay Î” > 0 the error signal reaches the synapses Î
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -180,8 +181,8 @@ class OnlineLearner:
         sample.step, sample.memos = step, memos
         if learn:
             sample.trails.append(_Trail(step, logits, memos))
-            while sample.trails[0].step < step - self.config.history:
-                sample.trails.popleft()
+        while sample.trails and sample.trails[0].step < step - self.config.history:
+            sample.trails.popleft()
         return logits
 
     def reset(self) -> None:
@@ -240,7 +241,8 @@ class OnlineLearner:
         error = self._error(trail.logits, targets)
         if step + self.config.error_delay > sample.step:
             credits = self.network.credits(error, trail.memos)
-            sample.pending.append(_Pending(step, credits, trail.memos))
+            # In the order of their timesteps, whatever the order in which labels come.
+            insort(sample.pending, _Pending(step, credits, trail.memos), key=lambda p: p.step)
         elif step == sample.step or self.config.delay_mode == "snapshot":
             self._apply(self.network.sweep(error, trail.memos), step)
         else:

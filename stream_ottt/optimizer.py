@@ -70,7 +70,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def set_state(self, state: dict[str, Tensor], steps: int) -> None:
-        """Put back the buffers and the count of steps."""
+        """Put back the buffers (copied) and the count of steps."""
 
 
 class SGD(Optimizer):
@@ -93,11 +93,21 @@ class SGD(Optimizer):
             gradient = buffer
         parameter.add_(gradient, alpha=-self.lr)
 
+    def buffer(self, name: str, like: Tensor) -> Tensor:
+        """The momentum of one parameter, zero at first, for whoever updates in other ways than :meth:`update`."""
+        if name not in self._momentum:
+            self._momentum[name] = torch.zeros_like(like)
+        return self._momentum[name]
+
+    def keep(self, name: str, buffer: Tensor) -> None:
+        """Hold ``buffer`` as the momentum of one parameter from now on."""
+        self._momentum[name] = buffer
+
     def state(self) -> dict[str, Tensor]:
         return {f"momentum/{k}": v for k, v in self._momentum.items()}
 
     def set_state(self, state: dict[str, Tensor], steps: int) -> None:
-        self._momentum = {k.removeprefix("momentum/"): v for k, v in state.items()}
+        self._momentum = _own(state, "momentum/")
         self.steps = steps
 
 
@@ -115,8 +125,9 @@ class Adam(Optimizer):
         c = self.config
         if c.weight_decay:
             gradient = gradient.add(parameter, alpha=c.weight_decay)
-        first = self._first.setdefault(name, torch.zeros_like(parameter))
-        second = self._second.setdefault(name, torch.zeros_like(parameter))
+        if name not in self._first:
+            self._first[name], self._second[name] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        first, second = self._first[name], self._second[name]
         b1, b2 = c.betas
         first.lerp_(gradient, 1 - b1)
         second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
@@ -128,9 +139,13 @@ class Adam(Optimizer):
         return {f"first/{k}": v for k, v in self._first.items()} | {f"second/{k}": v for k, v in self._second.items()}
 
     def set_state(self, state: dict[str, Tensor], steps: int) -> None:
-        self._first = {k.removeprefix("first/"): v for k, v in state.items() if k.startswith("first/")}
-        self._second = {k.removeprefix("second/"): v for k, v in state.items() if k.startswith("second/")}
+        self._first, self._second = _own(state, "first/"), _own(state, "second/")
         self.steps = steps
+
+
+def _own(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Copies of the buffers under ``prefix``: they are updated in place."""
+    return {k.removeprefix(prefix): v.clone() for k, v in state.items() if k.startswith(prefix)}
 
 
 def build_optimizer(config: OptimizerConfig | None = None) -> Optimizer:

@@ -110,6 +110,10 @@ class Layer(ABC):
         """Gradient per parameter from an error that :meth:`credit` gave, and the memo of the step it meets."""
         return {}
 
+    def set_parameters(self, parameters: dict[str, Tensor]) -> None:
+        """Use these tensors, of the same names and shapes, from now on."""
+        self.parameters = parameters
+
     def weights_changed(self) -> None:  # noqa: B027 - most layers derive nothing from their weights
         """Called after an update of the parameters."""
 
@@ -223,6 +227,11 @@ class SpikingConv(Layer):
         if self.feedback is not None:
             gradient |= self.feedback.gradient(error, memo)
         return gradient
+
+    def set_parameters(self, parameters: dict[str, Tensor]) -> None:
+        super().set_parameters(parameters)
+        if self.standard is not None:
+            self.standard = ScaledStandardization(parameters["weight"], parameters["gain"])
 
     def weights_changed(self) -> None:
         if self.standard is not None:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stream_ottt.network.layers import FeedbackConv, Layer, Memo, Signal, SpikingConv
+from stream_ottt.network.layers import AvgPool, FeedbackConv, Layer, Memo, Signal, SpikingConv
 from stream_ottt.optimizer import Optimizer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gradient:
     """The gradient of one layer's parameters, as the sweep reaches that layer.
 
@@ -79,7 +79,11 @@ class Network:
         """Add a feedback connection from the last spiking layer to the first, see :class:`FeedbackConv`."""
         spiking = [layer for layer in self.layers if isinstance(layer, SpikingConv)]
         first, top = spiking[0], spiking[-1]
-        first.feedback = FeedbackConv(weight, bias, top, self.input_shape[1:])
+        height, width = self.input_shape[1:]
+        for layer in self.layers[: self.layers.index(first)]:
+            if isinstance(layer, AvgPool):
+                height, width = height // layer.size, width // layer.size
+        first.feedback = FeedbackConv(weight, bias, top, (height, width))
         first.parameters |= {"feedback.weight": weight, "feedback.bias": bias}
 
     def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
@@ -94,12 +98,11 @@ class Network:
         """
         if self.input_scale != 1:
             frame = frame * self.input_scale
-        trace = None
-        if learn:
-            trace = frame
-            if self.input_trace:
-                trace = frame if self._trace is None else torch.add(frame, self._trace, alpha=self.decay)
-                self._trace = trace
+        trace = frame if learn else None
+        if self.input_trace:
+            if trace is not None and self._trace is not None:
+                trace = torch.add(trace, self._trace, alpha=self.decay)
+            self._trace = trace
         signal = Signal(frame, trace)
         memos: list[Memo] = []
         for layer in self.layers:

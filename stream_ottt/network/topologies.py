@@ -87,6 +87,11 @@ class _Builder:
     def conv(self, out: int, kernel: int) -> None:
         c = self.config
         sws = c.weight_standardization
+        if sws and self.channels * kernel * kernel == 1:
+            raise UsageError(
+                "network.layers: a 1×1 convolution of one channel has a single weight, which cannot be standardized; "
+                "use a larger kernel or weight_standardization = false"
+            )
         # Kaiming: over the fan-out as the released code does; without sWS over the fan-in, which keeps currents at V_th's scale.
         fan = (out if sws else self.channels) * kernel * kernel
         weight = self.normal(out, self.channels, kernel, kernel, std=math.sqrt(2 / fan))
