@@ -15,6 +15,7 @@ SOURCES = Registry(
         "es": "stream_ottt.sources.es:EventStreamSource",
         "npz": "stream_ottt.sources.npz:NpzSource",
         "npy": "stream_ottt.sources.npy:NpySource",
+        "hdf5": "stream_ottt.sources.hdf5:Hdf5Source",
         "csv": "stream_ottt.sources.csv:CsvSource",
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",
         "nmnist": "stream_ottt.sources.nmnist:NmnistSource",
