@@ -113,12 +113,11 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
         name = merged.pop("format", None) or _recognise(path)
         return cast("Source", SOURCES.get(name).from_options(path=path, **merged))
     for name in SOURCES.names():
-        cls = SOURCES.get(name)
-        if scheme in cls.schemes:
-            return cast("Source", cls.from_options(address=f"{scheme}:{rest}", **merged))
-    raise UsageError(
-        f"no source for {scheme + ':'!r}{near_miss(scheme, [s for n in SOURCES.names() for s in SOURCES.get(n).schemes])}"
-    )
+        # A source's own name is tried without importing the others.
+        if scheme == name or (scheme not in SOURCES.names() and scheme in SOURCES.get(name).schemes):
+            return cast("Source", SOURCES.get(name).from_options(address=f"{scheme}:{rest}", **merged))
+    schemes = [s for n in SOURCES.names() for s in SOURCES.get(n).schemes]
+    raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
 
 
 def _recognise(path: Path) -> str:
