@@ -19,5 +19,6 @@ SOURCES = Registry(
         "csv": "stream_ottt.sources.csv:CsvSource",
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",
         "nmnist": "stream_ottt.sources.nmnist:NmnistSource",
+        "folder": "stream_ottt.sources.folder:FolderSource",
     },
 )

@@ -188,7 +188,7 @@ class Hdf5Source(FileSource):
             if not h5py.h5z.filter_avail(code):
                 raise self.fail(
                     f"{dataset.name} is packed with HDF5 filter {code}, which h5py does not know; "
-                    "install more codecs with 'pip install hdf5plugin', or repack it with 'h5repack -f GZIP=1'"
+                    "install more codecs with 'pip install hdf5plugin'"
                 )
         if dataset.is_virtual or dataset.external:
             raise self.fail(f"{dataset.name} lies in other files; copy it into one with 'h5repack'")

@@ -187,9 +187,9 @@ def read(data):
     except InputError:
         return True
     return False
-assert all(read(good[:n]) for n in range(0, len(good), 61))
+assert all(read(good[:n]) for n in range(0, len(good), 151))
 rng = np.random.default_rng(0)
-for bit in rng.integers(0, 8 * len(good), 400).tolist():
+for bit in rng.integers(0, 8 * len(good), 200).tolist():
     data = bytearray(good)
     data[bit // 8] ^= 1 << bit % 8
     read(data)

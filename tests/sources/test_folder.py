@@ -1,0 +1,160 @@
+"""Folders of recordings in several formats as one labelled stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.registry import open_source
+from stream_ottt.sinks.writers import WRITERS
+from stream_ottt.sources.base import FileSource
+from stream_ottt.sources.folder import FolderSource
+
+
+def record(path: Path, times: list[int], x: int = 1, side: int = 8) -> None:
+    path.parent.mkdir(exist_ok=True)
+    events = np.array([(x, 2, t, True) for t in times], EVENT_DTYPE)
+    with WRITERS.get(path.suffix[1:])(path, side, side) as writer:
+        writer.write(events)
+
+
+def drain(source: FileSource) -> tuple[list[tuple[int, int]], InputError | None]:
+    """(x, t) of each event; x says from which recording it is."""
+    events: list[tuple[int, int]] = []
+    try:
+        for packet in source.packets():
+            events += zip(packet.events["x"].tolist(), packet.events["t"].tolist(), strict=True)
+    except InputError as e:
+        return events, e
+    return events, None
+
+
+def slots(source: FileSource) -> list[tuple[int, int, int]]:
+    return [(i.t_start, i.t_end, i.label) for i in source.labels or []]
+
+
+@pytest.mark.parametrize("ending", ["csv", "es", "npz"])
+def test_class_folders_in_alphabetical_order(tmp_path: Path, ending: str) -> None:
+    record(tmp_path / "dog" / f"2.{ending}", [50, 60], x=1)
+    record(tmp_path / "dog" / f"1.{ending}", [1000], x=2)
+    record(tmp_path / "cat" / f"7.{ending}", [7, 8, 9], x=3, side=16)
+    (tmp_path / "README.txt").write_text("about the classes")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "empty").mkdir()
+    source = open_source(f"{tmp_path}?gap=5us")
+    assert isinstance(source, FolderSource) and source.labels is None
+    packets = list(source.packets())
+    assert {(p.width, p.height) for p in packets} == {(16, 16)}
+    assert [(x, t) for p in packets for x, t in zip(p.events["x"], p.events["t"], strict=True)] == [
+        (3, 0), (3, 1), (3, 2), (2, 8), (1, 14), (1, 24)
+    ]  # fmt: skip
+    assert slots(source) == [(0, 3, 0), (8, 9, 1), (14, 25, 1)]
+    assert source.class_names == {0: "cat", 1: "dog"}
+
+
+def test_one_recording_a_class_and_the_limit(tmp_path: Path) -> None:
+    for name, x in (("b", 1), ("a", 2), ("c", 3)):
+        record(tmp_path / f"{name}.es", [10, 20], x=x)
+    source = open_source(tmp_path)
+    assert drain(source)[0] == [(2, 0), (2, 10), (1, 11), (1, 21), (3, 22), (3, 32)]  # type: ignore[arg-type]
+    assert source.class_names == {0: "a", 1: "b", 2: "c"}
+    for name in "abc":
+        record(tmp_path / "k" / f"{name}.es", [1])
+        record(tmp_path / "j" / f"{name}.es", [1])
+    source = FolderSource.from_options(path=tmp_path, limit=2)
+    drain(source)
+    assert slots(source) == [(0, 1, 0), (1, 2, 0), (2, 3, 1), (3, 4, 1)]
+
+
+def test_labels_stand_before_the_first_packet_and_spans_are_learned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for x in range(3):
+        record(tmp_path / f"{x}.es", [10, 20 + x], x=x)
+    from stream_ottt.sources.es import EventStreamSource
+
+    opened: list[str] = []
+    whole = EventStreamSource.packets
+
+    def counted(self: EventStreamSource) -> Any:
+        opened.append(self.path.name)
+        return whole(self)
+
+    monkeypatch.setattr(EventStreamSource, "packets", counted)
+    source = FolderSource.from_options(path=tmp_path, shuffle=True)
+    packets = source.packets()
+    next(packets)
+    assert [b - a for a, b, _ in sorted(slots(source), key=lambda s: s[2])] == [11, 12, 13]
+    assert len(opened) == 4
+    list(packets)
+    drain(source)
+    assert len(opened) == 9
+    opened.clear()
+    source = FolderSource.from_options(path=tmp_path, duration="1ms", width=8, height=8)
+    drain(source)
+    assert opened == ["0.es", "1.es", "2.es"]
+    assert slots(source) == [(0, 1000, 0), (1000, 2000, 1), (2000, 3000, 2)]
+
+
+def test_passes_differ_and_repeat_with_the_seed(tmp_path: Path) -> None:
+    for x in range(6):
+        record(tmp_path / f"{x}.csv", [x], x=x)
+
+    def orders(seed: int) -> list[list[int]]:
+        source = FolderSource.from_options(path=tmp_path, shuffle=True, seed=seed, samples="1:")
+        return [[x for x, _ in drain(source)[0]] for _ in range(4)]
+
+    assert orders(1) == orders(1) != orders(2)
+    assert len({tuple(order) for order in orders(1)}) > 1
+    assert all(sorted(order) == [1, 2, 3, 4, 5] for order in orders(1))
+
+
+def test_files_of_several_kinds_need_a_pattern(tmp_path: Path) -> None:
+    record(tmp_path / "a.es", [1], x=1)
+    record(tmp_path / "b.csv", [1], x=2)
+    with pytest.raises(UsageError, match=r"several kinds \(\.csv, \.es\).*pattern="):
+        drain(FolderSource.from_options(path=tmp_path))
+    assert drain(open_source(f"{tmp_path}?pattern=*.es"))[0] == [(1, 0)]  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="pattern"):
+        FolderSource.from_options(path=tmp_path, pattern="../*")
+
+
+def test_the_sensor_size_is_passed_to_formats_that_do_not_know_it(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[0, 3, 4, 1]]))
+    record(tmp_path / "x" / "a.es", [1])
+    source = FolderSource.from_options(path=tmp_path, pattern="*.npy", width=30, height=20)
+    assert [(p.width, p.height) for p in source.packets()] == [(30, 20)]
+
+
+def test_a_damaged_recording_ends_the_stream_after_what_was_good(tmp_path: Path) -> None:
+    for x in range(3):
+        record(tmp_path / f"{x}.es", [10, 20], x=x)
+    data = (tmp_path / "1.es").read_bytes()
+    (tmp_path / "1.es").write_bytes(data[:-2])
+    source = FolderSource.from_options(path=tmp_path)
+    events, error = drain(source)
+    assert events == [(0, 0), (0, 10), (1, 11)]
+    assert error is not None and error.path == tmp_path / "1.es" and error.offset == len(data) - 5
+    assert slots(source) == [(0, 11, 0), (11, 12, 1), (12, 23, 2)]
+    (tmp_path / "0.es").write_bytes(b"")
+    assert "0.es" in str(drain(FolderSource.from_options(path=tmp_path))[1])
+
+
+def test_folders_without_recordings(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        _, error = drain(FolderSource.from_options(path=path))
+        assert error is not None and "CLASS" in str(error)
+
+
+def test_real_recordings_one_a_class(real_data: Path) -> None:
+    source = open_source(f"{real_data / 'dvs128_objects'}?pattern=*.aedat&duration=300ms&width=128&height=128")
+    assert isinstance(source, FolderSource)
+    events, error = drain(source)
+    assert error is None and len(events) > 5000
+    assert [name for _, name in sorted(source.class_names.items())][:2] == ["Caixa", "Caneca"]
+    assert slots(source)[-1] == (1_800_000, 2_100_000, 6)
