@@ -1,0 +1,228 @@
+"""The tasks between source and sinks: nothing lost, nothing counted twice, errors and stops end it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from helpers import (
+    ListSink,
+    ListSource,
+    LiveSource,
+    intervals,
+    labelled_events,
+    prepare_for,
+    small_session,
+    timesteps,
+)
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.labels import LabelTimeline
+from stream_ottt.pipeline import Outcome, Pipeline
+from stream_ottt.session import Session
+from stream_ottt.sinks.base import Sink
+
+PRESENTATIONS = 6
+EVENTS = labelled_events(0, PRESENTATIONS)
+
+
+def run(pipeline: Pipeline) -> Outcome:
+    return asyncio.run(asyncio.wait_for(pipeline.run(), 30))
+
+
+def make(source, sinks: list[Sink], timeline: LabelTimeline | None = None, **options) -> tuple[Pipeline, Session]:
+    session = small_session(timeline)
+    return Pipeline(source, sinks, session.progress, prepare_for(session, timeline), **options), session
+
+
+def test_every_event_becomes_part_of_a_timestep_and_every_timestep_reaches_the_sink() -> None:
+    timeline = LabelTimeline(intervals(PRESENTATIONS))
+    sink = ListSink()
+    pipeline, session = make(ListSource(EVENTS), [sink], timeline)
+    assert run(pipeline).reason == "end"
+    want = timesteps(EVENTS, timeline)
+    assert [r.timestep.index for r in sink.results] == [t.index for t in want]
+    for r, t in zip(sink.results, want, strict=True):
+        np.testing.assert_array_equal(r.timestep.frame, t.frame)
+    ledger = session.progress.ledger
+    assert ledger.read == ledger.binned == len(EVENTS)
+
+
+def test_how_the_source_cuts_its_packets_changes_no_prediction() -> None:
+    said = []
+    for cut in (1, 37, 5000):
+        timeline = LabelTimeline(intervals(PRESENTATIONS))
+        sink = ListSink()
+        run(make(ListSource(EVENTS, cut=cut), [sink], timeline)[0])
+        said.append(np.array([r.prediction.logits for r in sink.results]))
+    np.testing.assert_array_equal(said[0], said[1])
+    np.testing.assert_array_equal(said[0], said[2])
+
+
+@pytest.mark.parametrize("max_steps", [1, 7, 16, 17, 59])
+def test_stops_after_max_steps_and_accounts_for_the_rest(max_steps: int) -> None:
+    sink = ListSink()
+    pipeline, session = make(ListSource(EVENTS), [sink], max_steps=max_steps)
+    assert run(pipeline).reason == "max-steps"
+    assert session.progress.timesteps == len(sink.results) == max_steps
+    ledger = session.progress.ledger
+    assert ledger.read == ledger.accounted
+    assert ledger.binned == sum(r.timestep.events for r in sink.results)
+
+
+@pytest.mark.parametrize("at", [0, 3, 20])
+@pytest.mark.parametrize("speed", [None, 2.0])
+def test_a_stop_finishes_the_step_and_accounts_for_the_rest(at: int, speed: float | None) -> None:
+    class StoppingSink(ListSink):
+        async def consume(self, result) -> None:
+            await super().consume(result)
+            if len(self.results) == at + 1:
+                pipeline.stop()
+
+    sink = StoppingSink()
+    pipeline, session = make(ListSource(EVENTS), [sink], speed=speed)
+    assert run(pipeline).reason == "interrupted"
+    ledger = session.progress.ledger
+    assert 0 < len(sink.results) == session.progress.timesteps
+    assert ledger.read == ledger.accounted
+
+
+def test_damaged_input_ends_the_run_after_all_that_was_good() -> None:
+    sink = ListSink()
+    error = InputError("cut short", path="x.aedat4", offset=77)
+    pipeline, session = make(ListSource(EVENTS, error=error), [sink])
+    outcome = run(pipeline)
+    assert outcome.reason == "damaged" and outcome.error is error
+    assert len(sink.results) == len(timesteps(EVENTS))
+    assert session.progress.ledger.binned == len(EVENTS)
+
+
+@pytest.mark.parametrize("events", [EVENTS[:0], EVENTS])
+def test_a_source_that_breaks_in_its_own_way_shows_its_own_error(events) -> None:
+    pipeline, _ = make(ListSource(events, error=ZeroDivisionError("in the decoder")), [])
+    with pytest.raises(ZeroDivisionError, match="in the decoder"):
+        run(pipeline)
+
+
+def test_an_error_while_building_the_network_is_the_one_that_is_shown() -> None:
+    def prepare(width: int, height: int):
+        raise UsageError("network.layers: no")
+
+    session = small_session(None)
+    pipeline = Pipeline(ListSource(EVENTS), [], session.progress, prepare)
+    with pytest.raises(UsageError, match=r"network\.layers"):
+        run(pipeline)
+
+
+def test_an_error_in_the_learner_ends_the_run_with_that_error() -> None:
+    pipeline, session = make(ListSource(EVENTS), [ListSink()])
+
+    def broken(*args: object, **options: object) -> None:
+        raise ArithmeticError("no such synapse")
+
+    session.learner.step = broken  # type: ignore[assignment]
+    with pytest.raises(ArithmeticError, match="no such synapse"):
+        run(pipeline)
+
+
+def test_a_failing_sink_stops_neither_the_learning_nor_the_others() -> None:
+    good, bad = ListSink(), ListSink(fail_at=5)
+    bad.name = "bad"  # type: ignore[misc]
+    pipeline, session = make(ListSource(EVENTS), [bad, good])
+    assert run(pipeline).reason == "end"
+    assert len(good.results) == session.progress.timesteps == len(timesteps(EVENTS))
+    assert session.progress.sink_failures == {"bad": "the disk is full"}
+
+
+def test_malformed_events_are_counted_and_left_out() -> None:
+    events = EVENTS.copy()
+    events["x"][::10] = 99
+    events["t"][5] = -1
+    pipeline, session = make(ListSource(events), [])
+    run(pipeline)
+    ledger = session.progress.ledger
+    assert ledger.malformed == len(events[::10]) + 1
+    assert ledger.read == ledger.accounted
+
+
+def test_passes_go_over_the_source_again_with_indices_that_go_on() -> None:
+    timeline = LabelTimeline(intervals(PRESENTATIONS))
+    sink = ListSink()
+    pipeline, session = make(ListSource(EVENTS), [sink], timeline, passes=3)
+    run(pipeline)
+    once = len(timesteps(EVENTS, timeline))
+    assert [r.timestep.index for r in sink.results] == list(range(3 * once))
+    assert not any(r.scored for r in sink.results[once:])
+    assert session.progress.evaluation.presentations.n == PRESENTATIONS
+
+
+class _Stalled:
+    """Holds the learner's thread until released."""
+
+    def __init__(self, session: Session) -> None:
+        self.release = threading.Event()
+        self.process = session.process
+        session.process = self  # type: ignore[assignment, method-assign]
+
+    def __call__(self, timestep):
+        assert self.release.wait(20)
+        return self.process(timestep)
+
+
+@pytest.mark.parametrize("policy", ["drop-oldest", "drop-newest"])
+def test_a_stalled_learner_never_holds_up_a_live_source(policy) -> None:
+    events = labelled_events(3, 60)
+
+    class CountingSource(LiveSource):
+        async def __aiter__(self):
+            async for packet in super().__aiter__():
+                yield packet
+                await asyncio.sleep(0)
+            # The whole stream went by while the learner stood still.
+            stalled.release.set()
+
+    sink = ListSink()
+    pipeline, session = make(CountingSource(events), [sink], policy=policy, queue_events=1000)
+    stalled = _Stalled(session)
+    assert run(pipeline).reason == "end"
+    ledger = session.progress.ledger
+    assert ledger.read == len(events)
+    assert ledger.dropped["overflow"] > len(events) // 2
+    assert ledger.read == ledger.accounted
+    last = sink.results[-1].timestep.t_end
+    if policy == "drop-oldest":
+        assert last > events["t"][-1] - 1000
+    else:
+        assert last < events["t"][-1] - 10_000
+
+
+def test_a_blocking_source_waits_for_a_stalled_learner_and_loses_nothing() -> None:
+    events = labelled_events(3, 60)
+    read_at_release: list[int] = []
+    pipeline, session = make(ListSource(events), [], policy="block", queue_events=1000)
+    stalled = _Stalled(session)
+
+    async def main() -> None:
+        running = asyncio.create_task(pipeline.run())
+        while pipeline._packets.weight < 900:
+            await asyncio.sleep(0)
+        read_at_release.append(session.progress.ledger.read)
+        stalled.release.set()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert read_at_release[0] < len(events) // 2
+    assert session.progress.ledger.binned == session.progress.ledger.read == len(events)
+
+
+def test_plays_at_the_streams_own_pace() -> None:
+    events = labelled_events(0, 2)  # 20 ms
+    pipeline, session = make(ListSource(events, cut=400), [], speed=0.2)
+    run(pipeline)
+    progress = session.progress
+    assert progress.ledger.binned == len(events)
+    import time
+
+    assert time.perf_counter() - progress.started >= 0.95 * 0.02 / 0.2
