@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
@@ -42,6 +43,10 @@ class Source(ABC):
         schemes: URI schemes that mean this source (empty for file formats).
         reads_files: True when the source takes a path and takes part in format recognition.
         live: True when the source cannot wait: an overflow policy then decides.
+        gives_labels: True when labels come with the stream: it then calls ``on_label`` for each, in the event loop.
+
+    Attributes:
+        on_label: takes a label that came with the stream; None while nobody wants any.
     """
 
     name: ClassVar[str]
@@ -49,9 +54,11 @@ class Source(ABC):
     schemes: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[bool] = False
     live: ClassVar[bool] = False
+    gives_labels: ClassVar[bool] = False
 
     def __init__(self, config: SourceConfig) -> None:
         self.config = config
+        self.on_label: Callable[[LabelInterval], None] | None = None
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -81,6 +88,29 @@ class Source(ABC):
         """Facts beside the events for ``info``: other streams, the camera's name. JSON-ready."""
         return {}
 
+    def statistics(self) -> dict[str, Any]:
+        """What a live source has counted so far beside events: messages, losses, interruptions. JSON-ready."""
+        return {}
+
+
+async def off_the_loop(packets: Iterator[EventPacket]) -> AsyncGenerator[EventPacket, None]:
+    """Iterate in worker threads, one packet after the other, so that the event loop is not held up."""
+    reading: asyncio.Future[EventPacket | None] | None = None
+    try:
+        while True:
+            reading = asyncio.ensure_future(asyncio.to_thread(next, packets, None))
+            # A thread cannot be cancelled: it finishes its packet, and only then may the iterator be closed.
+            packet = await asyncio.shield(reading)
+            if packet is None:
+                return
+            yield packet
+    finally:
+        if reading is not None and not reading.done():
+            await asyncio.wait([reading])
+        close = getattr(packets, "close", None)
+        if close is not None:
+            close()
+
 
 class BlockingSource(Source):
     """A source that reads or makes its events synchronously, packet by packet, in bounded memory."""
@@ -94,22 +124,9 @@ class BlockingSource(Source):
         """
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
-        iterator = self.packets()
-        reading: asyncio.Future[EventPacket | None] | None = None
-        try:
-            while True:
-                reading = asyncio.ensure_future(asyncio.to_thread(next, iterator, None))
-                # A thread cannot be cancelled: it finishes its packet, and only then may the iterator be closed.
-                packet = await asyncio.shield(reading)
-                if packet is None:
-                    return
+        async with aclosing(off_the_loop(self.packets())) as packets:
+            async for packet in packets:
                 yield packet
-        finally:
-            if reading is not None and not reading.done():
-                await asyncio.wait([reading])
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
 
 
 class FileSource(BlockingSource):

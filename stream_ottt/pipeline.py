@@ -19,6 +19,7 @@ from typing import Any, Literal
 from stream_ottt.binning import Binner
 from stream_ottt.errors import InputError, StreamOtttError
 from stream_ottt.events import EventPacket, split_well_formed
+from stream_ottt.pace import Pace
 from stream_ottt.progress import Progress
 from stream_ottt.queues import BoundedQueue, OverflowPolicy
 from stream_ottt.session import Session
@@ -28,9 +29,6 @@ from stream_ottt.timestep import StepResult, Timestep
 
 BATCH = 16
 """Most timesteps that cross from one thread to the next at once."""
-
-PACE_US = 5_000
-"""Longest span of a packet that is played at its own pace, µs."""
 
 
 @dataclass(slots=True)
@@ -134,7 +132,7 @@ class Pipeline:
         """From the source into the first queue, at the stream's own pace where one is asked for."""
         try:
             for _ in range(self.passes):
-                pace = _Pace(self.speed) if self.speed is not None else None
+                pace = Pace(self.speed) if self.speed is not None else None
                 async for packet in self.source:
                     for part in [packet] if pace is None else pace.cut(packet):
                         if pace is not None:
@@ -279,36 +277,6 @@ class Pipeline:
                 assert self._reader is not None
                 self._reader.get_loop().call_soon_threadsafe(self._reader.cancel)
         return results
-
-
-class _Pace:
-    """Plays packets at the stream's own pace, or a multiple of it."""
-
-    def __init__(self, speed: float) -> None:
-        self.speed = speed
-        self._origin: tuple[float, int] | None = None
-
-    def cut(self, packet: EventPacket) -> Iterable[EventPacket]:
-        """Parts of a packet that span at most ``PACE_US`` each."""
-        import numpy as np
-
-        t = packet.events["t"]
-        if not len(t):
-            return [packet]
-        edges = np.arange(int(t[0]), int(min(t[-1], int(t[0]) + 10**9)), PACE_US)[1:]
-        cuts = np.unique(np.searchsorted(t, edges))
-        return [EventPacket(part, packet.width, packet.height) for part in np.split(packet.events, cuts) if len(part)]
-
-    async def wait_for(self, part: EventPacket) -> None:
-        """Return when the last event of ``part`` is due."""
-        if not len(part):
-            return
-        t = int(part.events["t"][-1])
-        now = time.perf_counter()
-        if self._origin is None:
-            self._origin = (now, int(part.events["t"][0]))
-        began, first = self._origin
-        await asyncio.sleep(max(0.0, began + (t - first) / 1e6 / self.speed - now))
 
 
 class _Outlet:

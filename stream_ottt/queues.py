@@ -57,6 +57,14 @@ class BoundedQueue(Generic[T]):
         self._changed.set()
         return dropped
 
+    def push(self, item: T) -> bool:
+        """Add an item of no weight, whatever waits before it; False when the queue was closed."""
+        if self._closed:
+            return False
+        self._items.append((item, 0))
+        self._changed.set()
+        return True
+
     def end(self) -> None:
         """No more items will come."""
         self._ended = True
