@@ -51,9 +51,7 @@ def column_names(option: str) -> list[str]:
     names = [n.strip() for n in option.split(",")] if "," in option else list(option.strip())
     found = find_columns(names)
     if any(n != "_" and n not in found.values() for n in names) or len(found) < len(ORDER):
-        raise ValueError(
-            f"{option!r} does not name each of t, x, y and p once; write 't,x,y,p' in the file's order"
-        )
+        raise ValueError(f"{option!r} does not name each of t, x, y and p once; write 't,x,y,p' in the file's order")
     roles = {name: role for role, name in found.items()}
     return [roles.get(n, "_") for n in names]
 

@@ -143,7 +143,5 @@ class NmnistSource(FileSource):
 
 def _digits(path: Path) -> list[Path]:
     return sorted(
-        d
-        for d in path.iterdir()
-        if len(d.name) == 1 and d.name.isdecimal() and d.name.isascii() and d.is_dir()
+        d for d in path.iterdir() if len(d.name) == 1 and d.name.isdecimal() and d.name.isascii() and d.is_dir()
     )

@@ -90,9 +90,7 @@ class NpyArray:
     def _array(self, offset: int, count: int) -> npt.NDArray[Any]:
         data = self.read_at(offset, count)
         if len(data) < count:
-            raise InputError(
-                "the array ends early; the file is truncated", path=self.path, offset=offset + len(data)
-            )
+            raise InputError("the array ends early; the file is truncated", path=self.path, offset=offset + len(data))
         return np.frombuffer(data, self.dtype)
 
 
@@ -111,9 +109,7 @@ def open_array(read_at: ReadAt, path: Path, at: int = 0) -> NpyArray:
     if head[:6] != MAGIC or len(head) < 12 or head[6] not in (1, 2, 3):
         raise InputError(f"expected an NPY array, version 1 to 3, found {head!r}", path=path, offset=at)
     start, length = (
-        (10, int.from_bytes(head[8:10], "little"))
-        if head[6] == 1
-        else (12, int.from_bytes(head[8:12], "little"))
+        (10, int.from_bytes(head[8:10], "little")) if head[6] == 1 else (12, int.from_bytes(head[8:12], "little"))
     )
     text = read_at(start, length) if length <= MAX_HEADER else b""
     try:
@@ -233,6 +229,4 @@ class NpySource(FileSource):
             if size < end:
                 raise self.fail(f"truncated: the header promises {len(table)} events, {stop} are there", size)
             if size > end:
-                raise self.fail(
-                    f"{size - end} bytes follow the {len(table)} events that the header promises", end
-                )
+                raise self.fail(f"{size - end} bytes follow the {len(table)} events that the header promises", end)

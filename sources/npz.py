@@ -139,9 +139,7 @@ class NpzSource(FileSource):
     def _open_stream(self, archive: NpzArchive, size: tuple[int, int]) -> LabelledStream:
         for name in ("offsets", "labels"):
             if name not in archive:
-                raise self.fail(
-                    f"a labelled collection needs the arrays offsets and labels; {name} is missing"
-                )
+                raise self.fail(f"a labelled collection needs the arrays offsets and labels; {name} is missing")
         # A sample is hardly below 16 bytes: what promises more samples than that is made to fill the memory.
         most = 8 * (65536 + self.path.stat().st_size // 16)
         offsets, labels = archive.values("offsets", most), archive.values("labels", most)
@@ -151,11 +149,7 @@ class NpzSource(FileSource):
                 f"{list(offsets.shape)} and {labels.dtype} {list(labels.shape)}"
             )
         self._offsets = offsets.tolist()
-        if (
-            self._offsets[0] != 0
-            or self._offsets[-1] != len(self._table)
-            or np.any(offsets[1:] < offsets[:-1])
-        ):
+        if self._offsets[0] != 0 or self._offsets[-1] != len(self._table) or np.any(offsets[1:] < offsets[:-1]):
             raise self.fail(f"offsets must ascend from 0 to the number of events, {len(self._table)}")
         if len(labels) and int(labels.min()) < 0:
             raise self.fail("labels must be 0 or above")

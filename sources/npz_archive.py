@@ -64,9 +64,7 @@ class Member:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._fail("is neither stored nor deflated; save it with numpy.savez or savez_compressed")
         if info.file_size > DEFLATE_MAX_RATIO * info.compress_size + STEP:
-            raise self._fail(
-                f"{info.compress_size} packed bytes cannot hold the {info.file_size} that are promised"
-            )
+            raise self._fail(f"{info.compress_size} packed bytes cannot hold the {info.file_size} that are promised")
         array = open_array(self.read_at, self._path, info.header_offset)
         if array.data + array.nbytes != info.file_size:
             raise self._fail(
@@ -130,9 +128,7 @@ class Member:
         self._file, self._spooled = None, False
 
     def _fail(self, message: str) -> InputError:
-        return InputError(
-            f"{self._info.filename} {message}", path=self._path, offset=self._info.header_offset
-        )
+        return InputError(f"{self._info.filename} {message}", path=self._path, offset=self._info.header_offset)
 
 
 class NpzArchive:

@@ -96,9 +96,7 @@ class LabelledStream:
         self._size = size
         self._chosen = list(config.select(len(labels)))
         if not self._chosen:
-            raise UsageError(
-                f"{config.path}: samples={config.samples} selects none of its {len(labels)} samples"
-            )
+            raise UsageError(f"{config.path}: samples={config.samples} selects none of its {len(labels)} samples")
         self._lengths: dict[int, int] = {}
         self._passes = 0
         self.labels: list[LabelInterval] | None = None
@@ -132,9 +130,7 @@ class LabelledStream:
             t = packet.events["t"]
             first = int(t[0]) if first is None else first
             if _apart(t, first):
-                raise self._fail(
-                    i, f"times {t.min()} and {t.max()} µs are centuries apart; the sample is damaged"
-                )
+                raise self._fail(i, f"times {t.min()} and {t.max()} µs are centuries apart; the sample is damaged")
             events = packet.events.copy()
             events["t"] = t - first + slot.t_start
             inside = events["t"] < slot.t_end

@@ -47,9 +47,7 @@ def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputEr
 
 @settings(deadline=None, max_examples=50)
 @given(RECORDS)
-def test_decodes_as_a_reading_record_by_record(
-    tmp_path_factory: pytest.TempPathFactory, records: list
-) -> None:
+def test_decodes_as_a_reading_record_by_record(tmp_path_factory: pytest.TempPathFactory, records: list) -> None:
     path = tmp_path_factory.mktemp("n") / "a.bin"
     path.write_bytes(encode(records))
     assert drain(NmnistSource.from_options(path=path)) == (by_hand(records), None)

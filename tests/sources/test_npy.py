@@ -38,9 +38,7 @@ def table(order: str = "txyp", dtype: str = "<i8") -> np.ndarray:
     "array",
     [
         EVENTS,
-        EVENTS.astype(
-            [("timestamp", ">u8"), ("Y", "u1"), ("x", ">i4"), ("polarity", "i1"), ("spare", "f4")][:4]
-        ),
+        EVENTS.astype([("timestamp", ">u8"), ("Y", "u1"), ("x", ">i4"), ("polarity", "i1"), ("spare", "f4")][:4]),
         table(),
         np.asfortranarray(table()),
         table(dtype="<f8"),

@@ -37,10 +37,7 @@ def recording(n: int = 9) -> dict[str, np.ndarray]:
 
 
 def rows(columns: dict[str, Any]) -> list[tuple[int, int, int, bool]]:
-    return [
-        (int(x), int(y), int(t), bool(p > 0))
-        for x, y, t, p in zip(*(columns[k] for k in "xytp"), strict=True)
-    ]
+    return [(int(x), int(y), int(t), bool(p > 0)) for x, y, t, p in zip(*(columns[k] for k in "xytp"), strict=True)]
 
 
 COLLECTION: dict[str, Any] = {
@@ -312,9 +309,7 @@ def test_a_file_that_unpacks_a_thousandfold_takes_no_memory(tmp_path: Path) -> N
 def test_more_samples_than_the_file_can_hold_take_no_memory(tmp_path: Path) -> None:
     n = 1 << 22
     arrays = {k: np.zeros(1, np.uint8) for k in "txyp"}
-    np.savez_compressed(
-        tmp_path / "a.npz", **arrays, offsets=np.zeros(n + 1, np.int64), labels=np.zeros(n, np.uint8)
-    )
+    np.savez_compressed(tmp_path / "a.npz", **arrays, offsets=np.zeros(n + 1, np.int64), labels=np.zeros(n, np.uint8))
     _, peak, error = peak_of(tmp_path / "a.npz")
     assert error is not None and "at most" in str(error) and peak < 8 << 20
 
