@@ -1,0 +1,81 @@
+"""Which implementation learns: the plain one, or the fast one where it can do what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from stream_ottt.errors import UsageError
+from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
+from stream_ottt.network.network import Network
+from stream_ottt.optimizer import SGD, Optimizer, build_optimizer
+from stream_ottt.settings import Settings
+
+
+class EngineConfig(Settings):
+    """How the learner computes.
+
+    Attributes:
+        engine: ``fast`` (one stream, on a CPU), ``plain`` (anything), or ``auto``: fast where it can.
+        precision: of the fast engine's matrix products: ``float32``, ``bf16-backward`` (bfloat16 in the backward pass
+            only) or ``bf16`` (in both; spikes near the threshold flip). Worth trying where the CPU has AMX.
+        overlap: with an error delay, learn in a second thread while the next timestep is predicted. The results are the
+            same to the bit.
+    """
+
+    engine: Literal["auto", "plain", "fast"] = "auto"
+    precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
+    overlap: bool = False
+
+
+def build_learner(
+    network: Network,
+    optimizer: Optimizer | None = None,
+    config: LearnerConfig | None = None,
+    *,
+    classes: Iterable[int] | None = None,
+    engine: EngineConfig | None = None,
+) -> OnlineLearner:
+    """A learner on the engine that ``engine`` names; the arguments are those of :class:`OnlineLearner`.
+
+    The fast engine takes the network's weights over: use ``learner.network`` from then on.
+
+    Raises:
+        UsageError: an engine, a precision or an overlap that this network or rule does not allow.
+    """
+    engine = engine or EngineConfig()
+    config = config or LearnerConfig()
+    optimizer = optimizer or build_optimizer(config)
+    reason = why_not_fast(network)
+    wanted = engine.engine == "fast" or engine.precision != "float32" or engine.overlap
+    if wanted and (reason is not None or engine.engine == "plain"):
+        what = "engine = 'fast'" if engine.engine == "fast" else "precision and overlap"
+        raise UsageError(f"{what}: only the fast engine has it, and {reason or 'engine = plain was asked for'}")
+    fused = config.rule == "ottt_o" and type(optimizer) is SGD
+    if engine.overlap and not (fused and config.error_delay):
+        raise UsageError("overlap: needs learner.error_delay of 1 or more, rule = 'ottt_o' and optimizer = 'sgd'")
+    # Adam moves the means of the rows that the fast network has taken out.
+    if reason is None and engine.engine != "plain" and isinstance(optimizer, SGD):
+        # Imported here: compiled kernels are not for those who only ask for help.
+        from stream_ottt.fast.network import FastNetwork
+
+        network = FastNetwork(network, fused=fused, precision=engine.precision)
+    elif wanted:
+        raise UsageError("the fast engine has no Adam; use optimizer = 'sgd'")
+    return OnlineLearner(network, optimizer, config, classes=classes)
+
+
+def why_not_fast(network: Network) -> str | None:
+    """What the fast engine lacks for this network, or None."""
+    for layer in network.layers:
+        if not isinstance(layer, (SpikingConv, AvgPool, ReadOut)):
+            return f"it has no {type(layer).__name__}"
+        if isinstance(layer, SpikingConv):
+            if layer.feedback is not None:
+                return "it has no feedback connections"
+            if layer.neuron.dropout:
+                return "it has no dropout"
+        if any(p.device.type != "cpu" for p in layer.parameters.values()):
+            return "it works on a CPU only"
+    return None

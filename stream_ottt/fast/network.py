@@ -1,0 +1,276 @@
+"""The fast network: a plain one's weights and mathematics, at batch size 1, over reused buffers.
+
+It stands where a :class:`Network` stands: the learner that drives it is the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stream_ottt.fast import kernels
+from stream_ottt.fast.images import Image, Lease, Pool
+from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, WeightStage, build_stages
+from stream_ottt.fast.weights import Rows
+from stream_ottt.fast.workspace import Precision, Turn, Workspace
+from stream_ottt.network.layers import Memo
+from stream_ottt.network.network import Gradient, Network
+from stream_ottt.optimizer import SGD, Optimizer
+
+
+class Memos(list[Memo]):
+    """A timestep's memos as the learner holds them; what they hold lies in leased buffers."""
+
+    def __init__(self, lease: Lease[list[Kept]]) -> None:
+        super().__init__(Memo() for _ in lease.held)
+        self.lease = lease
+
+
+class Deltas(list[Tensor]):
+    """∂L/∂(output) of each stage as the learner holds them, [height, width, channels] in leased buffers."""
+
+    def __init__(self, lease: Lease[list[Tensor]]) -> None:
+        super().__init__(lease.held)
+        self.lease = lease
+
+
+@dataclass(slots=True)
+class _State:
+    """What is remembered between timesteps.
+
+    Attributes:
+        v: the membranes after reset, per stage.
+        last: memos of the timestep before, which hold its traces.
+        shared: it was given out, so its membranes must be copied before they change.
+    """
+
+    v: Lease[list[Array]]
+    last: Memos | None = None
+    shared: bool = False
+
+
+class FusedGradient(Gradient):
+    """A layer's gradient, still in the workspace, to be used at once by the fused update."""
+
+    def __init__(self, stage: WeightStage, turn: Turn) -> None:
+        super().__init__(stage.layer, [])
+        self._stage = stage
+        self._turn = turn
+
+    def apply(self, optimizer: Optimizer) -> None:
+        assert isinstance(optimizer, SGD)
+        stage = self._stage
+        stage.momentum.adopt(optimizer)
+        stage.rows.descend(self._turn, stage.momentum, optimizer.config, optimizer.lr, stage.rows)
+
+
+class OpenGradient(Gradient):
+    """A layer's gradient as tensors, for optimizers that step in their own way."""
+
+    def __init__(self, network: FastNetwork, stage: WeightStage, turn: Turn) -> None:
+        parameters = stage.rows.parameters
+        found = stage.rows.gradients(turn)
+        super().__init__(stage.layer, [(f"{stage.name}.{k}", parameters[k], g) for k, g in found.items()])
+        self._network = network
+
+    def apply(self, optimizer: Optimizer) -> None:
+        super().apply(optimizer)
+        self._network.weights_changed()
+
+
+class FastNetwork(Network):
+    """A network without feedback and dropout, at batch size 1, on a CPU.
+
+    Args:
+        network: whose weights are taken over: laid out anew and, with scaled weight standardization, the means of their
+            rows taken out, which changes nothing that the network does.
+        fused: whether all updates are SGD's at single timesteps, by the fused kernel; else gradients are given out.
+        precision: of the matrix products.
+    """
+
+    def __init__(self, network: Network, *, fused: bool = True, precision: Precision = "float32") -> None:
+        super().__init__(
+            list(zip(network.names, network.layers, strict=True)),
+            input_shape=network.input_shape,
+            input_trace=network.input_trace,
+            decay=network.decay,
+        )
+        self.fused = fused
+        self.stages = build_stages(network)
+        self._weighted = [i for i, s in enumerate(self.stages) if isinstance(s, WeightStage)]
+        self._dtype = next(iter(self.parameters.values())).dtype
+        self._precision: Precision = precision
+        self._images = self._new_images()
+        self._workspace = self.new_workspace()
+        self._kept = Pool(lambda: [s.keep() for s in self.stages])
+        self._deltas = Pool(self._new_deltas)
+        self._membranes = Pool(self._new_membranes)
+        self._state = _State(self._membranes.take())
+        self._stale = True
+        self._thread: int | None = None
+
+    # --- forward -------------------------------------------------------------------------------------------------
+
+    def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
+        if frame.shape[0] != 1:
+            raise ValueError(f"the fast engine takes one stream, not a batch of {frame.shape[0]}; use engine = plain")
+        if self._thread != threading.get_ident():
+            flush_denormals()
+            self._thread = threading.get_ident()
+        self.refresh()
+        state = self._own_state()
+        memos = Memos(self._kept.take()) if learn else None
+        self._images[0].inside.copy_(frame[0].permute(1, 2, 0))
+        for i, stage in enumerate(self.stages):
+            image = self._images[i]
+            if isinstance(stage, ReadOutStage):
+                image = stage.gather(image)
+            kept = None
+            if memos is not None:
+                kept = memos.lease.held[i]
+                self._track(i, image, kept.trace, state.last)
+            if isinstance(stage, WeightStage):
+                self.before_use(stage)
+            stage.forward(image, self._images[i + 1], state.v.held[i], kept, self._workspace.turns[i])
+        state.last = memos
+        return self._images[-1].inside[0].clone(), [] if memos is None else memos
+
+    def before_use(self, stage: WeightStage) -> None:
+        """Called before a stage's weights are used in the forward pass."""
+
+    def _track(self, i: int, image: Image, trace: Image | None, last: Memos | None) -> None:
+        """Advance the trace of a stage's input; of frames there is one only with ``input_trace``."""
+        if trace is None:
+            return
+        old = None if last is None else last.lease.held[i].trace
+        if old is None or (i == self._weighted[0] and not self.input_trace):
+            trace.array[:] = image.array
+        else:
+            kernels.track(image.array, old.array, trace.array, self.decay)
+
+    # --- learning ------------------------------------------------------------------------------------------------
+
+    def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
+        deltas = self.new_deltas(error)
+        self.pass_down(deltas, memos, [s.rows for s in self.stages], self._workspace)
+        return deltas
+
+    def new_deltas(self, error: Tensor) -> Deltas:
+        """Buffers for the errors of one timestep, of which only the top one, ∂L/∂logits, is filled in."""
+        deltas = Deltas(self._deltas.take())
+        deltas[-1].copy_(error)
+        return deltas
+
+    def pass_down(
+        self, deltas: list[Tensor], memos: list[Memo], rows: Sequence[Rows | None], workspace: Workspace
+    ) -> None:
+        """Fill in the errors below the top one, through the weights ``rows``."""
+        for i in reversed(range(self._weighted[0] + 1, len(self.stages))):
+            self._to_membrane(i, deltas, memos, rows[i], workspace)
+            self.stages[i].pass_down(deltas[i], rows[i], workspace.turns[i], deltas[i - 1])
+
+    def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
+        deltas, work = self.new_deltas(error), self._workspace
+        for i in reversed(range(self._weighted[0], len(self.stages))):
+            stage = self.stages[i]
+            self._to_membrane(i, deltas, memos, stage.rows, work)
+            if i > self._weighted[0]:
+                stage.pass_down(deltas[i], stage.rows, work.turns[i], deltas[i - 1])
+            if isinstance(stage, WeightStage):
+                yield self._gradient_of(stage, i, memos)
+
+    def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
+        for i in reversed(self._weighted):
+            stage = self.stages[i]
+            assert isinstance(stage, WeightStage)
+            self._to_membrane(i, deltas, memos, stage.rows, self._workspace)
+            yield self._gradient_of(stage, i, memos)
+
+    def _to_membrane(
+        self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows | None, workspace: Workspace
+    ) -> None:
+        assert isinstance(memos, Memos)
+        self.stages[i].to_membrane(deltas[i], memos.lease.held[i], rows, workspace.turns[i])
+
+    def _gradient_of(self, stage: WeightStage, i: int, memos: list[Memo]) -> Gradient:
+        """The gradient from the error at the membrane, which is in the workspace."""
+        turn = self._workspace.turns[i]
+        assert turn is not None and isinstance(memos, Memos)
+        trace = memos.lease.held[i].trace
+        assert trace is not None
+        turn.make_gradient(trace.patches)
+        return FusedGradient(stage, turn) if self.fused else OpenGradient(self, stage, turn)
+
+    # --- weights and state ---------------------------------------------------------------------------------------
+
+    def weights_changed(self) -> None:
+        super().weights_changed()
+        self._stale = True
+
+    def refresh(self) -> None:
+        """Take up weights that were changed from outside."""
+        if self._stale:
+            for i in self._weighted:
+                rows = self.stages[i].rows
+                assert rows is not None
+                rows.refresh()
+            self._stale = False
+
+    def reset(self) -> None:
+        if self._state.shared:
+            self._state = _State(self._membranes.take())
+        self._state.last = None
+        for v in self._state.v.held:
+            v.fill(0)
+
+    def state(self) -> Any:
+        self._state.shared = True
+        return self._state
+
+    def set_state(self, state: Any) -> None:
+        self._state = state
+
+    def _own_state(self) -> _State:
+        """The state, to be changed."""
+        if self._state.shared:
+            mine = _State(self._membranes.take(), self._state.last)
+            for v, theirs in zip(mine.v.held, self._state.v.held, strict=True):
+                v[:] = theirs
+            self._state = mine
+        return self._state
+
+    # --- buffers -------------------------------------------------------------------------------------------------
+
+    def new_workspace(self) -> Workspace:
+        """Buffers for one more thread."""
+        return Workspace([s.shape for s in self.stages], self._dtype, self._precision)
+
+    def _new_images(self) -> list[Image]:
+        """The input of each stage, and the logits; before a convolution with the border that it needs."""
+        channels, height, width = self.input_shape
+        images = []
+        for stage in self.stages:
+            pad = stage.shape.kernel // 2 if isinstance(stage, ConvStage) else 0
+            images.append(Image(height, width, channels, pad, self._dtype))
+            height, width, channels = stage.height, stage.width, stage.channels
+        return [*images, Image(height, width, channels, 0, self._dtype)]
+
+    def _new_deltas(self) -> list[Tensor]:
+        return [torch.zeros(s.height, s.width, s.channels, dtype=self._dtype) for s in self.stages]
+
+    def _new_membranes(self) -> list[Array]:
+        return [
+            torch.zeros((s.height, s.width, s.channels) if isinstance(s, ConvStage) else 0, dtype=self._dtype).numpy()
+            for s in self.stages
+        ]
+
+
+def flush_denormals() -> None:
+    """Numbers below 1e-38 count as zero in this thread: traces decay into them in a long silence, and each costs a trap."""
+    torch.set_flush_denormal(True)

@@ -1,0 +1,141 @@
+"""The weights of one layer as rows, one row per output channel, and the fused update of a row.
+
+Scaled weight standardization without Ŵ: its gradient sums to zero over a row, so under SGD a row's mean never acts.
+It is taken out once; from then on Ŵ = k W with one number k per row, which is multiplied in after the matrix product.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stream_ottt.fast import kernels
+from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.workspace import Turn
+from stream_ottt.network.weights import SWS_EPSILON
+from stream_ottt.optimizer import SGD, OptimizerConfig
+
+
+class Rows:
+    """One set of a layer's weights.
+
+    Args:
+        weight: [out, in, k, k] or [out, in]; stored anew with the input channels last if it is not already.
+        bias: [out].
+        gain: [out, 1, 1, 1], or None without standardization.
+        input_scale: factor on the layer's input spikes.
+
+    Attributes:
+        parameters: the same memory as tensors of the plain shapes, by name.
+        rows: W [out, fan_in], as a tensor; ``array`` is the same memory.
+        k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, gain: Tensor | None, input_scale: float) -> None:
+        self.input_scale = input_scale
+        weight, self.rows = as_rows(weight)
+        self.parameters = {"weight": weight, "bias": bias}
+        self.array: Array = self.rows.numpy()
+        self.bias: Array = bias.numpy()
+        self.standardized = gain is not None
+        ones = torch.ones_like(bias)
+        self.gain: Array = ones.numpy()
+        if gain is not None:
+            self.parameters["gain"] = gain
+            self.gain = gain.view(-1).numpy()
+        self.inverse: Array = torch.ones_like(bias).numpy()
+        self.k: Array = torch.ones_like(bias).numpy()
+        self.k_in: Array = (ones * input_scale).numpy()
+        self.squares: Array = torch.zeros_like(bias).numpy()
+
+    def copy(self) -> Rows:
+        """A second set of the same weights."""
+        p = {name: value.clone() for name, value in self.parameters.items()}
+        twin = Rows(p["weight"], p["bias"], p.get("gain"), self.input_scale)
+        twin.refresh()
+        return twin
+
+    def refresh(self) -> None:
+        """The weights were changed from outside: take the mean out of each row, and find k."""
+        if self.standardized:
+            kernels.centre(self.array)
+            kernels.squared_norms(self.array, self.squares)
+            self._rescale()
+
+    def _rescale(self) -> None:
+        kernels.scales(
+            self.gain, self.squares, self.array.shape[1], SWS_EPSILON, self.input_scale, self.inverse, self.k, self.k_in
+        )
+
+    def descend(self, turn: Turn, momentum: Momentum, config: OptimizerConfig, lr: float, updated: Rows) -> None:
+        """One SGD step from the gradients in ``turn`` into ``updated``, which may be this set itself."""
+        hyper = config.momentum, config.weight_decay, lr
+        kernels.descend(
+            turn.gradient, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,
+            self.standardized, *hyper, updated.squares, turn.along,
+        )  # fmt: skip
+        kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
+        if self.standardized:
+            kernels.gain_gradient(turn.along, self.gain, turn.gain)
+            kernels.descend_vector(self.gain, updated.gain, momentum.gain, turn.gain, *hyper)
+            updated._rescale()
+
+    def gradients(self, turn: Turn) -> dict[str, Tensor]:
+        """∂L/∂parameter by name, made of what is in ``turn``; fresh tensors of the parameters' shapes."""
+        if self.standardized:
+            kernels.standardize_back(turn.gradient, self.array, self.inverse, self.input_scale, turn.along)
+            kernels.gain_gradient(turn.along, self.gain, turn.gain)
+        found = {"weight": turn.gradient_tensor.clone(), "bias": torch.from_numpy(turn.bias.copy())}
+        if not self.standardized:
+            found["weight"] *= self.input_scale
+        weight = self.parameters["weight"]
+        if weight.dim() == 4:
+            out, channels, k, _ = weight.shape
+            found["weight"] = found["weight"].view(out, k, k, channels).permute(0, 3, 1, 2)
+        if self.standardized:
+            found["gain"] = torch.from_numpy(turn.gain.copy()).view_as(self.parameters["gain"])
+        return found
+
+
+class Momentum:
+    """The momentum of one layer's parameters, in the optimizer's keeping and in the layout of the rows."""
+
+    def __init__(self, name: str, parameters: dict[str, Tensor], *, standardized: bool) -> None:
+        self._names = {key: f"{name}.{key}" for key in parameters}
+        self._like = parameters
+        self._standardized = standardized
+        self._held: dict[str, Tensor] = {}
+        none = torch.zeros(0, dtype=parameters["bias"].dtype).numpy()
+        self.weight: Array = none[None]
+        self.bias: Array = none
+        self.gain: Array = none
+
+    def adopt(self, optimizer: SGD) -> None:
+        """Take up the optimizer's buffers; only looks at them unless they were replaced, as by loading a model."""
+        if not optimizer.config.momentum:
+            return
+        for key, name in self._names.items():
+            buffer = optimizer.buffer(name, self._like[key])
+            if buffer is self._held.get(key):
+                continue
+            if key == "weight":
+                buffer, rows = as_rows(buffer)
+                self.weight = rows.numpy()
+                if self._standardized:
+                    kernels.centre(self.weight)
+            elif key == "bias":
+                self.bias = buffer.numpy()
+            else:
+                self.gain = buffer.view(-1).numpy()
+            self._held[key] = buffer
+            optimizer.keep(name, buffer)
+
+
+def as_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight with its input channels last in memory, and that memory as rows [out, fan_in]."""
+    if weight.dim() == 2:
+        weight = weight.contiguous()
+        return weight, weight
+    out, channels, height, width = weight.shape
+    rows = weight.permute(0, 2, 3, 1).contiguous().view(out, -1)
+    return rows.view(out, height, width, channels).permute(0, 3, 1, 2), rows

@@ -1,0 +1,150 @@
+"""Flat buffers for what is needed only within one layer's turn, shared by all layers; one workspace per thread.
+
+This is why learning needs no gradient buffers for the whole network: each layer's gradient is made, used, and
+overwritten by the next layer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stream_ottt.fast.kernels import Array
+
+Precision = Literal["float32", "bf16-backward", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of one convolution.
+
+    Attributes:
+        height, width: of its image.
+        channels: of its input.
+        kernel: edge of a patch.
+        out: output channels.
+    """
+
+    height: int
+    width: int
+    channels: int
+    kernel: int
+    out: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def fan_in(self) -> int:
+        return self.channels * self.kernel**2
+
+
+class Turn:
+    """One layer's views into a workspace, and the three matrix products of its turn.
+
+    A convolution is a product with the patches of its image (im2col). Channels last, a patch is ``kernel`` runs of
+    kernel·channels numbers, so taking patches is a cheap strided copy, and the product runs at the speed of the BLAS.
+
+    Attributes:
+        columns: patches, [pixels, fan_in].
+        error: at the membrane, [pixels, out]; ``current`` is the same memory, for the forward pass.
+        gradient: of the weights, [out, fan_in].
+        bias, along, gain: gradient of the bias, what the gain's follows from, gradient of the gain, [out].
+    """
+
+    def __init__(self, shape: Shape, space: Workspace) -> None:
+        s = shape
+        self._four = (s.height, s.width, s.kernel, s.kernel * s.channels)
+        self._columns = space.columns[: s.pixels * s.fan_in].view(s.pixels, s.fan_in)
+        self._patches = self._columns.view(self._four)
+        self._error = space.error[: s.pixels * s.out].view(s.pixels, s.out)
+        self._error_rows = self._error.t()
+        self._gradient = space.gradient[: s.out * s.fan_in].view(s.out, s.fan_in)
+        self.columns: Array = self._columns.numpy()
+        self.error: Array = self._error.numpy()
+        self.current: Array = self.error
+        self.gradient: Array = self._gradient.numpy()
+        self.gradient_tensor = self._gradient
+        self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
+
+    def make_current(self, patches: Tensor, weights: Tensor) -> None:
+        """``current`` [pixels, out] = patches · Wᵀ."""
+        self._patches.copy_(patches)
+        torch.mm(self._columns, weights.t(), out=self._error)
+
+    def make_columns(self, weights: Tensor) -> None:
+        """``columns`` [pixels, fan_in] = error · W, the error per patch."""
+        torch.mm(self._error, weights, out=self._columns)
+
+    def make_gradient(self, patches: Tensor) -> None:
+        """``gradient`` [out, fan_in] = errorᵀ · patches of the trace."""
+        self._patches.copy_(patches)
+        torch.mm(self._error_rows, self._columns, out=self._gradient)
+
+
+class HalfTurn(Turn):
+    """The products in bfloat16, all of them or only those of the backward pass; everything between stays float32."""
+
+    def __init__(self, shape: Shape, space: Workspace, *, forward: bool) -> None:
+        super().__init__(shape, space)
+        s = shape
+        self._forward = forward
+        self._half_columns = space.half_columns[: s.pixels * s.fan_in].view(s.pixels, s.fan_in)
+        self._half_patches = self._half_columns.view(self._four)
+        self._half_error = space.half_error[: s.pixels * s.out].view(s.pixels, s.out)
+        self._half_gradient = space.half_gradient[: s.out * s.fan_in].view(s.out, s.fan_in)
+
+    def make_current(self, patches: Tensor, weights: Tensor) -> None:
+        if not self._forward:
+            super().make_current(patches, weights)
+            return
+        self._half_patches.copy_(patches)
+        torch.mm(self._half_columns, weights.t().bfloat16(), out=self._half_error)
+        self._error.copy_(self._half_error)
+
+    def make_columns(self, weights: Tensor) -> None:
+        self._half_error.copy_(self._error)
+        torch.mm(self._half_error, weights.bfloat16(), out=self._half_columns)
+        self._columns.copy_(self._half_columns)
+
+    def make_gradient(self, patches: Tensor) -> None:
+        self._half_error.copy_(self._error)
+        self._half_patches.copy_(patches)
+        torch.mm(self._half_error.t(), self._half_columns, out=self._half_gradient)
+        self._gradient.copy_(self._half_gradient)
+
+
+class Workspace:
+    """The buffers of one thread, as large as the largest layer needs.
+
+    Args:
+        shapes: of each layer; None for one without weights.
+        dtype: of the buffers.
+        precision: of the matrix products.
+    """
+
+    def __init__(self, shapes: Sequence[Shape | None], dtype: torch.dtype, precision: Precision) -> None:
+        given = [s for s in shapes if s is not None]
+        columns = max(s.pixels * s.fan_in for s in given)
+        error = max(s.pixels * s.out for s in given)
+        gradient = max(s.out * s.fan_in for s in given)
+        self.columns = torch.zeros(columns, dtype=dtype)
+        self.error = torch.zeros(error, dtype=dtype)
+        self.gradient = torch.zeros(gradient, dtype=dtype)
+        self.vectors = torch.zeros(3, max(s.out for s in given), dtype=dtype)
+        if precision != "float32":
+            self.half_columns = torch.zeros(columns, dtype=torch.bfloat16)
+            self.half_error = torch.zeros(error, dtype=torch.bfloat16)
+            self.half_gradient = torch.zeros(gradient, dtype=torch.bfloat16)
+        self._precision = precision
+        self.turns = [None if s is None else self._turn(s) for s in shapes]
+
+    def _turn(self, shape: Shape) -> Turn:
+        if self._precision == "float32":
+            return Turn(shape, self)
+        return HalfTurn(shape, self, forward=self._precision == "bf16")
