@@ -126,7 +126,7 @@ class Aedat2Source(FileSource):
         return head.startswith(MAGIC)
 
     def packets(self) -> Iterator[EventPacket]:
-        with self._open() as file:
+        with self.open() as file:
             chip = CHIPS[self._chip(self._read_header(file))]
             unwrap = Unwrap()
             while data := file.read(PACKET_EVENTS * WORD.itemsize):
@@ -151,15 +151,9 @@ class Aedat2Source(FileSource):
         Raises:
             InputError: the header names a chip that is not known.
         """
-        with self._open() as file:
+        with self.open() as file:
             header = self._read_header(file)
         return {"chip": self._chip(header), "camera": header.get("HardwareInterface", "")}
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self.path.open("rb")
-        except OSError as e:
-            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
 
     def _read_header(self, file: BinaryIO) -> dict[str, str]:
         """Leave ``file`` at the first word; return the header's ``AEChip`` and ``HardwareInterface`` lines.

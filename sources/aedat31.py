@@ -88,7 +88,7 @@ class Aedat31Source(FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         self._counts.clear()
-        with self._open() as file:
+        with self.open() as file:
             width, height = self._size(self._read_header(file))
             while (head := self._next(file)) is not None:
                 start = file.tell() - 28
@@ -106,15 +106,9 @@ class Aedat31Source(FileSource):
 
     def describe(self) -> dict[str, Any]:
         """The camera that the header names, and the packets counted in the last pass, by type."""
-        with self._open() as file:
+        with self.open() as file:
             camera = self._read_header(file)
         return {"camera": camera, "packets": dict(self._counts)}
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self.path.open("rb")
-        except OSError as e:
-            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
 
     def _read_header(self, file: BinaryIO) -> str:
         """Leave ``file`` at the first packet; return the name of the first source, empty without one."""
@@ -125,9 +119,7 @@ class Aedat31Source(FileSource):
             if line.startswith(END_OF_HEADER):
                 return camera
             if not (line.startswith(b"#") and line.endswith(b"\n")):
-                raise self.fail(
-                    f"expected header lines up to {END_OF_HEADER.decode()}; the file is damaged", start
-                )
+                raise self.fail(f"expected header lines up to {END_OF_HEADER.decode()}; the file is damaged", start)
             text = line.decode(errors="replace").strip()
             if (found := re.match(r"#\s*Format:\s*(.*)", text)) and found[1] != "RAW":
                 raise self.fail(
@@ -150,13 +142,9 @@ class Aedat31Source(FileSource):
         if len(data) < 28:
             raise self._cut(start)
         head = PacketHeader.unpack(data)
-        wrong = (
-            min(head.event_size, head.overflows, head.number, head.type) < 0 or head.capacity < head.number
-        )
+        wrong = min(head.event_size, head.overflows, head.number, head.type) < 0 or head.capacity < head.number
         if wrong or (head.type == POLARITY and (head.event_size, head.t_offset) != (8, 4)):
-            raise self.fail(
-                f"no packet header of AEDAT 3.1 ({head}); the file is damaged from here on", start
-            )
+            raise self.fail(f"no packet header of AEDAT 3.1 ({head}); the file is damaged from here on", start)
         return head
 
     def _read(self, file: BinaryIO, length: int, start: int) -> Iterator[bytes]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import BeforeValidator, Field
 
-from stream_ottt.events import EventPacket
+from stream_ottt.events import EventArray, EventPacket
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder, choose_stream
 from stream_ottt.sources.aedat4_header import (
     COMPRESSIONS,
@@ -21,9 +23,9 @@ from stream_ottt.sources.aedat4_header import (
     header_size,
     parse_header,
 )
-from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
+from stream_ottt.sources.flatbuffer import Buffer
 
-READ_BYTES = 1 << 20
 POLL_S = 0.05
 """How often a growing file is looked at."""
 
@@ -64,21 +66,30 @@ class Aedat4Source(FileSource):
         return head.startswith(MAGIC)
 
     def packets(self) -> Iterator[EventPacket]:
-        with self._open() as file:
+        # While one piece of the file is made into events here, a thread decompresses the next.
+        with self.open() as file, ThreadPoolExecutor(1) as unpacker:
             decoder = self._start()
-            yield from self._available(decoder, file)
-            decoder.close()
+            batches = self._records(decoder, file)
+            ahead = unpacker.submit(next, batches, None)
+            while (records := ahead.result()) is not None:
+                ahead = unpacker.submit(next, batches, None)
+                yield from self._packets_of(decoder, decoder.events(records))
+
+    def _records(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[Buffer]:
+        while data := file.read(decoder.lacking):
+            yield from decoder.records(data)
+        decoder.close()
 
     def __aiter__(self) -> AsyncIterator[EventPacket]:
         return self._follow() if self.config.follow else super().__aiter__()
 
     async def _follow(self) -> AsyncIterator[EventPacket]:
-        with self._open() as file:
+        with self.open() as file:
             decoder = self._start()
             while True:
-                available = self._available(decoder, file)
-                while (packet := await asyncio.to_thread(next, available, None)) is not None:
-                    yield packet
+                async with aclosing(off_the_loop(self._available(decoder, file))) as packets:
+                    async for packet in packets:
+                        yield packet
                 self._look_for_end(decoder, file)
                 if decoder.finished:
                     return
@@ -90,10 +101,13 @@ class Aedat4Source(FileSource):
 
     def _available(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[EventPacket]:
         """Packets of what the file holds beyond its current position."""
-        while data := file.read(READ_BYTES):
-            for events in decoder.feed(data):
-                assert decoder.stream is not None
-                yield EventPacket(events, *self._size(decoder.stream))
+        while data := file.read(decoder.lacking):
+            yield from self._packets_of(decoder, decoder.feed(data))
+
+    def _packets_of(self, decoder: Aedat4Decoder, pieces: Iterator[EventArray]) -> Iterator[EventPacket]:
+        for events in pieces:
+            assert decoder.stream is not None
+            yield EventPacket(events, *self._size(decoder.stream))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
         """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.
@@ -117,16 +131,9 @@ class Aedat4Source(FileSource):
         height = self.config.height or stream.height
         if width is None or height is None:
             raise self.fail(
-                f"the header gives no usable sizeX and sizeY for stream {stream.id}; "
-                "say them with ?width=…&height=…"
+                f"the header gives no usable sizeX and sizeY for stream {stream.id}; say them with ?width=…&height=…"
             )
         return width, height
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self.path.open("rb")
-        except OSError as e:
-            raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
 
     def describe(self) -> dict[str, Any]:
         """Camera, compression, and all streams with the packets counted in the last pass.
@@ -158,13 +165,11 @@ class Aedat4Source(FileSource):
         }
 
     def _read_header(self) -> Header:
-        with self._open() as file:
+        with self.open() as file:
             data = b""
             while len(data) < (needed := header_size(data, str(self.path))):
                 more = file.read(needed - len(data))
                 if not more:
-                    raise self.fail(
-                        f"the AEDAT4 header is cut short at byte {len(data)}; copy the file again", 0
-                    )
+                    raise self.fail(f"the AEDAT4 header is cut short at byte {len(data)}; copy the file again", 0)
                 data += more
         return parse_header(data, str(self.path))

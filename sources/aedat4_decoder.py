@@ -11,28 +11,20 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.sources.aedat4_header import Header, StreamInfo, header_size, parse_header
+from stream_ottt.events import PACKET_EVENTS, EventArray
+from stream_ottt.sources.aedat4_events import RECORD_BYTES, EventCopier
+from stream_ottt.sources.aedat4_header import MAGIC, Header, StreamInfo, header_size, parse_header
 from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
-from stream_ottt.sources.flatbuffer import FlatbufferError, Table
+from stream_ottt.sources.flatbuffer import Buffer, FlatbufferError, Table
 
 PACKET_HEADER = struct.Struct("<ii")
-EVENT_BYTES = 16
+MIN_READ, MAX_READ = 1 << 19, 1 << 20
+BATCH_BYTES = PACKET_EVENTS * RECORD_BYTES
 MAX_PACKET_BYTES = 256 << 20
 """Sixteen million events unpacked; the usual recorders put some thousands into a packet."""
 FRAME_MAGICS = (0x184D2204, 0xFD2FB528 - (1 << 32))
 """How an LZ4 and a Zstandard frame begin, as int32; in a stream number's place they begin the data table."""
-
-# x and y move as one word; three copies of wide fields are a third faster than four.
-_RECORD = np.dtype(
-    {"names": ["t", "xy", "on"], "formats": ["<i8", "<u4", "u1"], "offsets": [0, 8, 12], "itemsize": 16}
-)
-_EVENT = np.dtype(
-    {"names": ["xy", "t", "on"], "formats": ["<u4", "<i8", "u1"], "offsets": [0, 4, 12], "itemsize": 13}
-)
 
 
 def _as_it_is(data: memoryview) -> memoryview:
@@ -50,7 +42,7 @@ class Aedat4Decoder:
         header: None until it has come in whole.
         stream: the stream being decoded, None until the header is there.
         packets: stream number → packets seen.
-        position: byte offset up to which everything was decoded.
+        position: byte offset up to which everything was decoded: the start of the next packet, or of one underway.
         finished: the data table has been reached; whatever is fed then is taken as part of it.
     """
 
@@ -65,9 +57,17 @@ class Aedat4Decoder:
         self._end = 0  # offset of the data table, 0 while unknown
         self._pieces: list[bytes] = []
         self._held = 0  # bytes in _pieces
-        self._needed = 1  # no progress is possible with fewer held
+        self._needed = len(MAGIC) + 4  # no progress is possible with fewer held
+        self._body: int | None = None  # size of the event packet whose header was taken
         self._skip = 0  # bytes of an unwanted packet still to come
+        self._size = 0  # of the packet underway, with its header
         self._unpack: Callable[[memoryview], bytes | bytearray | memoryview] = _as_it_is
+        self._copy = EventCopier()
+
+    @property
+    def lacking(self) -> int:
+        """How many bytes are best fed next, so that little has to be put together; any number will do."""
+        return min(max(self._skip or self._needed - self._held, MIN_READ), MAX_READ)
 
     def feed(self, data: bytes) -> Iterator[EventArray]:
         """Take the next bytes of the stream and yield the events of every packet that they complete.
@@ -79,36 +79,62 @@ class Aedat4Decoder:
             InputError: at damage, with the offset of the packet; everything before it was yielded.
             UsageError: the header has no event stream of the wanted number.
         """
-        if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            self._advance(skipped)
-            data = data[skipped:]
+        for records in self.records(data):
+            yield from self.events(records)
+
+    def records(self, data: bytes) -> Iterator[Buffer]:
+        """The first half of :meth:`feed`, decompression, which may run in another thread than the second.
+
+        Yields:
+            Buffers of whole 16-byte records, small packets put together.
+
+        Raises:
+            InputError, UsageError: as :meth:`feed`.
+        """
         self._pieces.append(data)
         self._held += len(data)
-        if self._held < self._needed:
+        if self.finished and self._held > MAX_PACKET_BYTES:
+            raise self._fail(f"all events were read, but the data table is beyond {_mib(MAX_PACKET_BYTES)}")
+        if self.finished or (self._held < self._needed and not self._skip):
             return
-        whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        start = self.position
+        whole = memoryview(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        used = 0
+        batch: list[Buffer] = []
+        size = 0
+        damage: InputError | None = None
         try:
-            if self.header is None and not self._take_header(whole):
-                return
-            while not self.finished:
-                events = self._next_packet(memoryview(whole)[self.position - start :])
-                if events is None:
-                    break
-                for i in range(0, len(events), PACKET_EVENTS):
-                    yield events[i : i + PACKET_EVENTS]
+            while (taken := self._take(whole[used:])) is not None:
+                used += taken[0]
+                if len(taken[1]):
+                    batch.append(taken[1])
+                    size += len(taken[1])
+                if size >= BATCH_BYTES:
+                    yield batch[0] if len(batch) == 1 else b"".join(batch)
+                    batch, size = [], 0
+        except InputError as e:
+            damage = e
         finally:
-            rest = whole[self.position - start :] if self.position > start else whole
-            self._pieces = [rest] if rest else []
-            self._held = len(rest)
+            if used or len(self._pieces) > 1:
+                self._pieces = [bytes(whole[used:])] if used < len(whole) else []
+                self._held = len(whole) - used
+        if batch:
+            yield batch[0] if len(batch) == 1 else b"".join(batch)
+        if damage:
+            raise damage
+
+    def events(self, records: Buffer) -> Iterator[EventArray]:
+        """The second half of :meth:`feed`.
+
+        Yields:
+            Arrays [n ≤ PACKET_EVENTS] of EVENT_DTYPE.
+        """
+        for start in range(0, len(records), PACKET_EVENTS * RECORD_BYTES):
+            yield self._copy(records, start, min(PACKET_EVENTS, (len(records) - start) // RECORD_BYTES))
 
     def finish_at(self, position: int) -> None:
         """The data table is now known to begin at byte ``position``; ≤ 0 tells nothing."""
         self._end = max(position, 0)
-        if self._end and self.position >= self._end:
-            self.finished = True
+        self.finished = self.finished or 0 < self._end <= self.position
 
     def close(self) -> None:
         """No more bytes will come.
@@ -116,37 +142,75 @@ class Aedat4Decoder:
         Raises:
             InputError: the stream ends in the middle of a packet or of the data table, or before them.
         """
-        end = self.position + self._held
         if self.header is None:
-            raise self._fail(f"the AEDAT4 header is cut short at byte {end}; copy the file again")
-        if self._skip or (self._held and not self.finished):
-            raise self._fail(
-                f"the packet that begins here is cut short at byte {end + self._skip}; copy the file again"
-            )
+            raise self._fail(f"the AEDAT4 header is cut short at byte {self._held}; copy the file again")
         if self.finished:
             self._check_table(memoryview(b"".join(self._pieces)))
+        elif self._size or self._held:
+            raise self._fail("the packet that begins here is cut short; copy the file again")
         elif self._end:
-            raise self._fail(
-                f"the file ends here, its data table should begin at byte {self._end}; copy it again"
-            )
+            raise self._fail(f"the file ends here, before its data table at byte {self._end}; copy it again")
 
     def _fail(self, message: str) -> InputError:
         return InputError(message, path=self.where, offset=self.position)
 
-    def _take_header(self, data: bytes) -> bool:
+    def _take(self, data: memoryview) -> tuple[int, Buffer] | None:
+        """Decode the next part of the stream from the start of ``data``.
+
+        Returns:
+            How many bytes were used, and the event records found; None when nothing can be done without more.
+        """
+        if self.header is None:
+            return self._take_header(data)
+        if self.finished:
+            return None
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            if not self._skip:
+                self._next()
+            return (skipped, b"") if skipped else None
+        if self._body is None:
+            return self._take_packet_header(data)
+        if len(data) < self._body:
+            self._needed = self._body
+            return None
+        records = self._unpacked(data[: self._body])
+        used = self._body
+        self._next()
+        return used, records
+
+    def _unpacked(self, body: memoryview) -> memoryview:
+        """The records [n × 16 bytes] in an event packet's body."""
+        try:
+            raw = self._unpack(body)
+            start, count = Table.root(raw, b"EVTS").vector(0, RECORD_BYTES)
+        except (DecompressError, FlatbufferError) as e:
+            raise self._fail(f"the event packet that begins here is damaged: {e}; copy the file again") from e
+        return memoryview(raw)[start : start + RECORD_BYTES * count]
+
+    def _take_header(self, data: memoryview) -> tuple[int, Buffer] | None:
         self._needed = header_size(data, self.where)
         if len(data) < self._needed:
-            return False
+            return None
         header = parse_header(data, self.where)
         self.stream = choose_stream(header, self._wanted, self.where)
         self.header = header
         self._unpack = (_as_it_is, lz4_frame, lz4_frame, *(ZstdFrames(),) * 2)[header.compression]
-        self.position = header.size
-        self.finish_at(header.table_position)
-        return True
+        self._size = header.size
+        self._end = max(header.table_position, 0)
+        self._next()
+        return header.size, b""
 
-    def _next_packet(self, data: memoryview) -> EventArray | None:
-        """Events of the packet at the start of ``data`` (none for another stream), None when it is cut."""
+    def _next(self) -> None:
+        """The header or the packet underway is done."""
+        self.position += self._size
+        self._size = 0
+        self._body = None
+        self._needed = PACKET_HEADER.size
+        self.finished = 0 < self._end <= self.position
+
+    def _take_packet_header(self, data: memoryview) -> tuple[int, Buffer] | None:
         self._needed = PACKET_HEADER.size
         if len(data) < self._needed:
             return None
@@ -154,13 +218,11 @@ class Aedat4Decoder:
         number, size = PACKET_HEADER.unpack_from(data)
         known = any(s.id == number for s in self.header.streams)
         if not known and not self._end:
-            if number in FRAME_MAGICS:
-                self.finished = True
-                return None
-            if len(data) < 12:
+            # Where the table begins is not known, so this may be it: packed, or as a flatbuffer with its identifier.
+            if number not in FRAME_MAGICS and len(data) < 12:
                 self._needed = 12
                 return None
-            self.finished = data[8:12] == b"FTAB"
+            self.finished = number in FRAME_MAGICS or data[8:12] == b"FTAB"
             if self.finished:
                 return None
         if not known or size < 0:
@@ -168,45 +230,23 @@ class Aedat4Decoder:
                 f"a packet of stream {number} and {size} bytes, where the header lists the streams "
                 f"{_listed(self.header.streams)}; the file is damaged from here on"
             )
-        end = PACKET_HEADER.size + size
-        if self._end and self.position + end > self._end:
+        self._size = PACKET_HEADER.size + size
+        if self._end and self.position + self._size > self._end:
             raise self._fail(
                 f"a packet of {size} bytes leads beyond the start of the data table at byte {self._end}; "
                 "the file is damaged from here on"
             )
-        if number != self.stream.id:
-            self.packets[number] += 1
-            self._skip = max(0, end - len(data))
-            self._advance(end - self._skip)
-            return np.empty(0, EVENT_DTYPE)
-        if size > MAX_PACKET_BYTES:
-            raise self._fail(
-                f"an event packet of {size >> 20} MiB; the most that is read is {MAX_PACKET_BYTES >> 20} MiB"
-            )
-        if len(data) < end:
-            self._needed = end
-            return None
-        events = self._events(data[PACKET_HEADER.size : end])
         self.packets[number] += 1
-        self._advance(end)
-        return events
-
-    def _advance(self, size: int) -> None:
-        self.position += size
-        self.finished = bool(self._end) and self.position >= self._end
-
-    def _events(self, body: memoryview) -> EventArray:
-        try:
-            raw = self._unpack(body)
-            start, count = Table.root(raw, b"EVTS").vector(0, EVENT_BYTES)
-        except (DecompressError, FlatbufferError) as e:
-            raise self._fail(f"the event packet that begins here is damaged: {e}; copy the file again") from e
-        records = np.frombuffer(raw, _RECORD, count, start)
-        out = np.empty(count, _EVENT)
-        out["xy"] = records["xy"]
-        out["t"] = records["t"]
-        np.not_equal(records["on"], 0, out=out["on"].view(bool))
-        return out.view(EVENT_DTYPE)
+        if number != self.stream.id:
+            self._skip = size
+            if not size:
+                self._next()
+        elif size > MAX_PACKET_BYTES:
+            raise self._fail(f"an event packet of {_mib(size)}; at most {_mib(MAX_PACKET_BYTES)} can be read")
+        else:
+            self._body = size
+            self._needed = size
+        return PACKET_HEADER.size, b""
 
     def _check_table(self, table: memoryview) -> None:
         """Whether the data table, which is the last thing in the file, is there to its end."""
@@ -228,9 +268,7 @@ def choose_stream(header: Header, wanted: int | None, where: str) -> StreamInfo:
     """
     choices = header.event_streams
     if not choices:
-        raise InputError(
-            f"no event stream in it, only {_listed(header.streams)}; record it with events", path=where
-        )
+        raise InputError(f"no event stream in it, only {_listed(header.streams)}; record it with events", path=where)
     for s in choices:
         if wanted in (None, s.id):
             return s
@@ -239,3 +277,7 @@ def choose_stream(header: Header, wanted: int | None, where: str) -> StreamInfo:
 
 def _listed(streams: list[StreamInfo] | tuple[StreamInfo, ...]) -> str:
     return ", ".join(map(str, streams)) or "none at all"
+
+
+def _mib(size: int) -> str:
+    return f"{size >> 20} MiB"

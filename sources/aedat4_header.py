@@ -104,9 +104,7 @@ def parse_header(data: Buffer, where: str) -> Header:
     offset = len(MAGIC)
 
     def damaged(what: object) -> InputError:
-        return InputError(
-            f"the AEDAT4 header is damaged: {what}; record or copy it again", path=where, offset=offset
-        )
+        return InputError(f"the AEDAT4 header is damaged: {what}; record or copy it again", path=where, offset=offset)
 
     try:
         table = Table.root(data[offset:size], b"IOHE")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import lz4.frame
 import zstandard
 
-MIN_LIMIT = 32 << 20
-MAX_RATIO = 8
-"""Events pack to a half or a fifth. A frame beyond 32 MiB may hold this many times its packed bytes."""
+MIN_LIMIT = 16 << 20
+MAX_RATIO = 16
+"""Events pack to a half or a fifth. A frame beyond 16 MiB may hold this many times its packed bytes."""
 LZ4_MAX_RATIO = 255
 STEP = 4 << 20
 
