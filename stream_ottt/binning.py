@@ -156,6 +156,28 @@ class Binner:
                 yield from self._fall_silent()
             yield from self._stretch(t, newest, pixels, at, stop)
 
+    @property
+    def newest(self) -> int | None:
+        """Latest event time seen, µs."""
+        return self._newest
+
+    def advance(self, now: int) -> Iterator[Timestep]:
+        """Close the open window without waiting for the next event, if the stream's time is ``now`` (µs) or later.
+
+        The timesteps are the same as without it, provided that no event before ``now`` still comes: a window that
+        holds none is left open, since it is not known yet whether a silence has begun.
+        """
+        if not self._n or self._newest is None:
+            return
+        if self.config.count is None:
+            if now >= self._end:
+                end = self._end
+                yield self._close(end)
+                self._open(end)
+        elif now >= min(self._newest + self.config.silence, self._end):
+            yield self._close(self._end_if_closed_now())
+            self._start = None
+
     def flush(self) -> Iterator[Timestep]:
         """The last window, complete or not, when it holds an event."""
         if self._n:

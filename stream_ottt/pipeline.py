@@ -31,20 +31,30 @@ BATCH = 16
 """Most timesteps that cross from one thread to the next at once."""
 
 
+Task = Callable[[Session], object]
+"""Something to be done to the session, in the learner's thread, between two timesteps."""
+
+
 @dataclass(slots=True)
 class _Arrived:
-    """A packet, or the end of a pass, on its way to the binner."""
+    """A packet, a task that came between packets, or else the end of a pass, on its way to the binner."""
 
     packet: EventPacket | None
     at: float
+    task: Task | None = None
 
 
 @dataclass(slots=True)
 class _Binned:
-    """A timestep, or the end of a pass, on its way to the learner."""
+    """A timestep, a task, or else the end of a pass, on its way to the learner."""
 
     timestep: Timestep | None
     at: float
+    task: Task | None = None
+
+
+SILENCE = _Arrived(None, 0.0)
+"""Stands for no packet within the patience."""
 
 
 @dataclass(slots=True)
@@ -76,6 +86,7 @@ class Pipeline:
         queue_events: events that may wait in that queue.
         max_steps: timesteps after which to stop.
         threads: of torch.
+        patience: seconds without a packet after which a window whose end has passed is closed; None waits for events.
     """
 
     source: Source
@@ -88,6 +99,7 @@ class Pipeline:
     queue_events: int = 1 << 20
     max_steps: int | None = None
     threads: int = 1
+    patience: float | None = None
     session: Session | None = None
     outcome: Outcome = field(default_factory=Outcome)
 
@@ -104,6 +116,15 @@ class Pipeline:
         self.outcome.reason = "interrupted"
         if self._reader is not None:
             self._reader.cancel()
+
+    def after_what_came(self, task: Task) -> None:
+        """Do ``task`` in the learner's thread, after the packets that the source has given so far."""
+        if not self._packets.push(_Arrived(None, 0.0, task)):
+            self.between_timesteps(task)
+
+    def between_timesteps(self, task: Task) -> bool:
+        """Do ``task`` in the learner's thread, as soon as may be; False when the run is ending."""
+        return self._timesteps.push(_Binned(None, 0.0, task))
 
     async def run(self) -> Outcome:
         """Run to the end of the stream, or until stopped.
@@ -161,9 +182,12 @@ class Pipeline:
         self._drop_packets(given_up, "stopped" if self._stop else "overflow")
 
     def _drop_packets(self, given_up: Iterable[_Arrived], reason: str) -> None:
+        """Count events that were given up; a task among them is still done."""
         for arrived in given_up:
             if arrived.packet is not None:
                 self.progress.ledger.drop(reason, len(arrived.packet))
+            elif arrived.task is not None:
+                self.between_timesteps(arrived.task)
 
     # --- binner ----------------------------------------------------------------------------------------------------
 
@@ -175,11 +199,21 @@ class Pipeline:
         binner: Binner | None = None
         index = 0
         try:
-            while (arrived := await self._packets.get()) is not None:
+            heard = time.perf_counter()
+            while (arrived := await self._next_packet(binner)) is not None:
                 packet = arrived.packet
                 if self._stop:
                     self._drop_packets([arrived], "stopped")
                     break
+                if arrived is SILENCE:
+                    assert binner is not None and binner.newest is not None
+                    now = binner.newest + int((time.perf_counter() - heard) * 1e6)
+                    index = await self._emit(binner.advance(now), time.perf_counter(), index)
+                    continue
+                if arrived.task is not None:
+                    self.between_timesteps(arrived.task)
+                    continue
+                heard = arrived.at
                 if packet is None:
                     if binner is not None:
                         index = await self._emit(binner.flush(), arrived.at, index)
@@ -204,6 +238,16 @@ class Pipeline:
             self._drop_packets(self._packets.close(), "stopped")
             self._timesteps.end()
             self._ready.set()
+
+    async def _next_packet(self, binner: Binner | None) -> _Arrived | None:
+        """What comes next; ``SILENCE`` when nothing did for a while and a window of a live stream is open."""
+        if self.patience is None or binner is None or not binner.held:
+            return await self._packets.get()
+        try:
+            async with asyncio.timeout(self.patience):
+                return await self._packets.get()
+        except TimeoutError:
+            return SILENCE
 
     async def _emit(self, timesteps: Iterable[Timestep], at: float, index: int) -> int:
         """Pass timesteps on as the binner makes them; returns the index after the last."""
@@ -261,6 +305,9 @@ class Pipeline:
         """Runs in the learner's thread; looks at the stop flag before every timestep."""
         results: list[StepResult] = []
         for binned in batch:
+            if binned.task is not None:
+                binned.task(session)
+                continue
             if binned.timestep is None:
                 session.end_pass()
                 continue
