@@ -115,7 +115,10 @@ class NpzSource(FileSource):
     def _open_table(self, archive: NpzArchive) -> list[str]:
         """Find the columns; the names of the arrays that hold them."""
         if "events" in archive:
-            self._table = RowTable(archive.array("events"), column_names(self.config.columns))
+            array = archive.array("events")
+            self._table = RowTable(array, column_names(self.config.columns))
+            if array.fortran:
+                archive.members["events"].spool()  # its columns lie far apart
             return ["events"]
         found = find_columns(archive.members)
         if len(found) < len(ORDER):
