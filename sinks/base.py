@@ -32,11 +32,13 @@ class Sink(ABC):
         name: the short name in the registry.
         Config: the pydantic model of its options.
         schemes: URI schemes that mean this sink.
+        gives_labels: True when a person can give labels in it, through ``progress.label_hook``.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[SinkConfig]] = SinkConfig
     schemes: ClassVar[tuple[str, ...]] = ()
+    gives_labels: ClassVar[bool] = False
 
     def __init__(self, config: SinkConfig) -> None:
         self.config = config

@@ -43,6 +43,7 @@ class WindowSink(Sink):
     """
 
     name = "window"
+    gives_labels = True
     Config = WindowConfig
     config: WindowConfig
 

@@ -5,6 +5,7 @@ from stream_ottt.registry import Registry
 SOURCES = Registry(
     "source",
     {
+        "zmq": "stream_ottt.sources.zmq:ZmqSource",
         "aedat4": "stream_ottt.sources.aedat4:Aedat4Source",
         "aedat2": "stream_ottt.sources.aedat2:Aedat2Source",
         "aedat31": "stream_ottt.sources.aedat31:Aedat31Source",

@@ -18,7 +18,7 @@ from stream_ottt.network.topologies import NetworkConfig
 from stream_ottt.registry import near_miss
 from stream_ottt.rehearsal import RehearsalConfig
 from stream_ottt.session import LabelsConfig
-from stream_ottt.settings import Settings
+from stream_ottt.settings import Duration, Settings
 
 
 class StreamConfig(Settings):
@@ -33,6 +33,8 @@ class StreamConfig(Settings):
         overflow: what happens to packets while the learner is busy: ``block`` waits, ``drop-oldest`` and
             ``drop-newest`` count and drop, ``auto`` blocks for files and drops the oldest for live sources.
         queue_events: events that may wait between source and learner before that happens.
+        patience: how long a live source may send nothing before a window whose end has passed is closed without it.
+        control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
@@ -42,6 +44,8 @@ class StreamConfig(Settings):
     threads: int = Field(1, ge=1)
     overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
     queue_events: int = Field(1 << 18, ge=1)
+    patience: Duration = Field(500_000, ge=1000)
+    control: str | None = None
 
     @field_validator("speed", mode="before")
     @classmethod

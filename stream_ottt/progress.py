@@ -82,6 +82,10 @@ class Progress:
         sink_missed: sink name → results it was too slow for on a live stream.
         label_hook: takes a label that a person gave in a viewer, for what is shown now; None when labels are not taken.
         pause_hook: pauses learning, or resumes it; None when it cannot be paused.
+        live_labels: labels that came with the stream, or from a person, and were taken.
+        labels_refused: such labels that were not, because they overlap others or are of no known class.
+        label_refusal: why the first of these was refused.
+        transport: what a live source has counted so far: messages, losses, interruptions.
     """
 
     source: str
@@ -107,3 +111,7 @@ class Progress:
     sink_missed: dict[str, int] = field(default_factory=dict)
     label_hook: Callable[[int], None] | None = None
     pause_hook: Callable[[], None] | None = None
+    live_labels: int = 0
+    labels_refused: int = 0
+    label_refusal: str | None = None
+    transport: Callable[[], dict[str, Any]] = dict

@@ -18,6 +18,7 @@ from stream_ottt.errors import INTERRUPTED, InputError, ModelError, OutputError,
 from stream_ottt.evaluation import Evaluator
 from stream_ottt.labels import LabelTimeline, read_label_csv
 from stream_ottt.learner import OnlineLearner
+from stream_ottt.live import LiveInputs
 from stream_ottt.network.topologies import build_network
 from stream_ottt.pipeline import Outcome, Pipeline
 from stream_ottt.progress import Progress
@@ -95,6 +96,8 @@ class Run:
         self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
         self.timeline: LabelTimeline | None = None
         self.learner: OnlineLearner | None = None
+        self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
+        self.progress.transport = self.source.statistics
         labels = self.config.labels
         if labels.file is not None:
             intervals = read_label_csv(labels.file, self._expected_classes())
@@ -126,13 +129,26 @@ class Run:
             queue_events=c.queue_events,
             max_steps=c.max_steps,
             threads=c.threads,
+            patience=c.patience / 1e6 if live else None,
+        )
+        inputs = LiveInputs(
+            pipeline,
+            self.progress,
+            key_span=self.config.labels.key_span,
+            labels=self._takes_labels,
+            save=self._save_now,
+            status=lambda: self._summary(None, "running"),
         )
         outcome, failure = Outcome(), None
-        with _interruptible(pipeline.stop):
-            try:
+        try:
+            if c.control is not None:
+                print(f"stream-ottt: commands are taken at {inputs.open_control(c.control)}", file=sys.stderr)
+            with _interruptible(pipeline.stop):
                 outcome = await pipeline.run()
-            except StreamOtttError as e:
-                failure = e
+        except StreamOtttError as e:
+            failure = e
+        finally:
+            await inputs.close()
         return await self._finish(outcome, failure)
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
@@ -143,6 +159,8 @@ class Run:
         own = self.source.labels
         if self.timeline is None and own is not None:
             self.timeline = LabelTimeline(own, delay=c.labels.delay, name=self.request.source)
+        if self.timeline is None and self._takes_labels:
+            self.timeline = LabelTimeline(delay=c.labels.delay, name="labels")
         classes = self._expected_classes()
         if classes is None:
             classes = self.timeline.classes() if self.timeline else list(range(UNLABELLED_CLASSES))
@@ -169,6 +187,7 @@ class Run:
             rehearsal=c.rehearsal,
             keep_bytes=c.labels.keep_bytes,
             learn=self.request.learn,
+            late_labels=self._takes_labels,
             seed=c.stream.seed,
         )
         boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
@@ -189,6 +208,8 @@ class Run:
     def _learning(self) -> str:
         if not self.request.learn:
             return "off (--no-learn)"
+        if self._takes_labels and not len(self.timeline or ()) and not self.progress.live_labels:
+            return "nothing was learned: no label has come with the stream"
         if self.timeline is None:
             return "nothing was learned: no label was given; give them with --labels FILE.csv (class,startTime_usec,endTime_usec)"
         return "on"
@@ -207,17 +228,18 @@ class Run:
             problems.append((InputError.exit_code, f"{request.source}: the stream holds no events; nothing to do"))
         if progress.ledger.malformed or progress.ledger.late:
             problems.append((InputError.exit_code, self._unusable_events()))
+        facts = self.source.statistics()
+        if facts.get("malformed_messages"):
+            problems.append((InputError.exit_code, self._unusable_messages(facts)))
         if request.save is not None and self.learner is not None:
             try:
-                save_checkpoint(
-                    request.save, self.learner, settings=progress.settings, class_names=progress.class_names
-                )
+                self._save_now()
             except OutputError as e:
                 problems.append((e.exit_code, str(e)))
         code = INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
         reason = "failed" if failure is not None else outcome.reason
         message = problems[0][1] if problems else None
-        summary = summarize(progress, seed=self.config.stream.seed, code=code, reason=reason, message=message)
+        summary = self._summary(code, reason, message)
         if request.summary is not None:
             try:
                 write_summary(request.summary, summary)
@@ -231,9 +253,31 @@ class Run:
         problems += [(OutputError.exit_code, f"sink {name}: {text}") for name, text in progress.sink_failures.items()]
         for _, text in problems:
             print(f"stream-ottt: {text}", file=sys.stderr)
+        if facts.get("lost_messages"):
+            print(
+                f"stream-ottt: {request.source}: {facts['lost_messages']} messages never came; see the summary's gaps",
+                file=sys.stderr,
+            )
         if failure is None and self.learner is not None and progress.learning.startswith("nothing"):
             print(f"stream-ottt: {progress.learning}", file=sys.stderr)
         return INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
+
+    def _save_now(self) -> str:
+        """Write the model where the user wants it; returns the path."""
+        path, learner = self.request.save, self.learner
+        if path is None or learner is None:
+            raise UsageError("no file to save the model in; start the run with --save FILE")
+        save_checkpoint(path, learner, settings=self.progress.settings, class_names=self.progress.class_names)
+        return str(path)
+
+    def _summary(self, code: int | None, reason: str, message: str | None = None) -> dict[str, Any]:
+        return summarize(self.progress, seed=self.config.stream.seed, code=code, reason=reason, message=message)
+
+    def _unusable_messages(self, facts: dict[str, Any]) -> str:
+        return (
+            f"{self.request.source}: {facts['malformed_messages']} messages could not be read and were left out "
+            f"(the first: {facts['malformed'][0]}); all others were used"
+        )
 
     def _unusable_events(self) -> str:
         ledger = self.progress.ledger

@@ -21,7 +21,7 @@ from stream_ottt.labels import LabelInterval, LabelTimeline
 from stream_ottt.learner import OnlineLearner
 from stream_ottt.progress import Progress
 from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch
-from stream_ottt.settings import Settings, parse_duration_us
+from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.timestep import Prediction, StepResult, Timestep
 
 
@@ -35,6 +35,7 @@ class LabelsConfig(Settings):
         reset: whether an interval's start and end begin a new sample (state reset). The boundary is then known at its
             time, the label only after ``delay``.
         keep_bytes: room for timesteps that wait for their label, bytes.
+        key_span: how far back reaches a label that a person gives in a viewer.
     """
 
     file: str | None = None
@@ -42,6 +43,7 @@ class LabelsConfig(Settings):
     classes: tuple[int, ...] | None = None
     reset: bool = True
     keep_bytes: int = Field(64 * 2**20, ge=0)
+    key_span: Duration = Field(1_000_000, ge=1)
 
     @field_validator("delay", mode="before")
     @classmethod
@@ -89,7 +91,8 @@ class Session:
         self.progress = progress
         self.timeline = timeline
         self.rehearsal = rehearsal or RehearsalConfig(mode="off")
-        self.learning = learn and timeline is not None
+        self.may_learn = learn and timeline is not None
+        self.learning = self.may_learn
         self.late_labels = late_labels
         self.scoring = True
         self.keep_bytes = keep_bytes
@@ -150,6 +153,31 @@ class Session:
         oldest = min(self._waiting[0].middle if self._waiting else self._now, self._now)
         self.timeline.forget_before(int(oldest))
         return len(inside)
+
+    def label_now(self, label: int, span: int) -> int:
+        """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add_label`."""
+        start = max(self._now - span, 0)
+        for interval in self.timeline or ():
+            if interval.t_start < self._now:
+                start = max(start, interval.t_end)
+        return self.add_label(LabelInterval(start, self._now, label))
+
+    def learn(self, on: bool) -> None:
+        """Pause learning, or resume it; labels that come meanwhile are scored, but not learned.
+
+        Raises:
+            UsageError: it cannot be resumed, because this run does not learn at all.
+        """
+        if on and not self.may_learn:
+            raise UsageError("this run does not learn: it was started with --no-learn, or takes no labels")
+        if self.may_learn:
+            self.learning = on
+            self.progress.learning = "on" if on else "paused"
+
+    def reset(self) -> None:
+        """Put the network's state at rest, as before a new sample; weights stay."""
+        self._end_stretch()
+        self._counted("live", self.learner.reset)
 
     def idle(self) -> bool:
         """Rehearse one remembered stretch in time that the stream leaves; False when there is nothing to do."""

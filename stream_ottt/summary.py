@@ -35,14 +35,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def summarize(progress: Progress, *, seed: int, code: int, reason: str, message: str | None = None) -> dict[str, Any]:
+def summarize(
+    progress: Progress, *, seed: int, code: int | None, reason: str, message: str | None = None
+) -> dict[str, Any]:
     """The summary's tables, JSON-ready.
 
     Args:
         progress: the run's counters.
         seed: of the run.
-        code: exit code.
-        reason: ``end``, ``max-steps``, ``interrupted``, ``damaged`` or ``failed``.
+        code: exit code; None while it runs.
+        reason: ``end``, ``max-steps``, ``interrupted``, ``damaged``, ``failed`` or ``running``.
         message: what went wrong, where something did.
     """
     evaluation, steps, latency = progress.evaluation, progress.steps, progress.latency
@@ -69,6 +71,12 @@ def summarize(progress: Progress, *, seed: int, code: int, reason: str, message:
         "wall_s": round(wall, 4),
         "stream_s": round(progress.stream_us / 1e6, 6),
         "peak_rss_mb": round(peak_rss_mb(), 2),
+        "labels": {
+            "live": progress.live_labels,
+            "refused": progress.labels_refused,
+            "first_refusal": progress.label_refusal,
+        },
+        "transport": progress.transport(),
         "sinks": {"failures": progress.sink_failures, "missed": progress.sink_missed},
         "classes": {str(k): v for k, v in progress.class_names.items()},
         "settings": progress.settings,
