@@ -17,7 +17,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EventPacket
 from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.sources.prophesee_words import ReservedWordError, WordDecoder
 
 MAX_HEADER = 1 << 16
 BLOCK_BYTES = 1 << 17
@@ -112,13 +114,13 @@ class PropheseeSource(FileSource):
 
     Class attributes:
         max_side: the most pixels that the format's coordinates can tell apart.
-        word_bytes: bytes of one word of data.
+        decoder: what decodes its words.
     """
 
     Config = PropheseeConfig
     config: PropheseeConfig
     max_side: ClassVar[int]
-    word_bytes: ClassVar[int]
+    decoder: ClassVar[type[WordDecoder]]
 
     def describe(self) -> dict[str, Any]:
         with self.open() as file:
@@ -185,15 +187,16 @@ class PropheseeSource(FileSource):
             InputError: the file ends inside a word; after everything before it was yielded.
         """
         offset = file.tell()
+        word_bytes = self.decoder.word.itemsize
         buffer = np.empty(BLOCK_BYTES, np.uint8)
         while filled := self.read_into(file, buffer):
-            whole = filled - filled % self.word_bytes
+            whole = filled - filled % word_bytes
             if whole:
                 yield offset, buffer[:whole]
             offset += whole
             if filled != whole:
                 raise self.fail(
-                    f"expected a word of {self.word_bytes} bytes, the file ends after {filled - whole}; "
+                    f"expected a word of {word_bytes} bytes, the file ends after {filled - whole}; "
                     "it was cut off there",
                     offset,
                 )
@@ -225,6 +228,20 @@ class RawSource(PropheseeSource):
 
     max_side = 2048
     encoding: ClassVar[str]
+
+    def packets(self) -> Iterator[EventPacket]:
+        with self.open() as file:
+            width, height = self.begin(file)
+            decoder = self.decoder()
+            for offset, block in self.blocks(file):
+                try:
+                    for events in decoder.decode(block):
+                        yield EventPacket(events, width, height)
+                except ReservedWordError as e:
+                    raise self.fail(
+                        f"expected a word of {self.encoding}, found type {e.kind:#x}; damaged from there on",
+                        offset + e.offset,
+                    ) from None
 
     def begin(self, file: BinaryIO) -> tuple[int, int]:
         """Read the header, leave ``file`` at the first word and return the sensor's width and height.

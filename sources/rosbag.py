@@ -17,8 +17,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.registry import near_miss
 from stream_ottt.sources.base import FileConfig, FileSource
-from stream_ottt.sources.evt3 import Evt3Decoder
-from stream_ottt.sources.prophesee import BLOCK_BYTES
+from stream_ottt.sources.prophesee_words import Evt3Decoder, ReservedWordError
 from stream_ottt.sources.rosbag_records import MAGIC, BagReader, Connection, Message
 
 MESSAGE_TYPE = "event_camera_msgs/EventPacket"
@@ -146,7 +145,7 @@ class RosbagSource(FileSource):
         return events[names.index(self.config.topic)]
 
     def _decode(self, messages: Iterator[Message]) -> Iterator[EventPacket]:
-        evt3: Evt3Decoder | None = None
+        evt3 = Evt3Decoder()
         for message in messages:
             try:
                 packet = RosEventPacket.parse(message.data)
@@ -159,11 +158,15 @@ class RosbagSource(FileSource):
                     message.offset,
                 )
             if packet.encoding == "evt3":
-                evt3 = evt3 or Evt3Decoder()
                 # Its times are the camera's own: time_base has no part in them.
-                for start in range(0, len(packet.events) // 2 * 2, BLOCK_BYTES):
-                    part = packet.events[start : start + BLOCK_BYTES]
-                    yield EventPacket(evt3.decode(part[: len(part) // 2 * 2]), *size)
+                data = np.frombuffer(packet.events, np.uint8, len(packet.events) // 2 * 2).copy()
+                try:
+                    for events in evt3.decode(data):
+                        yield EventPacket(events, *size)
+                except ReservedWordError as e:
+                    raise self.fail(
+                        f"expected a word of EVT3, found type {e.kind:#x}; damaged from there on", message.offset
+                    ) from None
             elif packet.encoding == "mono":
                 yield EventPacket(decode_mono(packet), *size)
             else:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import EVENT_DTYPE
 from stream_ottt.registry import open_source
-from stream_ottt.sources.dat import DatDecoder
+from stream_ottt.sources.prophesee_words import DatDecoder
 
 HEADER = b"% Data file containing CD events\n% Version 2\n% Width 640\n% Height 480\n"
 START = len(HEADER) + 2
@@ -21,6 +21,10 @@ Event = tuple[int, int, int, bool]
 
 def pack(events: list[Event]) -> bytes:
     return b"".join(t.to_bytes(4, "little") + (x | y << 14 | p << 28).to_bytes(4, "little") for x, y, t, p in events)
+
+
+def times(decoder: DatDecoder, words: np.ndarray) -> list[int]:
+    return [t for events in decoder.decode(words.view(np.uint8)) for t in events["t"].tolist()]
 
 
 def drain(spec: Path | str) -> tuple[list[Event], InputError | None]:
@@ -72,23 +76,23 @@ def test_no_size_at_all_names_the_options(tmp_path: Path) -> None:
 
 
 def test_polarity_is_any_nonzero_of_its_four_bits() -> None:
-    events = DatDecoder().decode(np.array([p << 60 for p in (0, 1, 2, 15)], "<u8"))
+    (events,) = DatDecoder().decode(np.array([p << 60 for p in (0, 1, 2, 15)], "<u8").view(np.uint8))
     assert events["p"].tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize("cut", range(7))
 def test_time_goes_on_when_its_32_bits_overflow(cut: int) -> None:
-    times = [2**32 - 5, 2**32 - 9, 2**32 - 1, 0, 2, 1, 2**32 - 7]
-    words = np.array(times, "<u8")
+    low = [2**32 - 5, 2**32 - 9, 2**32 - 1, 0, 2, 1, 2**32 - 7]
+    words = np.array(low, "<u8")
     decoder = DatDecoder()
-    found = decoder.decode(words[:cut])["t"].tolist() + decoder.decode(words[cut:])["t"].tolist()
-    assert found[:6] == [*times[:3], 2**32, 2**32 + 2, 2**32 + 1]
+    found = times(decoder, words[:cut]) + times(decoder, words[cut:])
+    assert found[:6] == [*low[:3], 2**32, 2**32 + 2, 2**32 + 1]
     assert found[6] == 2**33 - 7
 
 
 def test_late_events_are_no_overflow() -> None:
     # Counted as one by expelliarmus, which adds 71 minutes.
-    assert DatDecoder().decode(np.array([1000, 999, 1000], "<u8"))["t"].tolist() == [1000, 999, 1000]
+    assert times(DatDecoder(), np.array([1000, 999, 1000], "<u8")) == [1000, 999, 1000]
 
 
 def test_agrees_with_expelliarmus(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from stream_ottt.errors import InputError
 from stream_ottt.events import EVENT_DTYPE
 from stream_ottt.registry import open_source
 from stream_ottt.sources import prophesee
-from stream_ottt.sources.evt2 import Evt2Decoder
+from stream_ottt.sources.prophesee_words import Evt2Decoder
 
 HEADER = b"% evt 2.0\n% geometry 640x480\n% end\n"
 
@@ -79,24 +79,16 @@ def test_golden_words(tmp_path: Path) -> None:
     assert drain(path) == (expected, None)
 
 
+@settings(deadline=None)
 @given(words=WORDS, cuts=st.lists(st.integers(0, 60), max_size=4))
 def test_any_cutting_decodes_as_word_by_word(words: list[int], cuts: list[int]) -> None:
     decoder = Evt2Decoder()
     found: list[tuple[int, int, int, bool]] = []
     bounds = [0, *sorted(min(c, len(words)) for c in cuts), len(words)]
     for a, b in pairwise(bounds):
-        events, decoded = decoder.decode(np.array(words[a:b], "<u4"))
-        assert decoded == b - a
-        found += events.tolist()
+        for events in decoder.decode(np.array(words[a:b], "<u4").view(np.uint8)):
+            found += events.tolist()
     assert found == word_by_word(words)
-
-
-def test_decoding_leaves_the_words_alone() -> None:
-    words = np.array([high(5), cd(1, 2, 3, 1), cd(4, 5, 6, 0)], "<u4")
-    before = words.copy()
-    Evt2Decoder().decode(words)
-    Evt2Decoder().decode(words[1:])
-    assert (words == before).all()
 
 
 def test_events_before_the_first_time_have_none(tmp_path: Path) -> None:

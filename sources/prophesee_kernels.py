@@ -1,0 +1,131 @@
+"""The inner loops of Prophesee's formats, compiled by numba: one pass from a file's words to packed events.
+
+Each takes words, an array of events to fill and the state that lasts from call to call (int64), and returns how many
+events it wrote and how many words it used. It stops where there may be no room for the next word's events, and at a
+word of a type that the format does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+Kernel = Callable[[Any, Any, Any], tuple[int, int]]
+
+EVT2_WRAP = (1 << 28) * 15 // 16
+EVT3_WRAP = (1 << 12) * 15 // 16
+DAT_WRAP = (1 << 32) * 15 // 16
+"""A time that falls by nearly its whole range has overflowed; one that falls by less is late."""
+
+
+def jit(function: Kernel) -> Kernel:
+    """Compile at the first call, without the GIL, and keep the machine code on disk where that is possible."""
+    import numba
+
+    try:
+        return cast("Kernel", numba.njit(nogil=True, cache=True)(function))
+    except RuntimeError:  # no folder for the compiled code can be written
+        return cast("Kernel", numba.njit(nogil=True)(function))
+
+
+@jit
+def evt2(words: Any, out: Any, state: Any) -> tuple[int, int]:
+    """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
+    time, last, wraps = state[0], state[1], state[2]
+    events = used = 0
+    for word in words:
+        kind = word >> 28
+        if kind <= 1:
+            if events == len(out):
+                break
+            event = out[events]
+            event.x = (word >> 11) & 0x7FF
+            event.y = word & 0x7FF
+            event.t = time | ((word >> 22) & 0x3F)
+            event.p = kind == 1
+            events += 1
+        elif kind == 0x8:
+            high = word & 0xFFFFFFF
+            if last - high >= EVT2_WRAP:
+                wraps += 1
+            last = high
+            time = (high + (wraps << 28)) << 6
+        elif kind != 0xA and kind != 0xE and kind != 0xF:
+            break
+        used += 1
+    state[0], state[1], state[2] = time, last, wraps
+    return events, used
+
+
+@jit
+def evt3(words: Any, out: Any, state: Any) -> tuple[int, int]:
+    """EVT 3.0: uint16 words, up to 12 events each.
+
+    state: time in µs, TIME_HIGH, overflows, upper part of the time in µs, y, a vector's next x, its polarity.
+    """
+    time, last, wraps, upper, y, base, polarity = state
+    events = used = 0
+    for word in words:
+        kind = word >> 12
+        value = word & 0xFFF
+        if kind == 0x4 or kind == 0x5:
+            if events + 12 > len(out):
+                break
+            n = 12 if kind == 0x4 else 8
+            for i in range(n):
+                if value >> i & 1:
+                    event = out[events]
+                    event.x = base + i if base + i < 0x8000 else -1
+                    event.y = y
+                    event.t = time
+                    event.p = polarity == 1
+                    events += 1
+            base += n
+        elif kind == 0x2:
+            if events == len(out):
+                break
+            event = out[events]
+            event.x = value & 0x7FF
+            event.y = y
+            event.t = time
+            event.p = value >> 11 == 1
+            events += 1
+        elif kind == 0x0:
+            y = value & 0x7FF
+        elif kind == 0x3:
+            base = value & 0x7FF
+            polarity = value >> 11
+        elif kind == 0x6:
+            if upper >= 0:
+                time = upper | value
+        elif kind == 0x8:
+            if last - value >= EVT3_WRAP:
+                wraps += 1
+            last = value
+            upper = (value + (wraps << 12)) << 12
+            time = upper
+        elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
+            break
+        used += 1
+    state[:] = time, last, wraps, upper, y, base, polarity
+    return events, used
+
+
+@jit
+def dat(words: Any, out: Any, state: Any) -> tuple[int, int]:
+    """DAT: int64 words of time (32 bits), x (14), y (14) and polarity (4), an event each. state: time, overflows."""
+    last, wraps = state[0], state[1]
+    n = min(len(words), len(out))
+    for i in range(n):
+        low = words[i] & 0xFFFFFFFF
+        high = (words[i] >> 32) & 0xFFFFFFFF
+        if last - low >= DAT_WRAP:
+            wraps += 1
+        last = low
+        event = out[i]
+        event.x = high & 0x3FFF
+        event.y = (high >> 14) & 0x3FFF
+        event.t = low + (wraps << 32)
+        event.p = high >> 28 != 0
+    state[0], state[1] = last, wraps
+    return n, n
