@@ -10,5 +10,6 @@ SINKS = Registry(
         "csv": "stream_ottt.sinks.csv:CsvSink",
         "video": "stream_ottt.sinks.video:VideoSink",
         "window": "stream_ottt.sinks.window:WindowSink",
+        "zmq": "stream_ottt.sinks.zmq:ZmqSink",
     },
 )

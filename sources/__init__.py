@@ -5,7 +5,6 @@ from stream_ottt.registry import Registry
 SOURCES = Registry(
     "source",
     {
-        "zmq": "stream_ottt.sources.zmq:ZmqSource",
         "aedat4": "stream_ottt.sources.aedat4:Aedat4Source",
         "aedat2": "stream_ottt.sources.aedat2:Aedat2Source",
         "aedat31": "stream_ottt.sources.aedat31:Aedat31Source",
@@ -21,5 +20,9 @@ SOURCES = Registry(
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",
         "nmnist": "stream_ottt.sources.nmnist:NmnistSource",
         "folder": "stream_ottt.sources.folder:FolderSource",
+        "stdin": "stream_ottt.sources.stdin:StdinSource",
+        "zmq": "stream_ottt.sources.zmq:ZmqSource",
+        "tcp": "stream_ottt.sources.tcp:TcpSource",
+        "udp": "stream_ottt.sources.udp:UdpSource",
     },
 )

@@ -4,6 +4,7 @@ Forms of a URI, the same for ``run``, ``info`` and every other command::
 
     recording.aedat4                  a file; its content decides the format
     recording.bin?format=nmnist       a file, read as what the user says
+    -?format=aedat4                   standard input
     recording.aedat4?stream=2         options of that source as a query
     synthetic:?seed=3&duration=20s    a source that is no file, by its name
     zmq+sub://host:5555?topic=a       a source that is an address, by its scheme
@@ -108,6 +109,8 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
         spec = str(spec["uri"])
     scheme, rest, options = split_uri(str(spec))
     merged = {**options, **extra}
+    if scheme is None and rest == "-":
+        return cast("Source", SOURCES.get("stdin").from_options(**merged))
     if scheme is None:
         path = Path(rest)
         name = merged.pop("format", None) or _recognise(path)

@@ -1,0 +1,90 @@
+"""A recording on standard input: ``-?format=NAME``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EventPacket
+from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
+from stream_ottt.sources.base import BlockingSource, SourceConfig
+
+CHUNK = 1 << 18
+"""Bytes read at once."""
+
+
+class StdinConfig(SourceConfig, extra="allow"):
+    """Options of :class:`StdinSource`; all others are those of the format.
+
+    Attributes:
+        format: name of the recording's format.
+    """
+
+    format: str = Field(min_length=1)
+
+
+class StdinSource(BlockingSource):
+    """Reads AEDAT4 as it comes. Other formats want to look around in their file, so they get one: all of the input,
+    in a temporary file.
+    """
+
+    name = "stdin"
+    Config = StdinConfig
+    config: StdinConfig
+
+    def __init__(self, config: StdinConfig) -> None:
+        super().__init__(config)
+        from stream_ottt.sources import SOURCES
+
+        options = dict(config.model_extra or {})
+        self._format = SOURCES.get(config.format)
+        if not self._format.reads_files:
+            raise UsageError(f"source 'stdin': {config.format!r} is no file format")
+        # The options are checked now rather than after the input has come.
+        self._check: Any = self._format.from_options(path=Path("standard input"), **options)
+        self._options = options
+        self._facts: dict[str, Any] = {}
+        self._used = False
+
+    def packets(self) -> Iterator[EventPacket]:
+        if self._used:
+            raise InputError("standard input can be read once; make a file of it for another pass", path="-")
+        self._used = True
+        if self.config.format == "aedat4":
+            yield from self._aedat4()
+        else:
+            yield from self._spooled()
+
+    def describe(self) -> dict[str, Any]:
+        return {"input": self.config.format, **self._facts}
+
+    def _aedat4(self) -> Iterator[EventPacket]:
+        decoder = Aedat4Decoder("standard input", self._check.config.stream)
+        while data := os.read(sys.stdin.fileno(), CHUNK):
+            for events in decoder.feed(data):
+                assert decoder.stream is not None
+                width = self._check.config.width or decoder.stream.width
+                height = self._check.config.height or decoder.stream.height
+                if width is None or height is None:
+                    raise InputError("the header gives no sizes; say &width=…&height=…", path="standard input")
+                yield EventPacket(events, width, height)
+        decoder.close()
+
+    def _spooled(self) -> Iterator[EventPacket]:
+        with tempfile.NamedTemporaryFile(prefix="stream-ottt-", suffix=".input") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
+            file.flush()
+            source = self._format.from_options(path=Path(file.name), **self._options)
+            try:
+                yield from source.packets()
+            except InputError as e:
+                raise InputError(str(e).replace(file.name, "standard input")) from e
+            self._facts = source.describe()
