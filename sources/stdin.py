@@ -1,4 +1,4 @@
-"""A recording on standard input: ``-?format=NAME``."""
+"""A recording on standard input: ``-?format=NAME``, or ``stdin:?format=NAME`` where ``-`` would begin an option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -26,9 +26,11 @@ class StdinConfig(SourceConfig, extra="allow"):
 
     Attributes:
         format: name of the recording's format.
+        address: ``stdin:``, and nothing more.
     """
 
     format: str = Field(min_length=1)
+    address: Literal["stdin:", "-"] = "-"
 
 
 class StdinSource(BlockingSource):
@@ -37,6 +39,7 @@ class StdinSource(BlockingSource):
     """
 
     name = "stdin"
+    schemes = ("stdin",)
     Config = StdinConfig
     config: StdinConfig
 

@@ -4,7 +4,7 @@ Forms of a URI, the same for ``run``, ``info`` and every other command::
 
     recording.aedat4                  a file; its content decides the format
     recording.bin?format=nmnist       a file, read as what the user says
-    -?format=aedat4                   standard input
+    -?format=aedat4                   standard input (also stdin:?format=aedat4)
     recording.aedat4?stream=2         options of that source as a query
     synthetic:?seed=3&duration=20s    a source that is no file, by its name
     zmq+sub://host:5555?topic=a       a source that is an address, by its scheme
