@@ -54,12 +54,14 @@ class Memo:
         f: surrogate derivative of its neurons, times the dropout mask and the layer's output scale.
         feedback_pre: presynaptic factor of the feedback connection, where there is one.
         shape: shape of the input's spikes.
+        inner: the memos within a composite layer.
     """
 
     pre: Tensor | None = None
     f: Tensor | None = None
     feedback_pre: Tensor | None = None
     shape: tuple[int, ...] = ()
+    inner: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Layer(ABC):
         """Advance by one timestep. Fills ``memo`` when one is given, and only then advances traces."""
 
     @abstractmethod
-    def credit(self, delta: Tensor, memo: Memo, *, down: bool) -> tuple[Tensor, Tensor | None]:
+    def credit(self, delta: Tensor, memo: Memo, *, down: bool) -> tuple[Any, Tensor | None]:
         """Pass an error down.
 
         Args:
@@ -103,10 +105,11 @@ class Layer(ABC):
             down: False when nothing below learns.
 
         Returns:
-            The error to give to :meth:`gradient`, and ∂L/∂(this layer's input) (None without ``down``).
+            The error to give to :meth:`gradient` (a tuple of tensors from a composite layer), and ∂L/∂(this layer's
+            input) (None without ``down``).
         """
 
-    def gradient(self, delta: Tensor, memo: Memo) -> dict[str, Tensor]:
+    def gradient(self, delta: Any, memo: Memo) -> dict[str, Tensor]:
         """Gradient per parameter from an error that :meth:`credit` gave, and the memo of the step it meets."""
         return {}
 

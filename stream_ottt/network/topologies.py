@@ -18,6 +18,7 @@ from torch import Tensor
 from stream_ottt.errors import UsageError
 from stream_ottt.network.layers import AvgPool, Layer, NeuronModel, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
+from stream_ottt.network.nf_resnet import nf_resnet
 from stream_ottt.registry import near_miss
 from stream_ottt.settings import Settings
 
@@ -28,7 +29,8 @@ class NetworkConfig(Settings):
     """The network.
 
     Attributes:
-        topology: ``layers``, ``vgg`` (9.2 M parameters) or ``vgg-f`` (with feedback).
+        topology: ``layers``, ``vgg`` (9.2 M parameters), ``nf-resnet-18``, ``nf-resnet-34`` (22 M); ``layers-f`` and
+            ``vgg-f`` have feedback.
         layers: the stack of a ``layers`` network: channels (3×3), ``"nCk"`` (k×k, k odd), ``"APk"``.
         weight_standardization: scaled weight standardization (sWS), and 2.74 after each spiking layer.
         readout: ``gap`` averages each channel over the image, ``flatten`` gives every pixel its own weight.
@@ -70,7 +72,7 @@ class NetworkConfig(Settings):
         return NeuronModel(self.decay, self.threshold, self.surrogate, self.surrogate_slope, self.dropout)
 
 
-class _Builder:
+class Builder:
     """Draws the weights and stacks the layers, keeping count of channels and size."""
 
     def __init__(self, config: NetworkConfig, input_shape: tuple[int, int, int], seed: int, dtype: torch.dtype) -> None:
@@ -131,6 +133,9 @@ class _Builder:
         weight = self.normal(classes, features, std=0.01)
         bias = torch.zeros(classes, dtype=self.dtype)
         self.layers.append(("readout", ReadOut(weight, bias, pool=pool)))
+        return self.network()
+
+    def network(self) -> Network:
         return Network(
             self.layers,
             input_shape=self.input_shape,
@@ -140,18 +145,18 @@ class _Builder:
         )
 
 
-def _free(builder: _Builder, classes: int) -> Network:
+def _free(builder: Builder, classes: int) -> Network:
     builder.stack(builder.config.layers)
     return builder.finish(classes)
 
 
-def _vgg(builder: _Builder, classes: int) -> Network:
+def _vgg(builder: Builder, classes: int) -> Network:
     builder.stack(VGG)
     return builder.finish(classes)
 
 
-def _with_feedback(plain: Callable[[_Builder, int], Network]) -> Callable[[_Builder, int], Network]:
-    def build(builder: _Builder, classes: int) -> Network:
+def _with_feedback(plain: Callable[[Builder, int], Network]) -> Callable[[Builder, int], Network]:
+    def build(builder: Builder, classes: int) -> Network:
         network = plain(builder, classes)
         first = next(layer for layer in network.layers if isinstance(layer, SpikingConv))
         out = first.parameters["weight"].shape[0]
@@ -165,11 +170,13 @@ def _with_feedback(plain: Callable[[_Builder, int], Network]) -> Callable[[_Buil
     return build
 
 
-TOPOLOGIES: dict[str, Callable[[_Builder, int], Network]] = {
+TOPOLOGIES: dict[str, Callable[[Builder, int], Network]] = {
     "layers": _free,
     "layers-f": _with_feedback(_free),
     "vgg": _vgg,
     "vgg-f": _with_feedback(_vgg),
+    "nf-resnet-18": nf_resnet(18),
+    "nf-resnet-34": nf_resnet(34),
 }
 
 
@@ -196,4 +203,4 @@ def build_network(
     config = config or NetworkConfig()
     if config.topology not in TOPOLOGIES:
         raise UsageError(f"network.topology: unknown {config.topology!r}{near_miss(config.topology, TOPOLOGIES)}")
-    return TOPOLOGIES[config.topology](_Builder(config, input_shape, seed, dtype), classes)
+    return TOPOLOGIES[config.topology](Builder(config, input_shape, seed, dtype), classes)
