@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import EventPacket
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
@@ -29,7 +27,7 @@ class StdinConfig(SourceConfig, extra="allow"):
         address: ``stdin:``, and nothing more.
     """
 
-    format: str = Field(min_length=1)
+    format: str = ""
     address: Literal["stdin:", "-"] = "-"
 
 
@@ -47,6 +45,8 @@ class StdinSource(BlockingSource):
         super().__init__(config)
         from stream_ottt.sources import SOURCES
 
+        if not config.format:
+            raise UsageError("standard input: say what it is with -?format=NAME, such as -?format=aedat4")
         options = dict(config.model_extra or {})
         self._format = SOURCES.get(config.format)
         if not self._format.reads_files:

@@ -8,10 +8,28 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from stream_ottt.errors import UsageError
 from stream_ottt.events import EventPacket
 
 PACE_US = 5_000
 """Longest span of a packet that is played at its own pace, µs."""
+
+
+def parse_speed(text: str) -> float | None:
+    """Stream seconds per wall second from ``"1x"`` or ``"2.5"``; None for ``"max"``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise UsageError(f"speed {text!r}: expected 'max' or a factor such as '1x'")
+    return speed
 
 
 class Pace:

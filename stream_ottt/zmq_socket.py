@@ -180,6 +180,13 @@ def check_exposure(address: str, host: str, options: SocketOptions) -> None:
         )
 
 
+def allow_exposure(uri: str) -> str:
+    """``uri`` with the consent ``insecure`` among its options, if it is one of a socket."""
+    if not uri.startswith(("zmq+", "udp:")):
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}insecure=true"
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``."""
     if host == "localhost":

@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at presets and settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+keys_app = typer.Typer(help="Keys for sockets that others can reach.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
 
 DOTTED = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -53,6 +55,8 @@ def run(
     seed: Annotated[str | None, typer.Option(help="Of weights, dropout, rehearsal and shuffles.")] = None,
     max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
+    control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
 ) -> None:
     """Stream a source through a network that learns while it watches.
 
@@ -64,17 +68,22 @@ def run(
 
     named = {
         "labels": {"file": labels, "delay": label_delay},
-        "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps},
+        "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
     }
     given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
     sinks = [] if quiet else ["terminal"]
     if predictions is not None:
         sinks.append(f"jsonl:{predictions}")
+    sinks += sink or []
+    if insecure:
+        from stream_ottt.zmq_socket import allow_exposure
+
+        source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
     request = RunRequest(
         source=source,
         preset=config,
         overrides=merge(given, parse_overrides(_known_or_dotted(context))),
-        sinks=sinks + (sink or []),
+        sinks=sinks,
         load=load,
         save=save,
         summary=summary,
@@ -107,6 +116,70 @@ def info(
     from stream_ottt.cli.info import show
 
     raise typer.Exit(show(source, as_json=json_output))
+
+
+@app.command()
+def publish(
+    source: Annotated[str, typer.Argument(help="Recording, folder or address.")],
+    to: Annotated[str, typer.Option(help="zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT.")],
+    speed: Annotated[str, typer.Option(help="max, or a multiple of the stream's pace such as 1x.")] = "1x",
+    labels: Annotated[str | None, typer.Option(help="CSV: class,startTime_usec,endTime_usec.")] = None,
+    label_delay: Annotated[str, typer.Option(help="When to send a label after its start: 500ms, 0, or end.")] = "end",
+    name: Annotated[str | None, typer.Option(help="The source's name in topics.")] = None,
+    wait: Annotated[int, typer.Option(help="Readers to wait for.", min=0)] = 1,
+    wait_for: Annotated[float, typer.Option(help="Longest such wait, seconds.", min=0)] = 60.0,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach the socket without keys.")] = False,
+) -> None:
+    """Play any source onto a socket, with its labels."""
+    from stream_ottt.cli.publish import PublishRequest
+    from stream_ottt.cli.publish import publish as publish_request
+    from stream_ottt.pace import parse_speed
+
+    request = PublishRequest(
+        source=source,
+        to=to,
+        speed=parse_speed(speed),
+        labels=labels,
+        label_delay=label_delay,
+        name=name,
+        wait=wait,
+        wait_for=wait_for,
+        insecure=insecure,
+    )
+    raise typer.Exit(publish_request(request))
+
+
+@app.command()
+def listen(
+    source: Annotated[str, typer.Argument(help="zmq+sub://HOST:PORT, or any other source.")],
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,
+    count: Annotated[int | None, typer.Option(help="Stop after so many messages.", min=1)] = None,
+) -> None:
+    """Print what passes: events, labels, predictions."""
+    from stream_ottt.cli.listen import listen as listen_to
+
+    raise typer.Exit(listen_to(source, as_json=json_output, count=count))
+
+
+@app.command()
+def control(
+    address: Annotated[str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.")],
+    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.")],
+) -> None:
+    """Send a command to a run, and print its answer."""
+    from stream_ottt.cli.control import control as send
+
+    raise typer.Exit(send(address, command))
+
+
+@keys_app.command("new")
+def keys_new(
+    folder: Annotated[Path, typer.Argument(help="Where to put them.")] = Path("keys"),
+) -> None:
+    """Make a pair of keys for each end of a socket."""
+    from stream_ottt.cli.keys import new
+
+    raise typer.Exit(new(folder))
 
 
 @config_app.command("show", context_settings=DOTTED)

@@ -1,0 +1,51 @@
+"""``stream-ottt control``: a command to a run that takes commands, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import zmq
+
+from stream_ottt import feed
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.registry import split_uri
+from stream_ottt.zmq_socket import FeedSocket, SocketOptions, parse_address
+
+ANSWER_S = 30.0
+
+
+def control(uri: str, command: str) -> int:
+    """Send ``command`` to ``zmq+rep://HOST:PORT`` and print the answer, one JSON object.
+
+    Returns:
+        The exit code: 0, or 2 when the run refuses.
+
+    Raises:
+        InputError: nobody answers.
+    """
+    answer = asyncio.run(_ask(uri, command))
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+    if answer.get("ok") is not True:
+        print(f"stream-ottt: {answer.get('error')}", file=sys.stderr)
+        return UsageError.exit_code
+    return 0
+
+
+async def _ask(uri: str, command: str) -> dict[str, object]:
+    scheme, rest, query = split_uri(uri)
+    address = f"{scheme}:{rest}"
+    if parse_address(address)[0] != "rep":
+        raise UsageError(f"{uri}: commands go to zmq+rep://HOST:PORT")
+    link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(query), where="control"))
+    try:
+        link.socket.send(json.dumps({"v": feed.VERSION, "command": command}).encode())
+        if not await link.wait(zmq.POLLIN, ANSWER_S):
+            raise InputError(f"no answer within {ANSWER_S:g} s; is a run with --control there?", path=uri)
+        answer = json.loads(link.socket.recv())
+    except ValueError as e:
+        raise InputError(f"an answer that is no JSON: {e}", path=uri) from e
+    finally:
+        link.close()
+    return answer if isinstance(answer, dict) else {"ok": False, "error": "the answer is no JSON object"}

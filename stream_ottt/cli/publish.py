@@ -1,0 +1,136 @@
+"""``stream-ottt publish``: any source onto a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from stream_ottt import feed
+from stream_ottt.errors import INTERRUPTED, InputError, UsageError
+from stream_ottt.labels import LabelTimeline, read_label_csv
+from stream_ottt.publisher import Counts, FeedOutput, Output, TcpOutput, play
+from stream_ottt.registry import open_source, split_uri
+from stream_ottt.settings import parse_duration_us
+from stream_ottt.sources.base import Source
+from stream_ottt.sources.tcp import split_address
+from stream_ottt.zmq_socket import SocketOptions, is_loopback
+
+
+@dataclass(slots=True)
+class PublishRequest:
+    """What a user asks for.
+
+    Attributes:
+        source: URI or path.
+        to: ``zmq+pub://…``, ``zmq+push://…`` or ``tcp://…``, with a socket's options as a query.
+        speed: stream seconds per wall second; None for as fast as it goes.
+        labels: CSV sidecar; None for the source's own labels, if it has any.
+        label_delay: when a label is sent after its interval's start, such as ``500ms``, or ``end``.
+        name: of the source in topics; None derives it from the source.
+        wait: readers to wait for.
+        wait_for: longest such wait, s.
+        insecure: allow binding beyond this machine without keys.
+    """
+
+    source: str
+    to: str
+    speed: float | None = None
+    labels: str | None = None
+    label_delay: str = "end"
+    name: str | None = None
+    wait: int = 1
+    wait_for: float = 60.0
+    insecure: bool = False
+
+
+class PublishOptions(SocketOptions):
+    """A publisher binds unless told otherwise."""
+
+    bind: bool = True
+
+
+def publish(request: PublishRequest) -> int:
+    """Play to the end.
+
+    Returns:
+        The exit code: 0, 3 for damaged input (everything good was sent), 130 after Ctrl-C.
+
+    Raises:
+        StreamOtttError: a source, labels or an address that cannot be used; no reader.
+    """
+    return asyncio.run(_publish(request))
+
+
+async def _publish(request: PublishRequest) -> int:
+    source = open_source(request.source)
+    labels = _labels(request, source)
+    try:
+        name = feed.check_name(request.name or feed.source_name(request.source))
+    except ValueError as e:
+        raise UsageError(f"--name: {e}") from None
+    output = await _open(request, name)
+    counts = Counts()
+    error: InputError | None = None
+    interrupted = False
+    print(f"publishing {name} on {output.endpoint}", flush=True)
+    playing = asyncio.ensure_future(_wait_and_play(request, source, output, counts, labels))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, playing.cancel)
+    try:
+        await playing
+    except InputError as e:
+        error = e
+    except asyncio.CancelledError:
+        interrupted = True
+    finally:
+        await output.end()
+    rate = counts.events / counts.seconds if counts.seconds else 0.0
+    print(
+        f"{counts.events:,} events in {counts.messages:,} messages and {counts.labels} labels "
+        f"in {counts.seconds:.1f} s ({rate / 1e6:.2f} M events/s)"
+    )
+    if counts.malformed and error is None:
+        error = InputError(f"{counts.malformed} events outside the sensor or before time zero were not sent")
+    if error is not None:
+        print(f"stream-ottt: {error}", file=sys.stderr)
+    return INTERRUPTED if interrupted else (error.exit_code if error is not None else 0)
+
+
+async def _wait_and_play(
+    request: PublishRequest, source: Source, output: Output, counts: Counts, labels: LabelTimeline | None
+) -> None:
+    if request.wait:
+        print(f"waiting for {request.wait} reader{'s' * (request.wait > 1)}", flush=True)
+        await output.wait_for_readers(request.wait, request.wait_for)
+    await play(source, output, counts, speed=request.speed, labels=labels)
+
+
+def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:
+    try:
+        delay: int | Literal["end"] = "end" if request.label_delay == "end" else parse_duration_us(request.label_delay)
+    except ValueError as e:
+        raise UsageError(f"--label-delay: {e}; or say end") from None
+    if request.labels is not None:
+        return LabelTimeline(read_label_csv(request.labels), delay=delay, name=request.labels)
+    own = source.labels
+    return None if own is None else LabelTimeline(own, delay=delay, name=request.source)
+
+
+async def _open(request: PublishRequest, name: str) -> Output:
+    scheme, rest, query = split_uri(request.to)
+    address = f"{scheme}:{rest}"
+    if scheme == "tcp":
+        host, port = split_address(address)
+        if not request.insecure and not is_loopback(host):
+            raise UsageError(f"{address}: this would be open to everybody; say --insecure, or bind to 127.0.0.1")
+        output = TcpOutput(host, port)
+        await output.open()
+        return output
+    if scheme not in ("zmq+pub", "zmq+push"):
+        raise UsageError(f"--to {request.to}: write it as zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT")
+    options = {**query, **({"insecure": True} if request.insecure else {})}
+    return FeedOutput(address, PublishOptions.load(options, where="to"), name)
