@@ -59,8 +59,12 @@ def build_learner(
     if reason is None and engine.engine != "plain" and isinstance(optimizer, SGD):
         # Imported here: compiled kernels are not for those who only ask for help.
         from stream_ottt.fast.network import FastNetwork
+        from stream_ottt.fast.overlap import OverlapNetwork
 
-        network = FastNetwork(network, fused=fused, precision=engine.precision)
+        if engine.overlap:
+            network = OverlapNetwork(network, precision=engine.precision)
+        else:
+            network = FastNetwork(network, fused=fused, precision=engine.precision)
     elif wanted:
         raise UsageError("the fast engine has no Adam; use optimizer = 'sgd'")
     return OnlineLearner(network, optimizer, config, classes=classes)

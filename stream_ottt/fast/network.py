@@ -135,14 +135,13 @@ class FastNetwork(Network):
             if memos is not None:
                 kept = memos.lease.held[i]
                 self._track(i, image, kept.trace, state.last)
-            if isinstance(stage, WeightStage):
-                self.before_use(stage)
+            self.before_use(i)
             stage.forward(image, self._images[i + 1], state.v.held[i], kept, self._workspace.turns[i])
         state.last = memos
         return self._images[-1].inside[0].clone(), [] if memos is None else memos
 
-    def before_use(self, stage: WeightStage) -> None:
-        """Called before a stage's weights are used in the forward pass."""
+    def before_use(self, i: int) -> None:
+        """Called before stage ``i``'s weights are used in the forward pass."""
 
     def _track(self, i: int, image: Image, trace: Image | None, last: Memos | None) -> None:
         """Advance the trace of a stage's input; of frames there is one only with ``input_trace``."""
@@ -158,7 +157,8 @@ class FastNetwork(Network):
 
     def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
         deltas = self.new_deltas(error)
-        self.pass_down(deltas, memos, [s.rows for s in self.stages], self._workspace)
+        for _ in self.pass_down(deltas, memos, [s.rows for s in self.stages], self._workspace):
+            pass
         return deltas
 
     def new_deltas(self, error: Tensor) -> Deltas:
@@ -169,11 +169,12 @@ class FastNetwork(Network):
 
     def pass_down(
         self, deltas: list[Tensor], memos: list[Memo], rows: Sequence[Rows | None], workspace: Workspace
-    ) -> None:
-        """Fill in the errors below the top one, through the weights ``rows``."""
+    ) -> Iterator[None]:
+        """Fill in the errors below the top one through the weights ``rows``, one stage a step."""
         for i in reversed(range(self._weighted[0] + 1, len(self.stages))):
             self._to_membrane(i, deltas, memos, rows[i], workspace)
             self.stages[i].pass_down(deltas[i], rows[i], workspace.turns[i], deltas[i - 1])
+            yield
 
     def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
         deltas, work = self.new_deltas(error), self._workspace
@@ -183,14 +184,18 @@ class FastNetwork(Network):
             if i > self._weighted[0]:
                 stage.pass_down(deltas[i], stage.rows, work.turns[i], deltas[i - 1])
             if isinstance(stage, WeightStage):
-                yield self._gradient_of(stage, i, memos)
+                yield self._gradient_of(stage, self._meet_trace(i, memos, work))
 
     def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
         for i in reversed(self._weighted):
             stage = self.stages[i]
             assert isinstance(stage, WeightStage)
-            self._to_membrane(i, deltas, memos, stage.rows, self._workspace)
-            yield self._gradient_of(stage, i, memos)
+            yield self._gradient_of(stage, self.make_gradient(i, deltas, memos, stage.rows, self._workspace))
+
+    def make_gradient(self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows, workspace: Workspace) -> Turn:
+        """Put the gradient of one stage's weights into the workspace."""
+        self._to_membrane(i, deltas, memos, rows, workspace)
+        return self._meet_trace(i, memos, workspace)
 
     def _to_membrane(
         self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows | None, workspace: Workspace
@@ -198,13 +203,16 @@ class FastNetwork(Network):
         assert isinstance(memos, Memos)
         self.stages[i].to_membrane(deltas[i], memos.lease.held[i], rows, workspace.turns[i])
 
-    def _gradient_of(self, stage: WeightStage, i: int, memos: list[Memo]) -> Gradient:
-        """The gradient from the error at the membrane, which is in the workspace."""
-        turn = self._workspace.turns[i]
+    def _meet_trace(self, i: int, memos: list[Memo], workspace: Workspace) -> Turn:
+        """From the error at the membrane, which is in the workspace, to the gradient."""
+        turn = workspace.turns[i]
         assert turn is not None and isinstance(memos, Memos)
         trace = memos.lease.held[i].trace
         assert trace is not None
         turn.make_gradient(trace.patches)
+        return turn
+
+    def _gradient_of(self, stage: WeightStage, turn: Turn) -> Gradient:
         return FusedGradient(stage, turn) if self.fused else OpenGradient(self, stage, turn)
 
     # --- weights and state ---------------------------------------------------------------------------------------
@@ -272,5 +280,5 @@ class FastNetwork(Network):
 
 
 def flush_denormals() -> None:
-    """Numbers below 1e-38 count as zero in this thread: traces decay into them in a long silence, and each costs a trap."""
+    """Numbers below 1e-38 are zero in this thread: traces decay into them in a long silence, and each costs a trap."""
     torch.set_flush_denormal(True)
