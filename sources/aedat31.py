@@ -20,10 +20,12 @@ from pydantic import Field
 
 from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.sources.gather import gathered
 
 MAGIC = b"#!AER-DAT3.1"
 END_OF_HEADER = b"#!END-HEADER"
 MAX_LINE = 1 << 16
+HEADER_BYTES = 28
 POLARITY = 1
 TYPES = ("special", "polarity", "frame", "imu6", "imu9")
 RECORD = np.dtype([("data", "<u4"), ("t", "<i4")])
@@ -90,19 +92,22 @@ class Aedat31Source(FileSource):
         self._counts.clear()
         with self.open() as file:
             width, height = self._size(self._read_header(file))
-            while (head := self._next(file)) is not None:
-                start = file.tell() - 28
-                length = head.capacity * head.event_size
-                if head.type == POLARITY:
-                    polarity = head.number * head.event_size
-                    for data in self._read(file, polarity, start):
-                        events = _decode(data, head)
-                        if len(events):
-                            yield EventPacket(events, width, height)
-                    length -= polarity
-                for _ in self._read(file, length, start):
-                    pass
-                self._counts[TYPES[head.type] if 0 <= head.type < len(TYPES) else f"type {head.type}"] += 1
+            for events in gathered(self._events(file)):
+                yield EventPacket(events, width, height)
+
+    def _events(self, file: BinaryIO) -> Iterator[EventArray]:
+        """The events of each packet from the current position on."""
+        while (head := self._next(file)) is not None:
+            start = file.tell() - HEADER_BYTES
+            length = head.capacity * head.event_size
+            if head.type == POLARITY:
+                polarity = head.number * head.event_size
+                for data in self._read(file, polarity, start):
+                    yield _decode(data, head)
+                length -= polarity
+            for _ in self._read(file, length, start):
+                pass
+            self._counts[TYPES[head.type] if head.type < len(TYPES) else f"type {head.type}"] += 1
 
     def describe(self) -> dict[str, Any]:
         """The camera that the header names, and the packets counted in the last pass, by type."""
@@ -136,10 +141,10 @@ class Aedat31Source(FileSource):
     def _next(self, file: BinaryIO) -> PacketHeader | None:
         """The next packet's header, None at the end of the file."""
         start = file.tell()
-        data = file.read(28)
+        data = file.read(HEADER_BYTES)
         if not data:
             return None
-        if len(data) < 28:
+        if len(data) < HEADER_BYTES:
             raise self._cut(start)
         head = PacketHeader.unpack(data)
         wrong = min(head.event_size, head.overflows, head.number, head.type) < 0 or head.capacity < head.number

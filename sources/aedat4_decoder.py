@@ -16,7 +16,7 @@ from stream_ottt.events import PACKET_EVENTS, EventArray
 from stream_ottt.sources.aedat4_events import RECORD_BYTES, EventCopier
 from stream_ottt.sources.aedat4_header import MAGIC, Header, StreamInfo, header_size, parse_header
 from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
-from stream_ottt.sources.flatbuffer import Buffer, FlatbufferError, Table
+from stream_ottt.sources.flatbuffer import Buffer, FlatbufferError, Table, one_vector
 
 PACKET_HEADER = struct.Struct("<ii")
 MIN_READ, MAX_READ = 1 << 19, 1 << 20
@@ -61,6 +61,7 @@ class Aedat4Decoder:
         self._body: int | None = None  # size of the event packet whose header was taken
         self._skip = 0  # bytes of an unwanted packet still to come
         self._size = 0  # of the packet underway, with its header
+        self._known: frozenset[int] = frozenset()  # the header's stream numbers
         self._unpack: Callable[[memoryview], bytes | bytearray | memoryview] = _as_it_is
         self._copy = EventCopier()
 
@@ -184,7 +185,7 @@ class Aedat4Decoder:
         """The records [n × 16 bytes] in an event packet's body."""
         try:
             raw = self._unpack(body)
-            start, count = Table.root(raw, b"EVTS").vector(0, RECORD_BYTES)
+            start, count = one_vector(raw, b"EVTS", RECORD_BYTES)
         except (DecompressError, FlatbufferError) as e:
             raise self._fail(f"the event packet that begins here is damaged: {e}; copy the file again") from e
         return memoryview(raw)[start : start + RECORD_BYTES * count]
@@ -196,6 +197,7 @@ class Aedat4Decoder:
         header = parse_header(data, self.where)
         self.stream = choose_stream(header, self._wanted, self.where)
         self.header = header
+        self._known = frozenset(s.id for s in header.streams)
         self._unpack = (_as_it_is, lz4_frame, lz4_frame, *(ZstdFrames(),) * 2)[header.compression]
         self._size = header.size
         self._end = max(header.table_position, 0)
@@ -216,7 +218,7 @@ class Aedat4Decoder:
             return None
         assert self.header is not None and self.stream is not None
         number, size = PACKET_HEADER.unpack_from(data)
-        known = any(s.id == number for s in self.header.streams)
+        known = number in self._known
         if not known and not self._end:
             # Where the table begins is not known, so this may be it: packed, or as a flatbuffer with its identifier.
             if number not in FRAME_MAGICS and len(data) < 12:

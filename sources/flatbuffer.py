@@ -14,6 +14,8 @@ _U16 = struct.Struct("<H")
 _I32 = struct.Struct("<i")
 _U32 = struct.Struct("<I")
 _I64 = struct.Struct("<q")
+# Distance to the table; padding, vtable (its size, the table's, the field's place), distances to vtable and vector.
+_USUAL_BEFORE, _USUAL_AFTER = struct.pack("<I", 16), struct.pack("<2xHHHiI", 6, 8, 4, 6, 4)
 
 
 class FlatbufferError(ValueError):
@@ -106,3 +108,18 @@ class Table:
             return bytes(self.buffer[start : start + count]).decode()
         except UnicodeDecodeError as e:
             raise FlatbufferError("a text is not UTF-8") from e
+
+
+def one_vector(buffer: Buffer, identifier: bytes, itemsize: int) -> tuple[int, int]:
+    """:meth:`Table.vector` of the first field of a size-prefixed buffer's root table.
+
+    All known writers lay such a buffer out in the same way, which is recognised at once.
+
+    Raises:
+        FlatbufferError: as :meth:`Table.root` and :meth:`Table.vector` do.
+    """
+    if len(buffer) >= 32 and buffer[4:28] == _USUAL_BEFORE + identifier + _USUAL_AFTER:
+        size, count = _U32.unpack_from(buffer)[0], _U32.unpack_from(buffer, 28)[0]
+        if size <= len(buffer) - 4 and count * itemsize <= len(buffer) - 32:
+            return 32, count
+    return Table.root(buffer, identifier).vector(0, itemsize)

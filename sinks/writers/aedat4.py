@@ -11,7 +11,6 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from stream_ottt.errors import OutputError
 from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
@@ -42,12 +41,8 @@ INFO = """\
 # Size, distance to the table, identifier; vtable (its size, the table's size, the field's place); the table:
 # distance back to the vtable, distance to the vector; the vector's length.
 ONE_VECTOR = struct.Struct("<II4s2xHHHiII")
-RECORD = np.dtype(
-    {"names": ["t", "xy", "on"], "formats": ["<i8", "<u4", "u1"], "offsets": [0, 8, 12], "itemsize": 16}
-)
-EVENT = np.dtype(
-    {"names": ["xy", "t", "on"], "formats": ["<u4", "<i8", "u1"], "offsets": [0, 4, 12], "itemsize": 13}
-)
+RECORD = np.dtype({"names": ["t", "xy", "on"], "formats": ["<i8", "<u4", "u1"], "offsets": [0, 8, 12], "itemsize": 16})
+EVENT = np.dtype({"names": ["xy", "t", "on"], "formats": ["<u4", "<i8", "u1"], "offsets": [0, 4, 12], "itemsize": 13})
 # One FileDataDefinition: distance back to the vtable, then the fields in the order of ENTRY_VTABLE's places.
 ENTRY = np.dtype(
     {
@@ -130,7 +125,7 @@ class Aedat4Writer(EventWriter):
         self._entries: list[tuple[int, int, int, int, int]] = []
         self._pending: list[EventArray] = []
         self._count = 0
-        self._put(header(number, -1, info))
+        self.put(header(number, -1, info))
 
     def write(self, events: EventArray) -> None:
         while self._count + len(events) >= PACKET_EVENTS:
@@ -150,9 +145,11 @@ class Aedat4Writer(EventWriter):
             entries = np.zeros(len(self._entries), ENTRY)
             for i, name in enumerate(("size", "offset", "events", "first", "last")):
                 entries[name] = [e[i] for e in self._entries]
-            self._put(self._compress(data_table(entries)))
+            self.put(self._compress(data_table(entries)))
             self.file.seek(TABLE_POSITION_AT)
-            self._put(struct.pack("<q", position))
+            self.put(struct.pack("<q", position))
+        except OSError as e:
+            raise self.failed(e) from e
         finally:
             super().close()
 
@@ -163,14 +160,6 @@ class Aedat4Writer(EventWriter):
         if not len(events):
             return
         body = self._compress(event_packet(events))
-        self._put(struct.pack("<ii", 0, len(body)))
-        self._entries.append(
-            (len(body), self.file.tell(), len(events), int(events["t"][0]), int(events["t"][-1]))
-        )
-        self._put(body)
-
-    def _put(self, data: bytes) -> None:
-        try:
-            self.file.write(data)
-        except OSError as e:
-            raise OutputError(f"{self.path}: cannot be written: {e.strerror}; free some space") from e
+        self.put(struct.pack("<ii", 0, len(body)))
+        self._entries.append((len(body), self.file.tell(), len(events), int(events["t"][0]), int(events["t"][-1])))
+        self.put(body)

@@ -1,0 +1,34 @@
+"""Puts small pieces of a stream together, so that what follows handles few large packets instead of many small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from stream_ottt.errors import InputError
+from stream_ottt.events import PACKET_EVENTS, EventArray
+
+
+def gathered(pieces: Iterable[EventArray]) -> Iterator[EventArray]:
+    """The same events in arrays of at least ``PACKET_EVENTS``, but for the last.
+
+    Raises:
+        InputError: when ``pieces`` does, after everything that came before it.
+    """
+    held: list[EventArray] = []
+    count = 0
+    damage: InputError | None = None
+    try:
+        for piece in pieces:
+            held.append(piece)
+            count += len(piece)
+            if count >= PACKET_EVENTS:
+                yield np.concatenate(held)
+                held, count = [], 0
+    except InputError as e:
+        damage = e
+    if count:
+        yield np.concatenate(held)
+    if damage:
+        raise damage
