@@ -163,7 +163,7 @@ class Pipeline:
                         await self._offer(_Arrived(part, time.perf_counter()), max(len(part), 1))
                         if self._stop:
                             return
-                await self._offer(_Arrived(None, 0.0), 0)
+                await self._offer(_Arrived(None, time.perf_counter()), 0)
         except InputError as e:
             self.outcome = Outcome("damaged", e)
         except asyncio.CancelledError:

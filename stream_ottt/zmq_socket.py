@@ -71,6 +71,7 @@ class FeedSocket:
     def __init__(self, address: str, options: SocketOptions, *, max_bytes: int = 64 << 20) -> None:
         self.address = address
         self.kind, host, port = parse_address(address)
+        self._host = host
         self.sends = self.kind in ("pub", "push")
         check_exposure(address, host, options)
         if not options.bind and (host == "*" or port in ("*", "0")):
@@ -132,7 +133,7 @@ class FeedSocket:
             zmq.RECONNECT_IVL: options.reconnect // 1000,
             zmq.RECONNECT_IVL_MAX: max(options.reconnect, options.reconnect_max) // 1000,
             zmq.MAXMSGSIZE: max_bytes,
-            zmq.IPV6: 1,
+            zmq.IPV6: int(self._host.startswith("[")),
         }
         for option, value in settings.items():
             socket.setsockopt(option, value)

@@ -118,10 +118,9 @@ def _text(topic: str, values: dict[str, Any]) -> str:
         name = f" ({values['name']})" if values.get("name") else ""
         learned = "learned" if values.get("learned") else "not learned"
         truth = "" if values.get("truth") is None else f"  truth {values['truth']}"
-        return (
-            f"{topic}  #{values.get('seq')}  {span}  class {values.get('class')}{name}  "
-            f"{_number(values.get('confidence'), '.0%')}  {_number(values.get('latency_ms'), '.1f')} ms  {learned}{truth}"
-        )
+        sure, late = _number(values.get("confidence"), ".0%"), _number(values.get("latency_ms"), ".1f")
+        said = f"class {values.get('class')}{name}  {sure}  {late} ms"
+        return f"{topic}  #{values.get('seq')}  {span}  {said}  {learned}{truth}"
     number = f"  #{values['seq']}" if "seq" in values else ""
     size = f"{values.get('width')}×{values.get('height')}"
     return f"{topic or 'events'}{number}  {span}  {values.get('n'):,} events  {size}"
