@@ -21,6 +21,8 @@ from stream_ottt.sources.base import FileConfig, FileSource
 MAGIC = b"#!AER-DAT2.0"
 WORD = np.dtype([("address", ">u4"), ("t", ">u4")])
 MAX_LINE = 1 << 16
+TEXT = bytes([*b"\t\r\n", *range(0x20, 0x100)])
+"""What header lines consist of."""
 END_OF_HEADER = b"#End Of ASCII Header"
 
 Words = npt.NDArray[np.uint32]
@@ -159,14 +161,19 @@ class Aedat2Source(FileSource):
         """Leave ``file`` at the first word; return the header's ``AEChip`` and ``HardwareInterface`` lines.
 
         The first word's first byte can be a ``#`` as well, so a line counts as header only when it is text.
+
+        Raises:
+            InputError: the file ends inside a header line.
         """
         found: dict[str, str] = {}
         while True:
             start = file.tell()
             line = file.readline(MAX_LINE)
-            if not (line.startswith(b"#") and line.endswith(b"\n") and _is_text(line)):
+            if not line.startswith(b"#") or line.translate(None, TEXT):
                 file.seek(start)
                 return found
+            if not line.endswith(b"\n"):
+                raise self.fail("the header is cut short or a line of it too long; copy the file again", start)
             key, _, value = line.lstrip(b"# ").partition(b":")
             if key in (b"AEChip", b"HardwareInterface"):
                 found.setdefault(key.decode(), value.decode(errors="replace").strip())
@@ -187,7 +194,3 @@ class Aedat2Source(FileSource):
                 0,
             )
         return "dvs128"
-
-
-def _is_text(line: bytes) -> bool:
-    return all(c >= 0x20 or c in b"\t\r\n" for c in line)

@@ -121,9 +121,10 @@ class Aedat31Source(FileSource):
         while True:
             start = file.tell()
             line = file.readline(MAX_LINE)
-            if line.startswith(END_OF_HEADER):
+            whole = line.endswith(b"\n")
+            if whole and line.startswith(END_OF_HEADER):
                 return camera
-            if not (line.startswith(b"#") and line.endswith(b"\n")):
+            if not (whole and line.startswith(b"#")):
                 raise self.fail(f"expected header lines up to {END_OF_HEADER.decode()}; the file is damaged", start)
             text = line.decode(errors="replace").strip()
             if (found := re.match(r"#\s*Format:\s*(.*)", text)) and found[1] != "RAW":
