@@ -1,0 +1,216 @@
+"""The settings of a replay, table by table, and the presets that come with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from stream_ottt.config import Tables
+from stream_ottt.errors import UsageError
+from stream_ottt.evaluation import EvaluationConfig
+from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.registry import near_miss
+from stream_ottt.rehearsal import RehearsalConfig
+from stream_ottt.settings import Duration, Settings
+
+
+class DataConfig(Settings):
+    """Which data, how they are split, and how a sample becomes T frames.
+
+    Attributes:
+        name: the data set, one of ``stream_ottt.replay.datasets``.
+        path: its file or folder; for ``stream`` any source's URI.
+        test_path: where the test samples are, for data that are split by file or session.
+        labels: CSV of label intervals, for a ``stream`` whose source has none.
+        split: of data without a published split: ``order`` tests on the last samples, ``time`` on the last
+            ``test_share`` of each sample's own time, cut into pieces of T windows.
+        test_share: share of samples, or of time, that is tested on.
+        train: at most so many training samples, the first of each class in turn; None for all.
+        test: at most so many test samples, likewise.
+        classes: only these labels, renumbered in this order; None for all.
+        time_steps: T.
+        binning: ``equal-count`` cuts a sample into T frames of as many events each, as the paper does, which no live
+            stream can; ``duration`` (T windows of ``window``) and ``count`` (T frames of ``count`` events) are causal.
+        window: duration of a frame.
+        count: events in a frame.
+        width, height: size of the frames, pixels; None keeps that of the data.
+        keep_aspect: images of a folder keep their size here, for ``transform.resized_crop`` to cut the frame's from.
+        cache: folder of decoded samples; ``auto`` for one under the user's cache folder, ``off`` for none.
+    """
+
+    name: str = "stream"
+    path: str = ""
+    test_path: str | None = None
+    labels: str | None = None
+    split: Literal["order", "time"] = "order"
+    test_share: float = Field(0.2, gt=0, lt=1)
+    train: int | None = Field(None, ge=1)
+    test: int | None = Field(None, ge=1)
+    classes: tuple[int, ...] | None = None
+    time_steps: int = Field(10, ge=1)
+    binning: Literal["equal-count", "duration", "count"] = "duration"
+    window: Duration = Field(20_000, ge=1)
+    count: int = Field(1000, ge=1)
+    width: int | None = Field(None, ge=1, le=4096)
+    height: int | None = Field(None, ge=1, le=4096)
+    keep_aspect: bool = False
+    cache: str = "auto"
+
+
+class TransformConfig(Settings):
+    """What is done to a sample's frames on their way to the network; all its frames alike.
+
+    Attributes:
+        crop: pad by so many pixels on each side, then cut out the old size at a random place; 0 for none. Training only.
+        resized_crop: cut out a random 8…100 % of the image at a random aspect and scale it to the size; tested on the middle
+            of the image scaled to 8/7 of the size. For images of many sizes, as in ImageNet.
+        flip: mirror left and right, every second time. Training only.
+        cutout: edge of a square set to 0 at a random place; 0 for none. Training only.
+        scale: factor on counts or pixel values, before the mean is taken off.
+        mean, std: per channel, after ``scale``; empty for no normalization.
+    """
+
+    crop: int = Field(0, ge=0)
+    resized_crop: bool = False
+    flip: bool = False
+    cutout: int = Field(0, ge=0)
+    scale: float = Field(1.0, gt=0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @model_validator(mode="after")
+    def _pairs(self) -> TransformConfig:
+        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
+            raise ValueError("transform.mean and transform.std must be equally long, and std above 0")
+        return self
+
+
+class MethodConfig(Settings):
+    """The learning method.
+
+    Attributes:
+        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``frozen``, or one of another package.
+        truncation: of ``bptt``: gradients reach back over so many timesteps; None for all of a sample.
+        precision: of the fast engine's matrix products, for the ottt methods at batch size 1.
+    """
+
+    name: str = "ottt_o"
+    truncation: int | None = Field(None, ge=1)
+    precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
+
+
+class ProtocolConfig(Settings):
+    """In what order samples come and what is scored.
+
+    Attributes:
+        name: ``epochs``, ``prequential``, ``class-incremental`` or ``drift``.
+        batch_size: samples learned at once, per process.
+        epochs: passes over the training samples (of each block, in ``class-incremental``).
+        order: of a stream: ``shuffled``, or as ``recorded``.
+        interval: samples between two checkpoints in the streaming protocols.
+        block: classes that arrive together, in ``class-incremental``.
+        drift: what changes at half-time: ``contrast`` keeps ``drift_share`` of the events, ``polarity`` swaps ON and OFF,
+            ``orientation`` turns the image by 90°, ``session`` goes on with the samples of ``data.test_path``.
+        drift_share: share of the events left by a drift of contrast.
+        recovered: share of the accuracy before a drift at which it counts as overcome.
+        test_time_steps: test with these numbers of timesteps too; static images only.
+    """
+
+    name: Literal["epochs", "prequential", "class-incremental", "drift"] = "epochs"
+    batch_size: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1)
+    order: Literal["shuffled", "recorded"] = "shuffled"
+    interval: int = Field(100, ge=1)
+    block: int = Field(2, ge=1)
+    drift: Literal["contrast", "polarity", "orientation", "session"] = "contrast"
+    drift_share: float = Field(0.3, gt=0, le=1)
+    recovered: float = Field(0.95, gt=0, le=1)
+    test_time_steps: tuple[int, ...] = ()
+
+
+class ReportConfig(Settings):
+    """What is measured beside accuracy.
+
+    Attributes:
+        activity: test samples over which firing rates and synaptic operations are counted; 0 for none.
+        alignment: training samples over which the gradients of OTTT, BPTT and the spike representation are compared, before
+            training and at most ten times during it; 0 for none.
+        figures: draw the curves as PNG; needs matplotlib.
+        tensorboard: write event files for TensorBoard; needs tensorboard.
+    """
+
+    activity: int = Field(50, ge=0)
+    alignment: int = Field(0, ge=0)
+    figures: bool = True
+    tensorboard: bool = False
+
+
+class ComputeConfig(Settings):
+    """Where and with which seed.
+
+    Attributes:
+        seed: of weights, order, transforms, dropout and rehearsal.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: of torch.
+    """
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    threads: int = Field(1, ge=1)
+
+
+class ReplayConfig(Settings):
+    """All settings of a replay. ``learner.time_steps`` is ``data.time_steps``; ``learner.rule`` the method's."""
+
+    data: DataConfig = DataConfig()
+    transform: TransformConfig = TransformConfig()
+    network: NetworkConfig = NetworkConfig()
+    method: MethodConfig = MethodConfig()
+    learner: LearnerConfig = LearnerConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    rehearsal: RehearsalConfig = RehearsalConfig(mode="off")
+    evaluation: EvaluationConfig = EvaluationConfig(window=100)
+    report: ReportConfig = ReportConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ReplayConfig:
+        if self.protocol.name == "drift" and self.protocol.drift == "session" and self.data.test_path is None:
+            raise ValueError("protocol.drift = 'session' needs data.test_path, the other session")
+        if self.transform.resized_crop != self.data.keep_aspect:
+            raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
+        if self.rehearsal.mode == "idle":
+            raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
+        return self
+
+
+def preset_names() -> list[str]:
+    """The replay presets that come with the package."""
+    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
+
+
+def read_replay_preset(name_or_file: str) -> Tables:
+    """The tables of a replay preset, or of a TOML file.
+
+    Raises:
+        UsageError: no such preset (naming the nearest) or file, or no valid TOML.
+    """
+    if name_or_file.endswith(".toml"):
+        try:
+            return tomllib.loads(Path(name_or_file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"{name_or_file}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
+        except tomllib.TOMLDecodeError as e:
+            raise UsageError(f"{name_or_file}: no valid TOML: {e}") from e
+    if name_or_file not in preset_names():
+        raise UsageError(f"unknown replay preset {name_or_file!r}{near_miss(name_or_file, preset_names())}")
+    return tomllib.loads((_presets() / f"{name_or_file}.toml").read_text(encoding="utf-8"))
+
+
+def _presets() -> Path:
+    return Path(str(files("stream_ottt.configs"))) / "replay"

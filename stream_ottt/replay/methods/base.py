@@ -1,0 +1,74 @@
+"""What a learning method is: it learns one batch of samples and predicts another; all else is the same for all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.network import Network
+from stream_ottt.optimizer import Optimizer
+from stream_ottt.replay.config import MethodConfig
+
+
+class Method(ABC):
+    """Base of the methods. To add one: subclass, register its name.
+
+    Class attributes:
+        name: the short name.
+
+    Args:
+        network: what is trained, in place.
+        optimizer: applies the gradients.
+        config: T, α, the optimizer's settings.
+        options: the ``[method]`` table.
+        batch_size: samples that are learned at once.
+
+    Attributes:
+        network: the network to read weights from; a method may have wrapped the one it was given.
+        updates: optimizer steps so far.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, config: LearnerConfig, options: MethodConfig, *, batch_size: int
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.config = config
+        self.options = options
+        self.batch_size = batch_size
+
+    @abstractmethod
+    def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:
+        """Learn one batch of samples, from a state at rest.
+
+        Args:
+            frames: T times [batch, channels, height, width]; taken one at a time, so they may be made as they are needed.
+            targets: int64 [batch].
+
+        Returns:
+            Logits [T, batch, classes] as they were when each timestep was seen.
+        """
+
+    def predict(self, frames: Iterable[Tensor]) -> Tensor:
+        """Logits [T, batch, classes] of one batch from a state at rest; nothing is learned."""
+        self.network.reset()
+        logits = [self.network.forward(frame, learn=False)[0] for frame in frames]
+        self.network.reset()
+        return torch.stack(logits)
+
+
+def loss(logits: Tensor, targets: Tensor, *, alpha: float, time_steps: int) -> Tensor:
+    """L[t] = (1/T) ((1 - α) · cross_entropy + α · mse), averaged over the batch; logits [batch, classes]."""
+    value = F.cross_entropy(logits, targets) * (1 - alpha)
+    if alpha:
+        onehot = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+        value = value + alpha * F.mse_loss(logits, onehot)
+    return value / time_steps

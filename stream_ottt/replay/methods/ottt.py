@@ -1,0 +1,52 @@
+"""OTTT_O and OTTT_A: the online learner on whole samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from stream_ottt.engine import EngineConfig, build_learner
+from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.network import Network
+from stream_ottt.optimizer import SGD, Optimizer
+from stream_ottt.replay.config import MethodConfig
+from stream_ottt.replay.methods.base import Method
+
+
+class OtttO(Method):
+    """An optimizer step at every timestep (Eq. 4, 5)."""
+
+    name = "ottt_o"
+    rule: ClassVar[Literal["ottt_o", "ottt_a"]] = "ottt_o"
+
+    def __init__(
+        self, network: Network, optimizer: Optimizer, config: LearnerConfig, options: MethodConfig, *, batch_size: int
+    ) -> None:
+        super().__init__(network, optimizer, config, options, batch_size=batch_size)
+        # The fast engine takes one stream, and steps by itself only with a plain SGD.
+        plain = batch_size > 1 or type(optimizer) is not SGD
+        engine = EngineConfig(engine="plain" if plain else "auto", precision=options.precision)
+        self.learner = build_learner(
+            network, optimizer, config.model_copy(update={"rule": self.rule}), engine=engine
+        )
+        self.network = self.learner.network
+
+    def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:
+        learner = self.learner
+        learner.reset()
+        logits: list[Tensor] = []
+        for t, frame in enumerate(frames):
+            logits.append(learner.forward(frame, t))
+            learner.learn(t, targets)
+        learner.reset()
+        return torch.stack(logits)
+
+
+class OtttA(OtttO):
+    """One optimizer step for the gradients of all T timesteps (Eq. 7)."""
+
+    name = "ottt_a"
+    rule = "ottt_a"
