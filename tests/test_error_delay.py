@@ -247,7 +247,7 @@ def run_toy(mode: Mode, delay: int, seed: int) -> float:
 def test_a_delay_longer_than_a_stimulus_credits_the_wrong_input() -> None:
     """In paper mode the error of one stimulus meets another one's traces; a snapshot brings its own.
 
-    The delay is long beside the trace's memory too: what λ^Δ leaves of the right stimulus is still learned from, slowly.
+    The delay is long beside the trace's memory too: what λ^Δ leaves of the right stimulus is learned from, slowly.
     """
     seeds = range(6)
     snapshot = [run_toy("snapshot", 10, seed) for seed in seeds]
