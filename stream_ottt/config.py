@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from stream_ottt.binning import BinningConfig
+from stream_ottt.engine import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.evaluation import EvaluationConfig
 from stream_ottt.learner import LearnerConfig
@@ -68,6 +69,7 @@ class RunConfig(Settings):
     binning: BinningConfig = BinningConfig()
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()
+    engine: EngineConfig = EngineConfig()
     rehearsal: RehearsalConfig = RehearsalConfig()
     labels: LabelsConfig = LabelsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -14,6 +14,7 @@ from typing import Any
 from stream_ottt.binning import Binner
 from stream_ottt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stream_ottt.config import RunConfig, Tables, merge, read_preset, to_tables
+from stream_ottt.engine import build_learner
 from stream_ottt.errors import INTERRUPTED, InputError, ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.evaluation import Evaluator
 from stream_ottt.labels import LabelTimeline, read_label_csv
@@ -171,7 +172,7 @@ class Run:
             classes=len(classes),
             seed=c.stream.seed,
         )
-        self.learner = OnlineLearner(network, config=c.learner, classes=classes)
+        self.learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine)
         if self.checkpoint is not None:
             self.checkpoint.restore(self.learner)
         progress = self.progress
@@ -211,7 +212,10 @@ class Run:
         if self._takes_labels and not len(self.timeline or ()) and not self.progress.live_labels:
             return "nothing was learned: no label has come with the stream"
         if self.timeline is None:
-            return "nothing was learned: no label was given; give them with --labels FILE.csv (class,startTime_usec,endTime_usec)"
+            return (
+                "nothing was learned: no label was given; give some with --labels FILE.csv "
+                "(class,startTime_usec,endTime_usec)"
+            )
         return "on"
 
     # --- at the end ------------------------------------------------------------------------------------------------
@@ -316,7 +320,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: no right to write there")
 
 
-class _interruptible:  # noqa: N801 - used as a with-statement
+class _interruptible:
     """While open, the first Ctrl-C calls ``stop``; a second one ends the program at once."""
 
     def __init__(self, stop: Callable[[], None]) -> None:

@@ -54,6 +54,9 @@ def run(
     speed: Annotated[str | None, typer.Option(help="max, or a multiple of the stream's pace such as 1x.")] = None,
     seed: Annotated[str | None, typer.Option(help="Of weights, dropout, rehearsal and shuffles.")] = None,
     max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the matrix products: float32, bf16-backward or bf16.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
@@ -68,6 +71,7 @@ def run(
 
     named = {
         "labels": {"file": labels, "delay": label_delay},
+        "engine": {"precision": precision},
         "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
     }
     given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}

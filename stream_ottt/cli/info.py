@@ -33,8 +33,8 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
 
     Returns:
         The facts, JSON-ready: ``format, width, height, events, malformed, t_first, t_last`` (µs, None without events),
-        ``duration_us, rate`` (events per second), ``on, off``, and what the format knows beside. And the damage that ended the
-        reading, if any.
+        ``duration_us, rate`` (events per second), ``on, off``, and what the format knows beside. And the damage that
+        ended the reading, if any.
     """
     if not isinstance(source, BlockingSource):
         raise InputError(f"{type(source).name} is a live source, without an end; use 'listen' to watch it")
