@@ -21,6 +21,7 @@ class Method(ABC):
 
     Class attributes:
         name: the short name.
+        every_step: whether it makes an optimizer step at each timestep, rather than one a batch.
 
     Args:
         network: what is trained, in place.
@@ -31,10 +32,10 @@ class Method(ABC):
 
     Attributes:
         network: the network to read weights from; a method may have wrapped the one it was given.
-        updates: optimizer steps so far.
     """
 
     name: ClassVar[str]
+    every_step: ClassVar[bool] = False
 
     def __init__(
         self, network: Network, optimizer: Optimizer, config: LearnerConfig, options: MethodConfig, *, batch_size: int

@@ -15,6 +15,7 @@ class Frozen(Bptt):
     """What a trained hidden layer has to beat."""
 
     name = "frozen"
+    every_step = True
 
     def trainable(self, parameters: dict[str, Tensor]) -> list[str]:
         return [k for k in parameters if k.startswith(f"{self.network.names[-1]}.")]

@@ -20,6 +20,7 @@ class OtttO(Method):
     """An optimizer step at every timestep (Eq. 4, 5)."""
 
     name = "ottt_o"
+    every_step = True
     rule: ClassVar[Literal["ottt_o", "ottt_a"]] = "ottt_o"
 
     def __init__(
@@ -49,4 +50,5 @@ class OtttA(OtttO):
     """One optimizer step for the gradients of all T timesteps (Eq. 7)."""
 
     name = "ottt_a"
+    every_step = False
     rule = "ottt_a"

@@ -1,0 +1,85 @@
+"""What a protocol is: a run in intervals, each ending in a row of figures and a checkpoint."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stream_ottt.evaluation import Evaluator
+from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.replay.datasets.base import DataSet, Item
+from stream_ottt.replay.workbench import Workbench
+
+Row = dict[str, Any]
+"""Figures of one interval, JSON-ready."""
+
+
+class Protocol(ABC):
+    """Base of the protocols.
+
+    Class attributes:
+        name: the short name.
+
+    Args:
+        config: the settings.
+        dataset: the data.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, config: ReplayConfig, dataset: DataSet) -> None:
+        self.config = config
+        self.dataset = dataset
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """Number of intervals."""
+
+    @property
+    @abstractmethod
+    def batches(self) -> int:
+        """Batches learned in the whole run, rehearsed ones included."""
+
+    @abstractmethod
+    def advance(self, bench: Workbench, i: int) -> Row:
+        """Run interval i."""
+
+    def skip(self, bench: Workbench, i: int, row: Row) -> None:  # noqa: B027 - most remember nothing
+        """Bring back what interval i left behind beside the weights, from its row."""
+
+    @abstractmethod
+    def result(self, bench: Workbench, rows: list[Row]) -> dict[str, Any]:
+        """Figures of the whole run; ``accuracy`` is the one that tables show."""
+
+    def of_batches(self, samples: int) -> int:
+        """Batches that ``samples`` new samples make, with those rehearsed for them."""
+        rehearsed = self.config.rehearsal.ratio if self.config.rehearsal.mode == "ratio" else 0
+        return -(-samples // self.config.protocol.batch_size) * (1 + rehearsed)
+
+
+def learn_batch(bench: Workbench, items: list[Item], seeds: list[tuple[int, int]]) -> int:
+    """Learn new samples, then remember them and rehearse; how many were right while being learned."""
+    hits = bench.learn(items, seeds)
+    if bench.config.rehearsal.mode == "ratio":
+        bench.remember(items, [bench.dataset.raw(i) for i in items])
+        bench.rehearse()
+    return hits
+
+
+def skip_batch(bench: Workbench, items: list[Item]) -> None:
+    """As :func:`learn_batch`, without learning: the memory and its draws go on as they did."""
+    if bench.config.rehearsal.mode == "ratio":
+        bench.remember(items, [bench.dataset.raw(i) for i in items])
+        bench.rehearse(learn=False)
+
+
+def score_presentations(config: ReplayConfig, outcomes: list[list[int]], classes: int) -> dict[str, Any]:
+    """Prequential figures of (truth, said) pairs in the order of the stream, one a sample."""
+    evaluator = Evaluator(config.evaluation)
+    onehot, labels = np.eye(classes), list(range(classes))
+    for truth, said in outcomes:
+        evaluator.add_presentation(truth, [(said, onehot[said])], labels)
+    return evaluator.accuracy()

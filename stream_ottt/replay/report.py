@@ -1,0 +1,67 @@
+"""Results as Markdown: a row a run, and a table over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+HEADER = ("what", "method", "data", "T", "batch", "samples", "parameters", "seeds", "accuracy", "best", "kappa", "seconds")
+
+
+def percent(values: Iterable[float | None]) -> str:
+    """Mean ± standard deviation over seeds, in percent; a dash without values."""
+    known = [100 * v for v in values if v is not None]
+    if not known:
+        return "–"
+    if len(known) == 1:
+        return f"{known[0]:.2f}"
+    return f"{statistics.mean(known):.2f} ± {statistics.stdev(known):.2f}"
+
+
+def table_row(settings: dict[str, Any], result: dict[str, Any], about: dict[str, Any]) -> str:
+    """One run as a table of one row, and where it comes from."""
+    seed = settings["compute"]["seed"]
+    cells = row_cells(settings["protocol"]["name"], [(settings, result)])
+    return f"{markdown([cells])}\n{about_line(about)}, seed {seed}\n"
+
+
+def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """The cells of one row, from (settings, result) of the same run with several seeds."""
+    settings, first = runs[0]
+    results = [result for _, result in runs]
+    data = settings["data"]
+    binning = first["binning"]
+    if binning == "duration":
+        binning = f"duration {data['window'] / 1000:g} ms"
+    return [
+        what,
+        settings["method"]["name"],
+        f"{data['name']} ({binning})",
+        str(data["time_steps"]),
+        str(settings["protocol"]["batch_size"]),
+        f"{first['samples']['train']}/{first['samples']['test']}",
+        f"{first['parameters']:,}",
+        ", ".join(str(s["compute"]["seed"]) for s, _ in runs),
+        percent(r["accuracy"] for r in results),
+        percent(r.get("best_accuracy") for r in results),
+        _mean(r.get("kappa", r.get("prequential", {}).get("kappa")) for r in results),
+        f"{statistics.mean(r['seconds'] for r in results):.0f}",
+    ]
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f"{statistics.mean(known):.3f}" if known else "–"
+
+
+def markdown(rows: list[list[str]], header: Iterable[str] = HEADER) -> str:
+    """A Markdown table."""
+    head = list(header)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def about_line(about: dict[str, Any]) -> str:
+    """Machine, commit and command in one line."""
+    return f"{about['machine']}; commit {about['versions']['commit']}; torch {about['versions'].get('torch', '?')}; `{about['command']}`"

@@ -1,0 +1,253 @@
+"""One run from settings to a folder: settings, versions, metrics row by row, checkpoint, result, curves, table row.
+
+A run that was killed goes on at its last completed interval when it is started again with the same folder and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stream_ottt.checkpoint import load_checkpoint, save_checkpoint
+from stream_ottt.errors import OutputError, UsageError
+from stream_ottt.network.layers import SpikingConv
+from stream_ottt.replay import provenance
+from stream_ottt.replay.analysis.activity import measure_activity
+from stream_ottt.replay.analysis.alignment import measure_alignment
+from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.replay.datasets import open_dataset
+from stream_ottt.replay.distributed import World
+from stream_ottt.replay.protocols import PROTOCOLS
+from stream_ottt.replay.protocols.base import Protocol, Row
+from stream_ottt.replay.report import table_row
+from stream_ottt.replay.workbench import TEST_BATCH, Workbench
+
+CHECKPOINT = "checkpoint.safetensors"
+RESULT = "result.json"
+
+Say = Callable[[str], None]
+
+
+def replay(config: ReplayConfig, out: Path, *, world: World | None = None, say: Say = print) -> dict[str, Any]:
+    """Run to the end, or go on where an earlier run with the same folder stopped.
+
+    Args:
+        config: the settings.
+        out: the folder; made when it is not there.
+        world: the processes of this run.
+        say: takes one line of progress an interval.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        UsageError: settings that cannot be, or a folder that holds another run.
+        InputError: data that are missing or damaged.
+        OutputError: the folder cannot be written.
+    """
+    run = Run(config, out, world or World(), say)
+    return run.go()
+
+
+class Run:
+    """The parts of one run; see :func:`replay`."""
+
+    def __init__(self, config: ReplayConfig, out: Path, world: World, say: Say) -> None:
+        self.config = config
+        self.out = out
+        self.world = world
+        self.say = say
+        if world.size > 1 and config.protocol.name != "epochs":
+            raise UsageError(f"protocol {config.protocol.name!r} follows one stream; only 'epochs' can be shared by processes")
+        self._check_extras()
+        self.settings = config.model_dump(mode="json", exclude_none=True)
+        self._own_folder()
+
+    def go(self) -> dict[str, Any]:
+        finished = self.out / RESULT
+        if finished.exists():
+            done: dict[str, Any] = json.loads(finished.read_text())
+            self.say(f"{self.out}: finished already")
+            return done
+        started = time.perf_counter()
+        dataset = open_dataset(self.config.data)
+        protocol: Protocol = PROTOCOLS.get(self.config.protocol.name)(self.config, dataset)
+        bench = Workbench(self.config, batches=protocol.batches, world=self.world, dataset=dataset)
+        rows = self._resume(bench, protocol)
+        if not rows and self.config.report.alignment and self.leads:
+            rows_before = self._alignment(bench)
+        else:
+            rows_before = rows[0].get("alignment_before") if rows else None
+        for i in range(len(rows), protocol.length):
+            row = protocol.advance(bench, i)
+            if i == 0 and rows_before is not None:
+                row["alignment_before"] = rows_before
+            if self.leads and self.config.report.alignment and _due(i, protocol.length):
+                row["alignment"] = self._alignment(bench)
+            rows.append(row)
+            if self.leads:
+                self._checkpoint(bench, rows)
+                self.say(self._line(row, i, protocol.length))
+        result = {
+            **protocol.result(bench, rows),
+            "seconds": time.perf_counter() - started,
+            "parameters": bench.method.network.size,
+            "samples": {"train": len(dataset.train), "test": len(dataset.test)},
+            "classes": dataset.names,
+            "binning": "static frames" if dataset.static else self.config.data.binning,
+        }
+        if self.leads:
+            self._finish(bench, result, rows)
+        return result
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the folder."""
+        return self.world.rank == 0
+
+    # --- folder ------------------------------------------------------------------------------------------------------
+
+    def _own_folder(self) -> None:
+        """Make the folder, or make sure that it is this run's."""
+        path = self.out / "settings.json"
+        try:
+            if path.exists():
+                if json.loads(path.read_text()) != self.settings:
+                    raise UsageError(f"{self.out}: holds a run with other settings; choose another folder with --out")
+                return
+            if not self.leads:
+                return
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_json(path, self.settings)
+            about = {"versions": provenance.versions(), "machine": provenance.machine(), "command": provenance.command()}
+            write_json(self.out / "provenance.json", {**about, "processes": self.world.size})
+        except OSError as e:
+            raise OutputError(f"{self.out}: cannot be written: {e.strerror}") from e
+        except ValueError as e:
+            raise UsageError(f"{path}: no settings of a run ({e}); choose another folder with --out") from e
+
+    def _check_extras(self) -> None:
+        from importlib.util import find_spec
+
+        for wanted, package in (
+            (self.config.report.figures, "matplotlib"),
+            (self.config.report.tensorboard, "tensorboard"),
+        ):
+            if wanted and find_spec(package) is None:
+                key = "figures" if package == "matplotlib" else "tensorboard"
+                raise UsageError(
+                    f"report.{key} needs {package}: pip install 'stream-ottt[replay]', or --report.{key} false"
+                )
+
+    # --- intervals ---------------------------------------------------------------------------------------------------
+
+    def _resume(self, bench: Workbench, protocol: Protocol) -> list[Row]:
+        path = self.out / CHECKPOINT
+        if not path.exists():
+            return []
+        checkpoint = load_checkpoint(path)
+        checkpoint.restore(bench.learner)
+        progress = checkpoint.settings["progress"]
+        rows: list[Row] = progress["rows"]
+        for i, row in enumerate(rows):
+            protocol.skip(bench, i, row)
+        generator = _dropout_generator(bench)
+        if generator is not None:
+            state = bytearray.fromhex(progress["generator"])
+            generator.set_state(torch.frombuffer(state, dtype=torch.uint8).clone())
+        self.say(f"{self.out}: goes on after interval {len(rows)} of {protocol.length}")
+        return rows
+
+    def _checkpoint(self, bench: Workbench, rows: list[Row]) -> None:
+        generator = _dropout_generator(bench)
+        state = "" if generator is None else generator.get_state().numpy().tobytes().hex()
+        progress = {"rows": rows, "generator": state}
+        save_checkpoint(
+            self.out / CHECKPOINT, bench.learner, settings={**self._run_settings(), "progress": progress}, class_names={}
+        )
+        write_text(self.out / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _run_settings(self) -> dict[str, Any]:
+        """The settings under the names that ``stream-ottt run --load`` knows, and all of them."""
+        learner = {**self.settings["learner"], "time_steps": self.config.data.time_steps}
+        return {"network": self.settings["network"], "learner": learner, "replay": self.settings}
+
+    def _alignment(self, bench: Workbench) -> dict[str, Any]:
+        """Cosines of the gradients on the first training samples, not augmented."""
+        items = bench.dataset.train[:: max(len(bench.dataset.train) // self.config.report.alignment, 1)]
+        frames, targets = bench.loader.batch(items[: self.config.report.alignment])
+        return measure_alignment(bench.plain_copy(), frames.cpu(), targets.cpu(), bench.learner_config)
+
+    @staticmethod
+    def _line(row: Row, i: int, length: int) -> str:
+        shown = {k: v for k, v in row.items() if isinstance(v, (int, float)) and "accuracy" in k}
+        return f"{i + 1}/{length} " + "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
+
+    # --- end -----------------------------------------------------------------------------------------------------------
+
+    def _finish(self, bench: Workbench, result: dict[str, Any], rows: list[Row]) -> None:
+        c = self.config
+        if c.report.activity:
+            items = bench.dataset.test[:: max(len(bench.dataset.test) // c.report.activity, 1)][: c.report.activity]
+            starts = range(0, len(items), TEST_BATCH)
+            batches = (bench.loader.batch(items[at : at + TEST_BATCH])[0].cpu() for at in starts)
+            result["activity"] = measure_activity(bench.plain_copy(), batches)
+        aligned = [row["alignment"] for row in rows if "alignment" in row]
+        if aligned:
+            result["alignment"] = [rows[0].get("alignment_before"), *aligned]
+        names = dict(enumerate(bench.dataset.names))
+        save_checkpoint(self.out / "model.safetensors", bench.learner, settings=self._run_settings(), class_names=names)
+        if c.report.figures:
+            from stream_ottt.replay.figures import draw_curves
+
+            draw_curves(self.out / "curves.png", rows, result, self.settings)
+        if c.report.tensorboard:
+            write_tensorboard(self.out, rows)
+        about = json.loads((self.out / "provenance.json").read_text())
+        write_text(self.out / "row.md", table_row(self.settings, result, about))
+        write_json(self.out / RESULT, result)
+
+
+def _due(i: int, length: int) -> bool:
+    """At most ten times over a run, the last time at its end."""
+    every = -(-length // 10)
+    return (i + 1) % every == 0 or i + 1 == length
+
+
+def _dropout_generator(bench: Workbench) -> torch.Generator | None:
+    """The one generator that all layers draw masks from."""
+    layers = (layer for layer in bench.method.network.layers if isinstance(layer, SpikingConv))
+    return next((layer.generator for layer in layers if layer.neuron.dropout), None)
+
+
+def write_tensorboard(out: Path, rows: list[Row]) -> None:
+    """Each number of each row as a scalar."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(out / "tensorboard")) as writer:  # type: ignore[no-untyped-call]
+        for i, row in enumerate(rows):
+            for key, value in row.items():
+                if isinstance(value, (int, float)):
+                    writer.add_scalar(key, value, i + 1)  # type: ignore[no-untyped-call]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON; a file that was there is replaced only once the new one is complete."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As :func:`write_json`, of text."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as e:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e

@@ -1,0 +1,167 @@
+"""What a protocol works with: data, loader, network and method of one run, built from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stream_ottt.errors import UsageError
+from stream_ottt.evaluation import Score
+from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.network.layers import SpikingConv
+from stream_ottt.network.network import Network
+from stream_ottt.network.topologies import build_network
+from stream_ottt.optimizer import Optimizer, build_optimizer
+from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.replay.datasets import open_dataset
+from stream_ottt.replay.datasets.base import DataSet, Item
+from stream_ottt.replay.distributed import ReducingOptimizer, World
+from stream_ottt.replay.framing import Raw
+from stream_ottt.replay.loader import Loader
+from stream_ottt.replay.methods import METHODS
+from stream_ottt.replay.methods.base import Method
+from stream_ottt.rehearsal import RehearsalMemory, Stretch
+
+TEST_BATCH = 50
+"""Samples predicted at once by a network that takes batches."""
+
+
+class Workbench:
+    """Everything of one run but its protocol.
+
+    Args:
+        config: the settings.
+        batches: batches that the whole run will learn, for the cosine schedule.
+        world: the processes of this run.
+        dataset: opened already, or None.
+    """
+
+    def __init__(
+        self, config: ReplayConfig, *, batches: int, world: World | None = None, dataset: DataSet | None = None
+    ) -> None:
+        self.config = config
+        self.world = world or World()
+        torch.set_num_threads(config.compute.threads)
+        self.dataset = dataset or open_dataset(config.data)
+        self.loader = Loader(self.dataset, config)
+        method: type[Method] = METHODS.get(config.method.name)
+        self.learner_config = self._learner_config(method, batches)
+        self.network = place(self.fresh_network(), self.loader.device)
+        optimizer: Optimizer = build_optimizer(self.learner_config)
+        if self.world.size > 1:
+            optimizer = ReducingOptimizer(optimizer)
+        self.method = method(
+            self.network,
+            optimizer,
+            self.learner_config,
+            config.method,
+            batch_size=config.protocol.batch_size,
+        )
+        seed = [config.compute.seed, 3]
+        self.memory = RehearsalMemory(config.rehearsal.max_bytes, np.random.default_rng(seed))
+
+    def _learner_config(self, method: type[Method], batches: int) -> LearnerConfig:
+        c = self.config
+        steps = batches * (c.data.time_steps if method.every_step else 1)
+        update: dict[str, object] = {"time_steps": c.data.time_steps}
+        if c.learner.schedule == "cosine" and not c.learner.schedule_steps:
+            update["schedule_steps"] = steps
+        return c.learner.model_copy(update=update)
+
+    def fresh_network(self) -> Network:
+        """The network as it is before training."""
+        return build_network(
+            self.config.network,
+            input_shape=self.loader.shape(),
+            classes=len(self.dataset.names),
+            seed=self.config.compute.seed,
+        )
+
+    def plain_copy(self) -> Network:
+        """A network of the plain kind, on the CPU, with the weights as they are now."""
+        copy = self.fresh_network()
+        for name, value in copy.parameters.items():
+            value.copy_(self.method.network.parameters[name])
+        copy.weights_changed()
+        return copy
+
+    @property
+    def learner(self) -> OnlineLearner:
+        """Network and optimizer as what a checkpoint holds."""
+        return OnlineLearner(self.method.network, self.method.optimizer, self.learner_config)
+
+    # --- learning and testing ----------------------------------------------------------------------------------------
+
+    def learn(self, items: Sequence[Item], augment: Sequence[tuple[int, int]]) -> int:
+        """Learn one batch of new samples; how many of this process's were classified correctly while it learned."""
+        pairs, share = self.world.share(list(zip(items, augment, strict=True)))
+        if isinstance(self.method.optimizer, ReducingOptimizer):
+            self.method.optimizer.share = share
+        own, seeds = [i for i, _ in pairs], [s for _, s in pairs]
+        frames, targets = self.loader.batch(own, augment=seeds)
+        said = self.method.learn(frames, targets).mean(0).argmax(1)
+        return int((said == targets).sum()) if share else 0
+
+    def remember(self, items: Sequence[Item], raws: Sequence[Raw]) -> None:
+        """Store new samples for rehearsal."""
+        if self.config.rehearsal.mode == "ratio":
+            for item, raw in zip(items, raws, strict=True):
+                self.memory.store(Stretch(np.minimum(raw, 255).astype(np.uint8), item.label))
+
+    def rehearse(self, *, learn: bool = True) -> None:
+        """Learn remembered samples, as many batches as ``rehearsal.ratio`` says; without ``learn`` only draw them, so that a
+        resumed run goes on with the same draws."""
+        c = self.config
+        if c.rehearsal.mode != "ratio":
+            return
+        for _ in range(c.rehearsal.ratio):
+            drawn = [self.memory.draw() for _ in range(c.protocol.batch_size)]
+            kept = [s for s in drawn if s is not None]
+            if kept and learn:
+                items = [Item(s.label, "", None) for s in kept]
+                frames, targets = self.loader.tensors([s.frames for s in kept], items)
+                self.method.learn(frames, targets)
+
+    def say(self, items: Sequence[Item], raws: Sequence[Raw]) -> list[int]:
+        """The class of each sample, from the mean of its logits over time; nothing is learned."""
+        frames, _ = self.loader.tensors(raws, items)
+        return self._classes(frames)
+
+    def _classes(self, frames: Tensor) -> list[int]:
+        said: list[int] = self.method.predict(frames).mean(0).argmax(1).tolist()
+        return said
+
+    def test(self, items: Sequence[Item], *, time_steps: int | None = None) -> Score:
+        """Classify ``items`` with learning off, shared among the processes."""
+        batched = type(self.method.network) is Network
+        size = TEST_BATCH if batched else 1
+        own = items[self.world.rank :: self.world.size]
+        score = Score()
+        for at in range(0, len(own), size):
+            part = own[at : at + size]
+            frames, _ = self.loader.batch(part, time_steps=time_steps)
+            for item, said in zip(part, self._classes(frames), strict=True):
+                score.add(item.label, said)
+        if self.world.size == 1:
+            return score
+        n = len(self.dataset.names)
+        counts = [float(score.table.get((a, b), 0)) for a in range(n) for b in range(n)]
+        summed = self.world.total(counts)
+        return Score({divmod(i, n): int(c) for i, c in enumerate(summed) if c})
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """Move a network's weights to a device."""
+    if device.type == "cpu":
+        return network
+    if not torch.cuda.is_available():
+        raise UsageError("compute.device: there is no CUDA device here; use --device cpu")
+    for layer in network.layers:
+        layer.set_parameters({k: v.to(device) for k, v in layer.parameters.items()})
+        if isinstance(layer, SpikingConv) and layer.feedback is not None:
+            layer.feedback.weight = layer.parameters["feedback.weight"]
+            layer.feedback.bias = layer.parameters["feedback.bias"]
+    return network
