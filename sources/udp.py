@@ -10,6 +10,7 @@ A datagram carries no sensor size, so the user says it. Layouts (little-endian):
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import sys
@@ -96,6 +97,7 @@ class UdpSource(Source):
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         config = self.config
+        await asyncio.to_thread(feed.warm_up)
         with self._bound() as sock:
             idle = None if config.idle is None else config.idle / 1e6
             while await readable(sock.fileno(), idle):

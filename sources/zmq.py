@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.continuity import Continuity
 from stream_ottt.zmq_socket import FeedSocket, Flag, SocketOptions, check_exposure, parse_address
 
+BUSY_S = 0.001
+"""A flood of messages must not keep the event loop from everything else for longer."""
 MAX_COMPLAINTS = 10
 """Messages that are described in the statistics when they cannot be read; all are counted."""
 
@@ -80,6 +83,7 @@ class ZmqSource(Source):
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         config = self.config
+        await asyncio.to_thread(feed.warm_up)
         link = FeedSocket(config.address, config, max_bytes=config.max_bytes)
         try:
             self.endpoint = link.endpoint
@@ -88,20 +92,23 @@ class ZmqSource(Source):
                 for kind in ("labels", "events"):
                     link.socket.subscribe(f"{kind}/{config.topic or ''}".encode())
             idle = None if config.idle is None else config.idle / 1e6
+            rested = time.monotonic()
             while True:
                 try:
                     frames = link.socket.recv_multipart(zmq.NOBLOCK, copy=False)
                 except zmq.Again:
                     if not await link.wait(zmq.POLLIN, idle):
                         return
+                    rested = time.monotonic()
                     continue
                 packet, ended = self._take(frames)
                 if packet is not None:
                     yield packet
                 if ended and not config.follow:
                     return
-                # A flood of messages must not keep the event loop from everything else.
-                await asyncio.sleep(0)
+                if time.monotonic() - rested > BUSY_S:
+                    await asyncio.sleep(0)
+                    rested = time.monotonic()
         finally:
             link.close()
 

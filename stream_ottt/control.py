@@ -58,6 +58,7 @@ class ControlServer:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._link.release()
         await asyncio.to_thread(self._link.close, linger_ms=500)
 
     async def _serve(self) -> None:

@@ -72,6 +72,7 @@ class FeedOutput(Output):
 
     def __init__(self, address: str, options: SocketOptions, name: str) -> None:
         self.name = name
+        feed.warm_up()
         self._sender = Sender(address, options)
         self.endpoint = self._sender.endpoint
         self._seq = 0

@@ -99,4 +99,5 @@ class Sender:
 
     async def close(self) -> None:
         """Close, giving readers a while to take what is under way."""
+        self._link.release()
         await asyncio.to_thread(self._link.close, linger_ms=LINGER_MS)
