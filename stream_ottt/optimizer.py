@@ -74,40 +74,34 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """m ← μ m + ∇ + wd·W,  W ← W - lr·m (PyTorch's momentum without dampening)."""
+    """m ← μ m + ∇ + wd·W,  W ← W - lr·m (PyTorch's momentum without dampening).
+
+    Attributes:
+        momentum: m of each parameter that was updated, by name; another dictionary after :meth:`set_state`.
+    """
 
     def __init__(self, config: OptimizerConfig) -> None:
         super().__init__(config)
-        self._momentum: dict[str, Tensor] = {}
+        self.momentum: dict[str, Tensor] = {}
 
     def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         c = self.config
         if c.weight_decay:
             gradient = gradient.add(parameter, alpha=c.weight_decay)
         if c.momentum:
-            buffer = self._momentum.get(name)
+            buffer = self.momentum.get(name)
             if buffer is None:
-                buffer = self._momentum[name] = gradient.clone()
+                buffer = self.momentum[name] = gradient.clone()
             else:
                 buffer.mul_(c.momentum).add_(gradient)
             gradient = buffer
         parameter.add_(gradient, alpha=-self.lr)
 
-    def buffer(self, name: str, like: Tensor) -> Tensor:
-        """The momentum of one parameter, zero at first, for whoever updates in other ways than :meth:`update`."""
-        if name not in self._momentum:
-            self._momentum[name] = torch.zeros_like(like)
-        return self._momentum[name]
-
-    def keep(self, name: str, buffer: Tensor) -> None:
-        """Hold ``buffer`` as the momentum of one parameter from now on."""
-        self._momentum[name] = buffer
-
     def state(self) -> dict[str, Tensor]:
-        return {f"momentum/{k}": v for k, v in self._momentum.items()}
+        return {f"momentum/{k}": v for k, v in self.momentum.items()}
 
     def set_state(self, state: dict[str, Tensor], steps: int) -> None:
-        self._momentum = _own(state, "momentum/")
+        self.momentum = _own(state, "momentum/")
         self.steps = steps
 
 

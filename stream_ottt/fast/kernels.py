@@ -170,27 +170,34 @@ def membrane_error(delta: Array, f: Array, k: Array, e: Array, bias: Array, fact
 def fold(columns: Array, size: int, image: Array) -> None:
     """The sum of overlapping patches [H·W, size·size·C] onto the image [H, W, C]: the transpose of taking patches.
 
-    Each pixel gathers its patches, so that it is written once.
+    Each pixel gathers its patches, so that it is written once. The inside of a 3×3 convolution, which is nearly all
+    there is, is written out: twice as fast as the loop.
     """
-    height, width, channels = image.shape
+    height, width, n = image.shape
     pad = size // 2
     for y in range(height):
-        row = image[y].ravel()
-        for i in range(row.size):
-            row[i] = 0
-        for ky in range(size):
-            source = y + pad - ky
-            if source < 0 or source >= height:
+        for x in range(width):
+            out = image[y, x]
+            if size == 3 and 0 < x < width - 1 and 0 < y < height - 1:
+                below, here, above = (y + 1) * width + x, y * width + x, (y - 1) * width + x
+                a, b, c = columns[below + 1], columns[below], columns[below - 1]
+                for i in range(n):
+                    out[i] = a[i] + b[n + i] + c[2 * n + i]
+                a, b, c = columns[here + 1], columns[here], columns[here - 1]
+                for i in range(n):
+                    out[i] += a[3 * n + i] + b[4 * n + i] + c[5 * n + i]
+                a, b, c = columns[above + 1], columns[above], columns[above - 1]
+                for i in range(n):
+                    out[i] += a[6 * n + i] + b[7 * n + i] + c[8 * n + i]
                 continue
-            for x in range(width):
-                out = image[y, x]
-                for kx in range(size):
-                    at = x + pad - kx
-                    if 0 <= at < width:
-                        first = (ky * size + kx) * channels
-                        patch = columns[source * width + at, first : first + channels]
-                        for c in range(channels):
-                            out[c] += patch[c]
+            for i in range(n):
+                out[i] = 0
+            for ky in range(max(0, y + pad - height + 1), min(size, y + pad + 1)):
+                for kx in range(max(0, x + pad - width + 1), min(size, x + pad + 1)):
+                    patch = columns[(y + pad - ky) * width + x + pad - kx]
+                    first = (ky * size + kx) * n
+                    for i in range(n):
+                        out[i] += patch[first + i]
 
 
 @jit

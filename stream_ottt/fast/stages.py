@@ -139,7 +139,7 @@ class ConvStage(WeightStage):
     def forward(self, image: Image, out: Image, v: Array, kept: Kept | None, turn: Turn | None) -> None:
         assert turn is not None
         rows, n = self.rows, self.neuron
-        turn.make_current(image.patches, rows.rows)
+        turn.make_current(image.patches, rows.columns)
         kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
         if kept is not None and kept.sigma is not None:
             kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
@@ -186,7 +186,7 @@ class ReadOutStage(WeightStage):
 
     def forward(self, image: Image, out: Image, v: Array, kept: Kept | None, turn: Turn | None) -> None:
         p = self.rows.parameters
-        torch.addmm(p["bias"], image.inside[0], p["weight"].t(), alpha=self.rows.input_scale, out=out.inside[0])
+        torch.addmm(p["bias"], image.inside[0], self.rows.columns, alpha=self.rows.input_scale, out=out.inside[0])
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:
         assert turn is not None

@@ -27,7 +27,7 @@ class Rows:
 
     Attributes:
         parameters: the same memory as tensors of the plain shapes, by name.
-        rows: W [out, fan_in], as a tensor; ``array`` is the same memory.
+        rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
     """
 
@@ -35,6 +35,7 @@ class Rows:
         self.input_scale = input_scale
         weight, self.rows = as_rows(weight)
         self.parameters = {"weight": weight, "bias": bias}
+        self.columns = self.rows.t()
         self.array: Array = self.rows.numpy()
         self.bias: Array = bias.numpy()
         self.standardized = gain is not None
@@ -104,20 +105,21 @@ class Momentum:
         self._names = {key: f"{name}.{key}" for key in parameters}
         self._like = parameters
         self._standardized = standardized
-        self._held: dict[str, Tensor] = {}
+        self._seen: dict[str, Tensor] | None = None
         none = torch.zeros(0, dtype=parameters["bias"].dtype).numpy()
         self.weight: Array = none[None]
         self.bias: Array = none
         self.gain: Array = none
 
     def adopt(self, optimizer: SGD) -> None:
-        """Take up the optimizer's buffers; only looks at them unless they were replaced, as by loading a model."""
-        if not optimizer.config.momentum:
+        """Take up the optimizer's buffers, at first and when they were replaced, as by loading a model."""
+        held = optimizer.momentum
+        if held is self._seen or not optimizer.config.momentum:
             return
+        self._seen = held
         for key, name in self._names.items():
-            buffer = optimizer.buffer(name, self._like[key])
-            if buffer is self._held.get(key):
-                continue
+            like = self._like[key]
+            buffer = held[name].to(like.dtype) if name in held else torch.zeros_like(like)
             if key == "weight":
                 buffer, rows = as_rows(buffer)
                 self.weight = rows.numpy()
@@ -127,8 +129,7 @@ class Momentum:
                 self.bias = buffer.numpy()
             else:
                 self.gain = buffer.view(-1).numpy()
-            self._held[key] = buffer
-            optimizer.keep(name, buffer)
+            held[name] = buffer
 
 
 def as_rows(weight: Tensor) -> tuple[Tensor, Tensor]:

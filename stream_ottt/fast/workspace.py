@@ -73,12 +73,12 @@ class Turn:
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
 
     def make_current(self, patches: Tensor, weights: Tensor) -> None:
-        """``current`` [pixels, out] = patches · Wᵀ."""
+        """``current`` [pixels, out] = patches · Wᵀ, given Wᵀ [fan_in, out]."""
         self._patches.copy_(patches)
-        torch.mm(self._columns, weights.t(), out=self._error)
+        torch.mm(self._columns, weights, out=self._error)
 
     def make_columns(self, weights: Tensor) -> None:
-        """``columns`` [pixels, fan_in] = error · W, the error per patch."""
+        """``columns`` [pixels, fan_in] = error · W, the error per patch, given W [out, fan_in]."""
         torch.mm(self._error, weights, out=self._columns)
 
     def make_gradient(self, patches: Tensor) -> None:
@@ -104,7 +104,7 @@ class HalfTurn(Turn):
             super().make_current(patches, weights)
             return
         self._half_patches.copy_(patches)
-        torch.mm(self._half_columns, weights.t().bfloat16(), out=self._half_error)
+        torch.mm(self._half_columns, weights.bfloat16(), out=self._half_error)
         self._error.copy_(self._half_error)
 
     def make_columns(self, weights: Tensor) -> None:
