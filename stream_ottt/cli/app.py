@@ -209,3 +209,60 @@ def config_list() -> None:
     from stream_ottt.config import preset_names
 
     print("\n".join(preset_names()))
+
+
+@app.command(context_settings=DOTTED)
+def replay(
+    context: typer.Context,
+    config: Annotated[
+        str | None, typer.Option(help="Replay preset, or a TOML file.", metavar="NAME|FILE.toml")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data set is.", metavar="PATH")] = None,
+    method: Annotated[str | None, typer.Option(help="ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="epochs, prequential, class-incremental or drift.")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="Of weights, order, transforms, dropout, rehearsal.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or cuda.")] = None,
+    out: Annotated[Path, typer.Option(help="The run's folder; an interrupted run in it goes on.")] = Path("out/replay"),
+    presets: Annotated[bool, typer.Option("--list", help="Print the presets' names.")] = False,
+) -> None:
+    """Run a learning method over a data set under a protocol, and leave a folder that can be compared.
+
+    Any setting can be given as --table.key VALUE, such as --data.time_steps 6; see docs/replay.md.
+    """
+    from stream_ottt.cli.replay import run_replay
+    from stream_ottt.config import merge, parse_overrides
+    from stream_ottt.replay.config import preset_names
+
+    if presets:
+        print("\n".join(preset_names()))
+        return
+    named = {
+        "data": {"path": data},
+        "method": {"name": method},
+        "protocol": {"name": protocol},
+        "compute": {"seed": seed, "device": device},
+    }
+    given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
+    raise typer.Exit(run_replay(config, merge(given, parse_overrides(_known_or_dotted(context))), out))
+
+
+@app.command(context_settings=DOTTED)
+def bench(
+    context: typer.Context,
+    table: Annotated[str | None, typer.Argument(help="A table's name or TOML file; nothing lists them.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a data set; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the table.")] = Path("out/bench"),
+    jobs: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", min=1)] = 3,
+    rows: Annotated[str | None, typer.Option(help="Only the rows whose name contains this.")] = None,
+) -> None:
+    """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
+    from stream_ottt.cli.bench import run_bench
+    from stream_ottt.config import parse_overrides
+
+    overrides = parse_overrides(_known_or_dotted(context))
+    raise typer.Exit(
+        run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=overrides, rows=rows)
+    )

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,20 @@ class SampleCache:
         if self.folder is None:
             return decode()
         path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+        array = self._read(path)
+        if array is None:
+            array = decode()
+            self._write(path, array)
+        return array
+
+    @staticmethod
+    def _read(path: Path) -> Raw | None:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 array: Raw = kept["frames"]
                 return array
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            array = decode()
-        self._write(path, array)
-        return array
+            return None
 
     def _write(self, path: Path, array: Raw) -> None:
         assert self.folder is not None

@@ -120,7 +120,7 @@ class EventData(DataSet):
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
         keys = ("name", "path", "test_path", "labels", "time_steps", "binning", "window", "count", "width", "height")
-        settings = {k: getattr(config, k) for k in (*keys, "split", "test_share")}
+        settings = {k: getattr(config, k) for k in keys}
         settings["path"] = str(self.path.absolute())
         settings["version"] = self.fingerprint()
         self._cache = SampleCache(cache_folder(config.cache), settings)

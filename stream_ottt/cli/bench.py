@@ -1,0 +1,48 @@
+"""``stream-ottt bench``: a named table, run by run, in a pool of processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from stream_ottt.errors import INTERRUPTED
+
+
+def run_bench(
+    table: str | None, *, data: list[str], out: Path, jobs: int, seeds: int, overrides: dict[str, Any], rows: str | None
+) -> int:
+    """Reproduce a table, or list the tables.
+
+    Args:
+        table: its name or TOML file; None lists them.
+        data: ``NAME=PATH`` of each data set that it needs.
+        out: folder of its runs and of the table.
+        jobs: runs at once.
+        seeds: seeds 0, 1, … of each row.
+        overrides: settings on top of every row's.
+        rows: only the rows whose name contains this.
+
+    Returns:
+        0, 1 when some runs failed, 130 after Ctrl-C.
+    """
+    from stream_ottt.replay.sweep import Table, parse_data, run_table, table_names
+
+    if table is None:
+        for name in table_names():
+            print(f"{name:24} {Table.named(name).title}")
+        return 0
+    loaded = Table.named(table)
+    try:
+        failed = run_table(
+            loaded, parse_data(data), out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say
+        )
+    except KeyboardInterrupt:
+        _say(f"stopped; the same command goes on with what is missing in {out}")
+        return INTERRUPTED
+    print((out / "table.md").read_text(), end="")
+    return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,50 @@
+"""``stream-ottt replay``: one run over a data set, from the user's words to an exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from stream_ottt.errors import INTERRUPTED
+
+
+def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
+    """Run one replay, alone or as one of torchrun's processes.
+
+    Args:
+        preset: a replay preset or a TOML file.
+        overrides: tables on top of it.
+        out: the run's folder.
+
+    Returns:
+        0, or 130 after Ctrl-C; the same command then goes on at the last completed interval.
+
+    Raises:
+        StreamOtttError: one line for the user.
+    """
+    from stream_ottt.config import merge
+    from stream_ottt.replay.config import ReplayConfig, read_replay_preset
+    from stream_ottt.replay.distributed import join_world
+    from stream_ottt.replay.runs import replay
+
+    tables = merge({} if preset is None else read_replay_preset(preset), overrides)
+    config = ReplayConfig.load(tables)
+    try:
+        with join_world(config.compute.device) as world:
+            result = replay(config, out, world=world, say=_say if world.rank == 0 else _silent)
+            if world.rank == 0:
+                print((out / "row.md").read_text(), end="")
+                _say(f"accuracy {result['accuracy']:.4f}; {out}")
+    except KeyboardInterrupt:
+        _say(f"stopped; the same command goes on at the last completed interval of {out}")
+        return INTERRUPTED
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _silent(line: str) -> None:
+    """Another process speaks."""
