@@ -14,7 +14,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import EventPacket
 from stream_ottt.settings import Duration
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
-from stream_ottt.sources.aedat4_header import MAX_SIDE
+from stream_ottt.sources.aedat4_header import MAGIC, MAX_SIDE
 from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.continuity import Continuity
 from stream_ottt.zmq_socket import Flag
@@ -98,13 +98,22 @@ class TcpSource(Source):
             self._connections += 1
             decoder = Aedat4Decoder(self.config.address, self.config.stream)
             first = self._connections > 1
-            while data := await reader.read(CHUNK):
+            # dv-processing's writer begins with the header's size, a recording sent as it is with the magic line.
+            try:
+                start = await reader.readexactly(len(MAGIC))
+            except asyncio.IncompleteReadError as e:
+                if e.partial:
+                    raise InputError("the AEDAT4 header is cut short", path=self.config.address, offset=0) from e
+                return
+            data = start if start == MAGIC else MAGIC + start
+            while data:
                 decoded = decoder.feed(data)
                 while (events := await asyncio.to_thread(next, decoded, None)) is not None:
                     if len(events):
                         self._continuity.place(events, restarted=first)
                         first = False
                         yield EventPacket(events, *self._sensor(decoder))
+                data = await reader.read(CHUNK)
             if decoder.header is not None:
                 decoder.close()
         finally:

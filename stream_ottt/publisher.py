@@ -18,6 +18,7 @@ from stream_ottt.events import EVENT_DTYPE, EventPacket, split_well_formed
 from stream_ottt.labels import LabelInterval, LabelTimeline
 from stream_ottt.pace import Pace
 from stream_ottt.sinks.writers.aedat4 import CAMERA, INFO, compressor, event_packet, header
+from stream_ottt.sources.aedat4_header import MAGIC
 from stream_ottt.sources.base import Source
 from stream_ottt.zmq_sender import Sender
 from stream_ottt.zmq_socket import SocketOptions
@@ -103,7 +104,8 @@ class FeedOutput(Output):
 class TcpOutput(Output):
     """AEDAT4 over TCP, for dv-processing's NetworkReader and whoever else reads it. It carries no labels.
 
-    A client gets the header, which says the sensor's size, with the first events after it came.
+    A client gets the header, which says the sensor's size, with the first events after it came. As dv-processing's
+    writer does, without the magic line of a file.
 
     Args:
         host, port: where to listen; port 0 takes a free one.
@@ -167,7 +169,7 @@ class TcpOutput(Output):
 
     def _header(self, packet: EventPacket) -> bytes:
         info = INFO.format(compression="LZ4", width=packet.width, height=packet.height, camera=CAMERA)
-        return header(self._compression, -1, info)
+        return header(self._compression, -1, info)[len(MAGIC) :]
 
 
 async def play(
