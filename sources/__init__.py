@@ -18,6 +18,7 @@ SOURCES = Registry(
         "hdf5": "stream_ottt.sources.hdf5:Hdf5Source",
         "csv": "stream_ottt.sources.csv:CsvSource",
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",
+        "rcls": "stream_ottt.sources.rcls:RclsSource",
         "nmnist": "stream_ottt.sources.nmnist:NmnistSource",
         "folder": "stream_ottt.sources.folder:FolderSource",
         "stdin": "stream_ottt.sources.stdin:StdinSource",

@@ -214,14 +214,10 @@ def config_list() -> None:
 @app.command(context_settings=DOTTED)
 def replay(
     context: typer.Context,
-    config: Annotated[
-        str | None, typer.Option(help="Replay preset, or a TOML file.", metavar="NAME|FILE.toml")
-    ] = None,
+    config: Annotated[str | None, typer.Option(help="Replay preset, or a TOML file.", metavar="NAME|FILE.toml")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data set is.", metavar="PATH")] = None,
     method: Annotated[str | None, typer.Option(help="ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.")] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="epochs, prequential, class-incremental or drift.")
-    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="epochs, prequential, class-incremental or drift.")] = None,
     seed: Annotated[str | None, typer.Option(help="Of weights, order, transforms, dropout, rehearsal.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, or cuda.")] = None,
     out: Annotated[Path, typer.Option(help="The run's folder; an interrupted run in it goes on.")] = Path("out/replay"),
@@ -263,6 +259,4 @@ def bench(
     from stream_ottt.config import parse_overrides
 
     overrides = parse_overrides(_known_or_dotted(context))
-    raise typer.Exit(
-        run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=overrides, rows=rows)
-    )
+    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=overrides, rows=rows))

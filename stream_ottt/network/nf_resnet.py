@@ -5,7 +5,8 @@
             out     = shortcut + 0.2 · g · conv₂ spikes₂
 
 with sWS convolutions and a learnable gain g, zero at the start. The shortcut is x itself, or in a block that
-downsamples a 1×1 sWS convolution of spikes₁, after which the expected variance begins anew at 1 + 0.2². (Brock et al., ICLR
+downsamples a 1×1 sWS convolution of spikes₁, after which the expected variance begins anew at 1 + 0.2². (Brock et
+al., ICLR
 2021; Xiao et al., NeurIPS 2022.) Currents carry no trace: what learns from one takes the current itself as its
 presynaptic factor.
 """
@@ -188,9 +189,7 @@ class NFBlock(Layer):
     def _fire(self, which: int, current: Tensor, memo: Memo | None) -> Tensor:
         """The spikes of one population as the convolution above sees them; its memo holds their trace and f."""
         n = self.neuron
-        state = lif_step(
-            current, self._states[which], decay=n.decay, threshold=n.threshold, track=memo is not None
-        )
+        state = lif_step(current, self._states[which], decay=n.decay, threshold=n.threshold, track=memo is not None)
         self._states[which] = state
         if memo is None:
             return state.s * self.scale

@@ -20,8 +20,8 @@ from stream_ottt.replay.framing import Raw
 class SampleCache:
     """Keeps arrays by key. Any number of processes may use the same folder at once.
 
-    A file appears under its name only when complete; two workers that decode the same sample write the same bytes, and the
-    later one wins. What cannot be read is decoded again, and a folder that cannot be written is done without.
+    A file appears under its name only when complete; two workers that decode the same sample write the same bytes,
+    and the later one wins. What cannot be read is decoded again, and a folder that cannot be written is done without.
 
     Args:
         folder: where; None keeps nothing.

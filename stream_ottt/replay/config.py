@@ -66,9 +66,10 @@ class TransformConfig(Settings):
     """What is done to a sample's frames on their way to the network; all its frames alike.
 
     Attributes:
-        crop: pad by so many pixels on each side, then cut out the old size at a random place; 0 for none. Training only.
-        resized_crop: cut out a random 8…100 % of the image at a random aspect and scale it to the size; tested on the middle
-            of the image scaled to 8/7 of the size. For images of many sizes, as in ImageNet.
+        crop: pad by so many pixels on each side, then cut out the old size at a random place; 0 for none. Training
+            only.
+        resized_crop: cut out a random 8…100 % of the image at a random aspect and scale it to the size; tested on the
+            middle of the image scaled to 8/7 of the size. For images of many sizes, as in ImageNet.
         flip: mirror left and right, every second time. Training only.
         cutout: edge of a square set to 0 at a random place; 0 for none. Training only.
         scale: factor on counts or pixel values, before the mean is taken off.
@@ -114,8 +115,8 @@ class ProtocolConfig(Settings):
         order: of a stream: ``shuffled``, or as ``recorded``.
         interval: samples between two checkpoints in the streaming protocols.
         block: classes that arrive together, in ``class-incremental``.
-        drift: what changes at half-time: ``contrast`` keeps ``drift_share`` of the events, ``polarity`` swaps ON and OFF,
-            ``orientation`` turns the image by 90°, ``session`` goes on with the samples of ``data.test_path``.
+        drift: what changes at half-time: ``contrast`` keeps ``drift_share`` of the events, ``polarity`` swaps ON and
+            OFF, ``orientation`` turns the image by 90°, ``session`` goes on with the samples of ``data.test_path``.
         drift_share: share of the events left by a drift of contrast.
         recovered: share of the accuracy before a drift at which it counts as overcome.
         test_time_steps: test with these numbers of timesteps too; static images only.
@@ -138,8 +139,8 @@ class ReportConfig(Settings):
 
     Attributes:
         activity: test samples over which firing rates and synaptic operations are counted; 0 for none.
-        alignment: training samples over which the gradients of OTTT, BPTT and the spike representation are compared, before
-            training and at most ten times during it; 0 for none.
+        alignment: training samples over which the gradients of OTTT, BPTT and the spike representation are compared,
+            before training and at most ten times during it; 0 for none.
         figures: draw the curves as PNG; needs matplotlib.
         tensorboard: write event files for TensorBoard; needs tensorboard.
     """

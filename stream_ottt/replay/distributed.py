@@ -31,8 +31,8 @@ class World:
     def share(self, batch: Sequence[T]) -> tuple[list[T], float]:
         """This process's part of a batch, and its share of it.
 
-        A process for which a short last batch leaves nothing takes its first sample with a share of 0: all must take part in
-        every exchange of gradients.
+        A process for which a short last batch leaves nothing takes its first sample with a share of 0: all must take
+        part in every exchange of gradients.
         """
         each = -(-len(batch) // self.size)
         own = list(batch[self.rank * each : (self.rank + 1) * each])

@@ -29,9 +29,7 @@ class Loader:
         self.device = torch.device(config.compute.device)
         self.time_steps = config.data.time_steps
         size = config.data
-        self.transform = Transform(
-            config.transform, (size.height, size.width) if size.height and size.width else None
-        )
+        self.transform = Transform(config.transform, (size.height, size.width) if size.height and size.width else None)
 
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the network's input."""

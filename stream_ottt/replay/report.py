@@ -6,7 +6,20 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-HEADER = ("what", "method", "data", "T", "batch", "samples", "parameters", "seeds", "accuracy", "best", "kappa", "seconds")
+HEADER = (
+    "what",
+    "method",
+    "data",
+    "T",
+    "batch",
+    "samples",
+    "parameters",
+    "seeds",
+    "accuracy",
+    "best",
+    "kappa",
+    "seconds",
+)
 
 
 def percent(values: Iterable[float | None]) -> str:
@@ -64,4 +77,5 @@ def markdown(rows: list[list[str]], header: Iterable[str] = HEADER) -> str:
 
 def about_line(about: dict[str, Any]) -> str:
     """Machine, commit and command in one line."""
-    return f"{about['machine']}; commit {about['versions']['commit']}; torch {about['versions'].get('torch', '?')}; `{about['command']}`"
+    versions = about["versions"]
+    return f"{about['machine']}; commit {versions['commit']}; torch {versions.get('torch', '?')}; `{about['command']}`"

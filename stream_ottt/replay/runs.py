@@ -64,7 +64,9 @@ class Run:
         self.world = world
         self.say = say
         if world.size > 1 and config.protocol.name != "epochs":
-            raise UsageError(f"protocol {config.protocol.name!r} follows one stream; only 'epochs' can be shared by processes")
+            raise UsageError(
+                f"protocol {config.protocol.name!r} follows one stream; only 'epochs' can be shared by processes"
+            )
         self._check_extras()
         self.settings = config.model_dump(mode="json", exclude_none=True)
         self._own_folder()
@@ -125,7 +127,11 @@ class Run:
                 return
             self.out.mkdir(parents=True, exist_ok=True)
             write_json(path, self.settings)
-            about = {"versions": provenance.versions(), "machine": provenance.machine(), "command": provenance.command()}
+            about = {
+                "versions": provenance.versions(),
+                "machine": provenance.machine(),
+                "command": provenance.command(),
+            }
             write_json(self.out / "provenance.json", {**about, "processes": self.world.size})
         except OSError as e:
             raise OutputError(f"{self.out}: cannot be written: {e.strerror}") from e
@@ -169,7 +175,10 @@ class Run:
         state = "" if generator is None else generator.get_state().numpy().tobytes().hex()
         progress = {"rows": rows, "generator": state}
         save_checkpoint(
-            self.out / CHECKPOINT, bench.learner, settings={**self._run_settings(), "progress": progress}, class_names={}
+            self.out / CHECKPOINT,
+            bench.learner,
+            settings={**self._run_settings(), "progress": progress},
+            class_names={},
         )
         write_text(self.out / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -189,7 +198,8 @@ class Run:
         shown = {k: v for k, v in row.items() if isinstance(v, (int, float)) and "accuracy" in k}
         return f"{i + 1}/{length} " + "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
 
-    # --- end -----------------------------------------------------------------------------------------------------------
+    # --- end
+    -----------------------------------------------------------------------------------------------------------
 
     def _finish(self, bench: Workbench, result: dict[str, Any], rows: list[Row]) -> None:
         c = self.config

@@ -8,7 +8,8 @@ A table is a TOML file::
     name = "OTTT_O, batch 1"
     settings = { method.name = "ottt_o" }
 
-``data.path`` is a data set's name in braces, such as ``"{nmnist}/nmnist_800.npz"``, and given as ``--data nmnist=FOLDER``.
+``data.path`` is a data set's name in braces, such as ``"{nmnist}/nmnist_800.npz"``, and given as ``--data
+nmnist=FOLDER``.
 """
 
 from __future__ import annotations
@@ -181,7 +182,9 @@ def run_table(
     failures: dict[tuple[str, int], str] = {}
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        running = {pool.submit(_run, c.model_dump_json(), folders[name, seed]): (name, seed) for name, seed, c in wanted}
+        running = {
+            pool.submit(_run, c.model_dump_json(), folders[name, seed]): (name, seed) for name, seed, c in wanted
+        }
         try:
             for done in as_completed(running):
                 name, seed = running[done]

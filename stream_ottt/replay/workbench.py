@@ -15,6 +15,7 @@ from stream_ottt.network.layers import SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.topologies import build_network
 from stream_ottt.optimizer import Optimizer, build_optimizer
+from stream_ottt.rehearsal import RehearsalMemory, Stretch
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.datasets.base import DataSet, Item
@@ -23,7 +24,6 @@ from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.loader import Loader
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
-from stream_ottt.rehearsal import RehearsalMemory, Stretch
 
 TEST_BATCH = 50
 """Samples predicted at once by a network that takes batches."""
@@ -112,8 +112,8 @@ class Workbench:
                 self.memory.store(Stretch(np.minimum(raw, 255).astype(np.uint8), item.label))
 
     def rehearse(self, *, learn: bool = True) -> None:
-        """Learn remembered samples, as many batches as ``rehearsal.ratio`` says; without ``learn`` only draw them, so that a
-        resumed run goes on with the same draws."""
+        """Learn remembered samples, as many batches as ``rehearsal.ratio`` says; without ``learn`` only draw them, so
+        that a resumed run goes on with the same draws."""
         c = self.config
         if c.rehearsal.mode != "ratio":
             return

@@ -16,8 +16,8 @@ from stream_ottt.replay.unroll import Unroll
 class ActivityProbe:
     """Counts spikes and what they set off.
 
-    A synaptic operation is one accumulation: a nonzero input of a connection that reaches one neuron (borders counted exactly).
-    The first connection sees frames, not spikes; its operations are counted apart, as multiply-accumulates.
+    A synaptic operation is one accumulation: a nonzero input of a connection that reaches one neuron (borders counted
+    exactly). The first connection sees frames, not spikes; its operations are counted apart, as multiply-accumulates.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,8 @@ def measure_activity(network: Network, batches: Iterable[Tensor]) -> dict[str, A
         batches: frames [T, batch, channels, height, width] each.
 
     Returns:
-        ``samples``; per population ``neurons``, ``firing_rate`` (spikes per neuron and timestep) and ``spikes_per_neuron``
+        ``samples``; per population ``neurons``, ``firing_rate`` (spikes per neuron and timestep) and
+        ``spikes_per_neuron``
         (per sample); ``synaptic_operations`` and ``input_operations`` per sample, and each connection's own.
     """
     probe = ActivityProbe()

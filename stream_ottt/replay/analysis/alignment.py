@@ -1,6 +1,7 @@
 """How OTTT's gradient stands to BPTT's and to that of the spike representation, layer by layer.
 
-The spike representation (Meng et al., CVPR 2022; the paper's Sec. 3.2 and Theorem 1) takes a network's λ-weighted firing rates
+The spike representation (Meng et al., CVPR 2022; the paper's Sec. 3.2 and Theorem 1) takes a network's λ-weighted
+firing rates
 
     a[T] = Σ_t λ^(T-t) s[t] / Σ_t λ^(T-t)        a_above ≈ clamp((W a + b) / V_th, 0, 1)
 
@@ -98,8 +99,8 @@ class _RateUnroll(Unroll):
 def representation_gradient(
     network: Network, frames: Tensor, targets: Tensor, config: LearnerConfig
 ) -> Gradients | None:
-    """The spike representation's gradient of the loss on the weighted rates; None for networks that it does not describe
-    (feedback, residual blocks)."""
+    """The spike representation's gradient of the loss on the weighted rates; None for networks that it does not
+    describe (feedback, residual blocks)."""
     for layer in network.layers:
         known = isinstance(layer, (SpikingConv, AvgPool, ReadOut))
         if not known or (isinstance(layer, SpikingConv) and layer.feedback is not None):
@@ -130,7 +131,8 @@ def measure_alignment(network: Network, frames: Tensor, targets: Tensor, config:
     """Cosines for one batch.
 
     Returns:
-        For ``bptt`` and ``representation``: the cosine with OTTT's gradient per weight tensor, and of ``all`` of them as one.
+        For ``bptt`` and ``representation``: the cosine with OTTT's gradient per weight tensor, and of ``all`` of them
+        as one.
     """
     ottt = ottt_gradient(network, frames, targets, config)
     others = {

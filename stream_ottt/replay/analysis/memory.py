@@ -52,7 +52,9 @@ def measure_memory(config: MemoryConfig) -> dict[str, Any]:
     command = [sys.executable, "-m", "stream_ottt.replay.analysis.memory", config.model_dump_json()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StreamOtttError(f"measuring {config.method} at T = {config.time_steps} failed: {done.stderr.strip()[-300:]}")
+        raise StreamOtttError(
+            f"measuring {config.method} at T = {config.time_steps} failed: {done.stderr.strip()[-300:]}"
+        )
     out: dict[str, Any] = json.loads(done.stdout)
     return out
 
@@ -61,8 +63,8 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
     """Learn one batch and say what memory that took, in this process.
 
     Returns:
-        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on top of the
-        process with the network and the method built and one sample of a single timestep learned.
+        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on
+        top of the process with the network and the method built and one sample of a single timestep learned.
     """
     from stream_ottt.optimizer import build_optimizer
     from stream_ottt.replay.methods import METHODS
@@ -72,9 +74,7 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
     from stream_ottt.learner import LearnerConfig
 
     device = torch.device(config.device)
-    network = place(
-        build_network(config.network, input_shape=config.shape, classes=config.classes), device
-    )
+    network = place(build_network(config.network, input_shape=config.shape, classes=config.classes), device)
     learner = LearnerConfig(time_steps=config.time_steps)
     method = METHODS.get(config.method)(
         network, build_optimizer(learner), learner, MethodConfig(name=config.method), batch_size=config.batch_size

@@ -54,7 +54,9 @@ class _Cifar(ImageData):
             rows = np.asarray(batch["data"], np.uint8).reshape(-1, PIXELS)
             labels = np.asarray(batch[self.label_key], np.int64)
         except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as e:
-            raise InputError(f"no CIFAR batch with 'data' and {self.label_key!r}: {e}; unpack it again", path=path) from e
+            raise InputError(
+                f"no CIFAR batch with 'data' and {self.label_key!r}: {e}; unpack it again", path=path
+            ) from e
         self._check(path, rows, labels)
         return rows, labels
 
@@ -87,8 +89,8 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 class Cifar10(_Cifar):
-    """CIFAR-10 (Krizhevsky 2009). Also as ``cifar10_train_jpegpack.npz`` and ``cifar10_test_jpegpack.npz``, arrays ``blob``
-    (JPEG bytes), ``offsets`` [n + 1] and ``labels`` [n]: lossy, to be said beside every figure."""
+    """CIFAR-10 (Krizhevsky 2009). Also as ``cifar10_train_jpegpack.npz`` and ``cifar10_test_jpegpack.npz``, arrays
+    ``blob`` (JPEG bytes), ``offsets`` [n + 1] and ``labels`` [n]: lossy, to be said beside every figure."""
 
     name = "cifar10"
     published = (
@@ -114,9 +116,7 @@ class Cifar10(_Cifar):
             raise InputError(f"no pack with blob, offsets and labels: {e}", path=packed) from e
         if len(offsets) != len(labels) + 1 or offsets[-1] > len(blob) or (np.diff(offsets) <= 0).any():
             raise InputError("offsets must ascend from 0 to the end of blob, one more than labels", path=packed)
-        return [
-            Item(int(label), f"{part}/{i}", blob[offsets[i] : offsets[i + 1]]) for i, label in enumerate(labels)
-        ]
+        return [Item(int(label), f"{part}/{i}", blob[offsets[i] : offsets[i + 1]]) for i, label in enumerate(labels)]
 
     def image(self, item: Item) -> npt.NDArray[np.uint8]:
         if isinstance(item.where, tuple):

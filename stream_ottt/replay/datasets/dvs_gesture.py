@@ -48,7 +48,9 @@ class DvsGesture(EventData):
         train = [item for user, item in items if user in TRAIN_USERS]
         test = [item for user, item in items if user not in TRAIN_USERS]
         if not train or not test:
-            raise self.missing("user01_*.aedat … user29_*.aedat with *_labels.csv (or ibmGestureTrain and ibmGestureTest)")
+            raise self.missing(
+                "user01_*.aedat … user29_*.aedat with *_labels.csv (or ibmGestureTrain and ibmGestureTest)"
+            )
         return train, test
 
     def _of_authors(self) -> list[tuple[int, Item]]:
@@ -90,7 +92,9 @@ def read_tonic(path: Path) -> EventArray:
     except (OSError, ValueError, EOFError) as e:
         raise InputError(f"no readable NPY array: {e}", path=path) from e
     if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iuf":
-        raise InputError(f"expected numbers [n, 4] (x, y, p, t in ms), found {rows.dtype} {list(rows.shape)}", path=path)
+        raise InputError(
+            f"expected numbers [n, 4] (x, y, p, t in ms), found {rows.dtype} {list(rows.shape)}", path=path
+        )
     return make_events(rows[:, 0], rows[:, 1], (rows[:, 3] * 1000).astype(np.int64), rows[:, 2] > 0)
 
 

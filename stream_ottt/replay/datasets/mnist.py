@@ -33,7 +33,8 @@ class Mnist(ImageData):
         labels = self._read(f"{part}-labels-idx1-ubyte", 1)
         if len(images) != len(labels) or labels.max(initial=0) > 9:
             raise InputError(
-                f"{len(images)} {part} images and {len(labels)} labels; expected one label in 0…9 for each", path=self.path
+                f"{len(images)} {part} images and {len(labels)} labels; expected one label in 0…9 for each",
+                path=self.path,
             )
         return [Item(int(label), f"{part}/{i}", images[i]) for i, label in enumerate(labels)]
 

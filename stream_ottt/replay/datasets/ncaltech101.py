@@ -8,8 +8,8 @@ from stream_ottt.sources.nmnist import read_bin
 
 
 class NCaltech101(EventData):
-    """Saccades over Caltech101's pictures (Orchard et al. 2015). There is no published split: the last share of each class
-    is tested on."""
+    """Saccades over Caltech101's pictures (Orchard et al. 2015). There is no published split: the last share of each
+    class is tested on."""
 
     name = "ncaltech101"
     sensor = (240, 180)

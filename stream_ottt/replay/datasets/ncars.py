@@ -1,4 +1,5 @@
-"""N-CARS as its authors publish it: ``n-cars_train`` and ``n-cars_test``, each ``background/*.dat`` and ``cars/*.dat``."""
+"""N-CARS as its authors publish it: ``n-cars_train`` and ``n-cars_test``, each ``background/*.dat`` and
+``cars/*.dat``."""
 
 from __future__ import annotations
 

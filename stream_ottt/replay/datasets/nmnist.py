@@ -28,8 +28,7 @@ class NMnist(EventData):
         # In the order of their numbers, which is MNIST's, so that a subset is the same as of MNIST.
         files = [f for d in class_folders(self.path / part) if d.name in self.class_names for f in d.glob("*.bin")]
         return [
-            Item(int(f.parent.name), f"{part}/{f.parent.name}/{f.name}", f)
-            for f in sorted(files, key=lambda f: f.name)
+            Item(int(f.parent.name), f"{part}/{f.parent.name}/{f.name}", f) for f in sorted(files, key=lambda f: f.name)
         ]
 
     def events(self, item: Item) -> EventArray:

@@ -1,7 +1,7 @@
 """Any labelled stream as a data set: each labelled interval is a sample, or is cut into samples.
 
-A collection (N-MNIST in an NPZ file), a folder of recordings, one long recording with its CSV of labels, or ``rcls:`` are all
-streams. The events are held in memory.
+A collection (N-MNIST in an NPZ file), a folder of recordings, one long recording with its CSV of labels, or ``rcls:``
+are all streams. The events are held in memory.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ class Method(ABC):
         """Learn one batch of samples, from a state at rest.
 
         Args:
-            frames: T times [batch, channels, height, width]; taken one at a time, so they may be made as they are needed.
+            frames: T times [batch, channels, height, width]; taken one at a time, so they may be made as they are
+                needed.
             targets: int64 [batch].
 
         Returns:

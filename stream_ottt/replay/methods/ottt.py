@@ -30,9 +30,7 @@ class OtttO(Method):
         # The fast engine takes one stream, and steps by itself only with a plain SGD.
         plain = batch_size > 1 or type(optimizer) is not SGD
         engine = EngineConfig(engine="plain" if plain else "auto", precision=options.precision)
-        self.learner = build_learner(
-            network, optimizer, config.model_copy(update={"rule": self.rule}), engine=engine
-        )
+        self.learner = build_learner(network, optimizer, config.model_copy(update={"rule": self.rule}), engine=engine)
         self.network = self.learner.network
 
     def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:

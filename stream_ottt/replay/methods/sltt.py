@@ -1,4 +1,5 @@
-"""Spatial learning through time (Meng et al., ICCV 2023): gradients of each timestep alone, without a temporal trace."""
+"""Spatial learning through time (Meng et al., ICCV 2023): gradients of each timestep alone, without a temporal
+trace."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from stream_ottt.replay.workbench import Workbench
 
 
 class ClassIncremental(Protocol):
-    """``protocol.block`` classes at a time, ``protocol.epochs`` passes over each block; one read-out for all classes, and no
-    hint at test time to which block a sample belongs. The first pass over a block is scored prequentially."""
+    """``protocol.block`` classes at a time, ``protocol.epochs`` passes over each block; one read-out for all classes,
+    and no hint at test time to which block a sample belongs. The first pass over a block is scored prequentially."""
 
     name = "class-incremental"
 
@@ -76,7 +76,8 @@ def _of(items: list[Item], labels: list[int]) -> list[Item]:
 
 
 def forgetting(matrix: list[list[float]]) -> float | None:
-    """Mean over all blocks but the last of: best accuracy ever reached on it, less that at the end (Chaudhry et al. 2018).
+    """Mean over all blocks but the last of: best accuracy ever reached on it, less that at the end (Chaudhry et al.
+    2018).
 
     Args:
         matrix: [i][j] accuracy on block j after block i was learned.
