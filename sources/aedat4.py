@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import BeforeValidator, Field
 
-from stream_ottt.events import EventArray, EventPacket
+from stream_ottt.events import EventPacket
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder, choose_stream
 from stream_ottt.sources.aedat4_header import (
     COMPRESSIONS,
@@ -24,8 +23,9 @@ from stream_ottt.sources.aedat4_header import (
     parse_header,
 )
 from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
-from stream_ottt.sources.flatbuffer import Buffer
 
+COMPILED_FROM_BYTES = 32 << 20
+"""From this size on, a file is worth the half second that loading the compiled copy takes."""
 POLL_S = 0.05
 """How often a growing file is looked at."""
 
@@ -66,19 +66,10 @@ class Aedat4Source(FileSource):
         return head.startswith(MAGIC)
 
     def packets(self) -> Iterator[EventPacket]:
-        # While one piece of the file is made into events here, a thread decompresses the next.
-        with self.open() as file, ThreadPoolExecutor(1) as unpacker:
-            decoder = self._start()
-            batches = self._records(decoder, file)
-            ahead = unpacker.submit(next, batches, None)
-            while (records := ahead.result()) is not None:
-                ahead = unpacker.submit(next, batches, None)
-                yield from self._packets_of(decoder, decoder.events(records))
-
-    def _records(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[Buffer]:
-        while data := file.read(decoder.lacking):
-            yield from decoder.records(data)
-        decoder.close()
+        with self.open() as file:
+            decoder = self._start(large=os.fstat(file.fileno()).st_size >= COMPILED_FROM_BYTES)
+            yield from self._available(decoder, file)
+            decoder.close()
 
     def __aiter__(self) -> AsyncIterator[EventPacket]:
         return self._follow() if self.config.follow else super().__aiter__()
@@ -95,19 +86,19 @@ class Aedat4Source(FileSource):
                     return
                 await asyncio.sleep(POLL_S)
 
-    def _start(self) -> Aedat4Decoder:
-        self._decoder = Aedat4Decoder(str(self.path), self.config.stream)
+    def _start(self, *, large: bool = False) -> Aedat4Decoder:
+        copy = None
+        if large:
+            from stream_ottt.sources.aedat4_kernel import copy_events as copy
+        self._decoder = Aedat4Decoder(str(self.path), self.config.stream, copy=copy)
         return self._decoder
 
     def _available(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[EventPacket]:
         """Packets of what the file holds beyond its current position."""
         while data := file.read(decoder.lacking):
-            yield from self._packets_of(decoder, decoder.feed(data))
-
-    def _packets_of(self, decoder: Aedat4Decoder, pieces: Iterator[EventArray]) -> Iterator[EventPacket]:
-        for events in pieces:
-            assert decoder.stream is not None
-            yield EventPacket(events, *self._size(decoder.stream))
+            for events in decoder.feed(data):
+                assert decoder.stream is not None
+                yield EventPacket(events, *self._size(decoder.stream))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
         """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.

@@ -11,8 +11,10 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import PACKET_EVENTS, EventArray
+from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
 from stream_ottt.sources.aedat4_events import RECORD_BYTES, EventCopier
 from stream_ottt.sources.aedat4_header import MAGIC, Header, StreamInfo, header_size, parse_header
 from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
@@ -37,6 +39,7 @@ class Aedat4Decoder:
     Args:
         where: file or address, for messages.
         stream: number of the event stream to decode; None for the first.
+        copy: fills an array of EVENT_DTYPE from as many records; None for the way that costs nothing to set up.
 
     Attributes:
         header: None until it has come in whole.
@@ -46,7 +49,9 @@ class Aedat4Decoder:
         finished: the data table has been reached; whatever is fed then is taken as part of it.
     """
 
-    def __init__(self, where: str, stream: int | None = None) -> None:
+    def __init__(
+        self, where: str, stream: int | None = None, *, copy: Callable[[Buffer, EventArray], None] | None = None
+    ) -> None:
         self.where = where
         self.header: Header | None = None
         self.stream: StreamInfo | None = None
@@ -55,7 +60,7 @@ class Aedat4Decoder:
         self.finished = False
         self._wanted = stream
         self._end = 0  # offset of the data table, 0 while unknown
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._held = 0  # bytes in _pieces
         self._needed = len(MAGIC) + 4  # no progress is possible with fewer held
         self._body: int | None = None  # size of the event packet whose header was taken
@@ -63,7 +68,7 @@ class Aedat4Decoder:
         self._size = 0  # of the packet underway, with its header
         self._known: frozenset[int] = frozenset()  # the header's stream numbers
         self._unpack: Callable[[memoryview], bytes | bytearray | memoryview] = _as_it_is
-        self._copy = EventCopier()
+        self._copy = copy or EventCopier()
 
     @property
     def lacking(self) -> int:
@@ -80,57 +85,60 @@ class Aedat4Decoder:
             InputError: at damage, with the offset of the packet; everything before it was yielded.
             UsageError: the header has no event stream of the wanted number.
         """
-        for records in self.records(data):
-            yield from self.events(records)
+        batch: list[Buffer] = []
+        size = 0
+        damage: InputError | None = None
+        try:
+            for records in self._records(data):
+                batch.append(records)
+                size += len(records)
+                if size >= BATCH_BYTES:
+                    yield from self._events(batch)
+                    batch, size = [], 0
+        except InputError as e:
+            damage = e
+        yield from self._events(batch)
+        if damage:
+            raise damage
 
-    def records(self, data: bytes) -> Iterator[Buffer]:
-        """The first half of :meth:`feed`, decompression, which may run in another thread than the second.
+    def _records(self, data: bytes) -> Iterator[Buffer]:
+        """The records of each event packet that ``data`` completes."""
+        more = memoryview(data)
+        # What was begun before is completed first, so that only this much has to be put together.
+        while self._held and not self.finished and 0 < (lack := self._needed - self._held) < len(more):
+            yield from self._records_in(more[:lack])
+            more = more[lack:]
+        yield from self._records_in(more)
 
-        Yields:
-            Buffers of whole 16-byte records, small packets put together.
-
-        Raises:
-            InputError, UsageError: as :meth:`feed`.
-        """
+    def _records_in(self, data: memoryview) -> Iterator[Buffer]:
         self._pieces.append(data)
         self._held += len(data)
         if self.finished and self._held > MAX_PACKET_BYTES:
             raise self._fail(f"all events were read, but the data table is beyond {_mib(MAX_PACKET_BYTES)}")
         if self.finished or (self._held < self._needed and not self._skip):
             return
-        whole = memoryview(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        whole = memoryview(b"".join(self._pieces)) if len(self._pieces) > 1 else data
         used = 0
-        batch: list[Buffer] = []
-        size = 0
-        damage: InputError | None = None
         try:
             while (taken := self._take(whole[used:])) is not None:
                 used += taken[0]
                 if len(taken[1]):
-                    batch.append(taken[1])
-                    size += len(taken[1])
-                if size >= BATCH_BYTES:
-                    yield batch[0] if len(batch) == 1 else b"".join(batch)
-                    batch, size = [], 0
-        except InputError as e:
-            damage = e
+                    yield taken[1]
         finally:
-            if used or len(self._pieces) > 1:
-                self._pieces = [bytes(whole[used:])] if used < len(whole) else []
-                self._held = len(whole) - used
-        if batch:
-            yield batch[0] if len(batch) == 1 else b"".join(batch)
-        if damage:
-            raise damage
+            rest = bytes(whole[used:])
+            self._pieces = [rest] if rest else []
+            self._held = len(rest)
 
-    def events(self, records: Buffer) -> Iterator[EventArray]:
-        """The second half of :meth:`feed`.
-
-        Yields:
-            Arrays [n ≤ PACKET_EVENTS] of EVENT_DTYPE.
-        """
-        for start in range(0, len(records), PACKET_EVENTS * RECORD_BYTES):
-            yield self._copy(records, start, min(PACKET_EVENTS, (len(records) - start) // RECORD_BYTES))
+    def _events(self, batch: list[Buffer]) -> Iterator[EventArray]:
+        """The events of some packets' records, small packets put together and large ones cut."""
+        out = np.empty(sum(map(len, batch)) // RECORD_BYTES, EVENT_DTYPE)
+        done = 0
+        for records in batch:
+            n = len(records) // RECORD_BYTES
+            self._copy(records, out[done : done + n])
+            done += n
+        for start in range(0, done, PACKET_EVENTS):
+            yield out[start : start + PACKET_EVENTS]
 
     def finish_at(self, position: int) -> None:
         """The data table is now known to begin at byte ``position``; ≤ 0 tells nothing."""
@@ -224,7 +232,7 @@ class Aedat4Decoder:
             if number not in FRAME_MAGICS and len(data) < 12:
                 self._needed = 12
                 return None
-            self.finished = number in FRAME_MAGICS or data[8:12] == b"FTAB"
+            self.finished = number in FRAME_MAGICS or bytes(data[8:12]) == b"FTAB"
             if self.finished:
                 return None
         if not known or size < 0:
@@ -253,7 +261,7 @@ class Aedat4Decoder:
     def _check_table(self, table: memoryview) -> None:
         """Whether the data table, which is the last thing in the file, is there to its end."""
         try:
-            Table.root(table if table[8:12] == b"FTAB" else self._unpack(table), b"FTAB")
+            Table.root(table if bytes(table[8:12]) == b"FTAB" else self._unpack(table), b"FTAB")
         except (DecompressError, FlatbufferError) as e:
             raise self._fail(
                 f"all events were read, but the data table that begins here is cut short or damaged: {e}; "
@@ -278,7 +286,8 @@ def choose_stream(header: Header, wanted: int | None, where: str) -> StreamInfo:
 
 
 def _listed(streams: list[StreamInfo] | tuple[StreamInfo, ...]) -> str:
-    return ", ".join(map(str, streams)) or "none at all"
+    some = [*map(str, streams[:16]), *(["…"] if len(streams) > 16 else [])]
+    return ", ".join(some) or "none at all"
 
 
 def _mib(size: int) -> str:

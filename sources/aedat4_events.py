@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_ottt.events import EVENT_DTYPE, EventArray
+from stream_ottt.events import EventArray
+from stream_ottt.sources.flatbuffer import Buffer
 
 RECORD_BYTES = 16
 """int64 t, int16 x, int16 y, bool on, 3 bytes of padding: as 32-bit words, two of t, one of x and y, one of on."""
@@ -29,17 +30,15 @@ class EventCopier:
         self._on = words.view(np.bool_)[12::RECORD_BYTES]
         self._packed = np.ndarray(BLOCK, _PACKED, words, 0, (RECORD_BYTES,))
 
-    def __call__(self, records: bytes | bytearray | memoryview, start: int, count: int) -> EventArray:
-        """The ``count`` events [count] whose records stand from byte ``start`` on, as EVENT_DTYPE."""
-        out = np.empty(count, EVENT_DTYPE)
-        packed = np.ndarray(count, _PACKED, out)
-        source = np.frombuffer(records, "<u4", 4 * count, start)
-        on = np.ndarray(count, np.uint8, records, start + 12, (RECORD_BYTES,))
-        for i in range(0, count, BLOCK):
-            n = min(BLOCK, count - i)
+    def __call__(self, records: Buffer, out: EventArray) -> None:
+        """Fill ``out`` [n], contiguous, from the ``n`` records that a buffer holds."""
+        packed = np.ndarray(len(out), _PACKED, out)
+        source = np.frombuffer(records, "<u4")
+        on = np.frombuffer(records, np.uint8)[12::RECORD_BYTES]
+        for i in range(0, len(out), BLOCK):
+            n = min(BLOCK, len(out) - i)
             # One word further on, t stands where it should; the words on its sides are then filled in.
             self._after_first[: 4 * n - 1] = source[4 * i : 4 * (i + n) - 1]
             self._xy[:n] = source[4 * i + 2 : 4 * (i + n) : 4]
             np.not_equal(on[i : i + n], 0, out=self._on[:n])
             packed[i : i + n] = self._packed[:n]
-        return out

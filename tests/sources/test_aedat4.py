@@ -24,6 +24,8 @@ from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPack
 from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat4 import Aedat4Source
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
+from stream_ottt.sources.aedat4_events import BLOCK, EventCopier
+from stream_ottt.sources.aedat4_kernel import copy_events
 
 FOUR_STREAMS = info_xml(
     stream_xml(0, "FRME"), stream_xml(2, "EVTS", (16, 12)), stream_xml(3, "IMUS", None), stream_xml(7, "EVTS", (8, 6))
@@ -101,6 +103,27 @@ def test_events_of_one_packet_are_cut_and_of_many_put_together(tmp_path: Path) -
     for i in range(50):
         file.events(events_of(10, i))
     assert [len(p) for p in source_of(tmp_path / "b", file.finished()).packets()] == [500]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 3 * BLOCK), st.integers(0, 2**32 - 1))
+def test_both_ways_of_copying(n: int, seed: int) -> None:
+    """Any bytes as records: the plain and the compiled copy agree with a copy field by field."""
+    raw = np.random.default_rng(seed).bytes(16 * n)
+    fields = np.frombuffer(raw, [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("pad", "V3")])
+    for copy in (EventCopier(), copy_events):
+        out = np.zeros(n, EVENT_DTYPE)
+        copy(raw, out)
+        assert all(np.array_equal(out[name], fields[name]) for name in "xyt")
+        assert np.array_equal(out["p"].view(np.uint8), fields["p"] != 0)
+
+
+def test_large_files_are_copied_by_the_compiled_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_ottt.sources.aedat4.COMPILED_FROM_BYTES", 1)
+    for compression in range(5):
+        a = events_of(300)
+        file = Aedat4File(compression).events(a).events(a)
+        assert np.array_equal(read(tmp_path / "a", file.finished()), np.concatenate([a, a]))
 
 
 def test_several_streams(tmp_path: Path) -> None:
