@@ -160,8 +160,8 @@ class ImageData(DataSet):
 
 
 def select(items: Sequence[Item], n: int | None) -> list[Item]:
-    """The first ``n`` items, the classes in turn so that each has its share, in the order of ``items``; all for
-    None.""" if n is None or n >= len(items):
+    """The first ``n`` items, classes in turn so that each has its share, in the order of ``items``; all for None."""
+    if n is None or n >= len(items):
         return list(items)
     by_class: dict[int, list[int]] = {}
     for i, item in enumerate(items):

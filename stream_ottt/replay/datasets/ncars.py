@@ -1,5 +1,4 @@
-"""N-CARS as its authors publish it: ``n-cars_train`` and ``n-cars_test``, each ``background/*.dat`` and
-``cars/*.dat``."""
+"""N-CARS as its authors publish it: ``n-cars_train`` and ``n-cars_test``, each with ``background`` and ``cars``."""
 
 from __future__ import annotations
 

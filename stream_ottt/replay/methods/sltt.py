@@ -1,5 +1,4 @@
-"""Spatial learning through time (Meng et al., ICCV 2023): gradients of each timestep alone, without a temporal
-trace."""
+"""Spatial learning through time (Meng et al., ICCV 2023): gradients of each timestep alone, no temporal trace."""
 
 from __future__ import annotations
 
