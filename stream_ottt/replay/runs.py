@@ -198,8 +198,7 @@ class Run:
         shown = {k: v for k, v in row.items() if isinstance(v, (int, float)) and "accuracy" in k}
         return f"{i + 1}/{length} " + "  ".join(f"{k.replace('_', ' ')} {v:.3f}" for k, v in shown.items())
 
-    # --- end
-    -----------------------------------------------------------------------------------------------------------
+    # --- end ---------------------------------------------------------------------------------------------------------
 
     def _finish(self, bench: Workbench, result: dict[str, Any], rows: list[Row]) -> None:
         c = self.config
