@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 from pydantic import BeforeValidator, Field
 
 from stream_ottt.events import EventPacket
-from stream_ottt.sources.aedat4_decoder import Aedat4Decoder, choose_stream
+from stream_ottt.sources.aedat4_decoder import Aedat4Decoder, Copy, choose_stream
 from stream_ottt.sources.aedat4_header import (
     COMPRESSIONS,
     MAGIC,
@@ -87,9 +87,11 @@ class Aedat4Source(FileSource):
                 await asyncio.sleep(POLL_S)
 
     def _start(self, *, large: bool = False) -> Aedat4Decoder:
-        copy = None
+        copy: Copy | None = None
         if large:
-            from stream_ottt.sources.aedat4_kernel import copy_events as copy
+            from stream_ottt.sources.aedat4_kernel import copy_events
+
+            copy = copy_events
         self._decoder = Aedat4Decoder(str(self.path), self.config.stream, copy=copy)
         return self._decoder
 

@@ -28,6 +28,9 @@ MAX_PACKET_BYTES = 256 << 20
 FRAME_MAGICS = (0x184D2204, 0xFD2FB528 - (1 << 32))
 """How an LZ4 and a Zstandard frame begin, as int32; in a stream number's place they begin the data table."""
 
+Copy = Callable[[Buffer, EventArray], None]
+"""Fills an array of EVENT_DTYPE from a buffer of as many records."""
+
 
 def _as_it_is(data: memoryview) -> memoryview:
     return data
@@ -39,7 +42,7 @@ class Aedat4Decoder:
     Args:
         where: file or address, for messages.
         stream: number of the event stream to decode; None for the first.
-        copy: fills an array of EVENT_DTYPE from as many records; None for the way that costs nothing to set up.
+        copy: how records become events; None for the way that costs nothing to set up.
 
     Attributes:
         header: None until it has come in whole.
@@ -49,9 +52,7 @@ class Aedat4Decoder:
         finished: the data table has been reached; whatever is fed then is taken as part of it.
     """
 
-    def __init__(
-        self, where: str, stream: int | None = None, *, copy: Callable[[Buffer, EventArray], None] | None = None
-    ) -> None:
+    def __init__(self, where: str, stream: int | None = None, *, copy: Copy | None = None) -> None:
         self.where = where
         self.header: Header | None = None
         self.stream: StreamInfo | None = None
