@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stream_ottt.learner import OnlineLearner
 
 FORMAT = "stream-ottt/model/1"
+METADATA_KEY = "stream_ottt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,16 @@ def save_checkpoint(
 
     tensors = {f"weights/{k}": v.contiguous() for k, v in learner.network.parameters.items()}
     tensors |= {f"optimizer/{k}": v.contiguous() for k, v in learner.optimizer.state().items()}
-    metadata = {
+    facts = {
         "format": FORMAT,
-        "settings": json.dumps(settings),
-        "classes": json.dumps(learner.classes),
-        "class_names": json.dumps(class_names),
-        "input_shape": json.dumps(learner.network.input_shape),
-        "optimizer_steps": str(learner.optimizer.steps),
+        "settings": settings,
+        "classes": learner.classes,
+        "class_names": class_names,
+        "input_shape": learner.network.input_shape,
+        "optimizer_steps": learner.optimizer.steps,
     }
+    # One entry: safetensors writes several in no fixed order, and the same run must give the same file.
+    metadata = {METADATA_KEY: json.dumps(facts)}
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as f:
@@ -110,20 +113,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path}: no such model file")
     try:
         with safe_open(path, framework="pt") as f:
-            metadata = f.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            facts = json.loads((f.metadata() or {}).get(METADATA_KEY, "{}"))
+            if facts.get("format") != FORMAT:
                 raise ModelError(
                     f"{path}: no model of this program: expected format {FORMAT!r} in its metadata, "
-                    f"found {metadata.get('format')!r}"
+                    f"found {facts.get('format')!r}"
                 )
             return Checkpoint(
                 path=path,
                 tensors={name: f.get_tensor(name) for name in f.keys()},  # noqa: SIM118 - not a mapping
-                settings=json.loads(metadata["settings"]),
-                classes=json.loads(metadata["classes"]),
-                class_names={int(k): v for k, v in json.loads(metadata["class_names"]).items()},
-                input_shape=tuple(json.loads(metadata["input_shape"])),
-                optimizer_steps=int(metadata["optimizer_steps"]),
+                settings=facts["settings"],
+                classes=facts["classes"],
+                class_names={int(k): v for k, v in facts["class_names"].items()},
+                input_shape=tuple(facts["input_shape"]),
+                optimizer_steps=int(facts["optimizer_steps"]),
             )
-    except (SafetensorError, KeyError, ValueError, OSError) as e:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as e:
         raise ModelError(f"{path}: no readable model file: {e}; save one with --save") from e

@@ -38,7 +38,9 @@ def intervals(presentations: int, *, steps: int = 10) -> list[LabelInterval]:
 
 
 def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
-    network = build_network(NetworkConfig(layers=(4,), readout="flatten"), input_shape=(2, SIZE, SIZE), classes=2, seed=seed)
+    network = build_network(
+        NetworkConfig(layers=(4,), readout="flatten"), input_shape=(2, SIZE, SIZE), classes=2, seed=seed
+    )
     return OnlineLearner(network, config=LearnerConfig(**{"time_steps": 5, **rule}), classes=[1, 2])
 
 
@@ -65,9 +67,7 @@ def prepare_for(session: Session, timeline: LabelTimeline | None = None) -> Call
         config = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)
         boundaries = [] if timeline is None else timeline.boundaries()
         ledger = session.progress.ledger
-        return session, lambda first: Binner(
-            config, width, height, ledger, boundaries=boundaries, first_index=first
-        )
+        return session, lambda first: Binner(config, width, height, ledger, boundaries=boundaries, first_index=first)
 
     return prepare
 

@@ -15,8 +15,7 @@ HEADER = "class,startTime_usec,endTime_usec\n"
 
 disjoint = st.lists(st.integers(0, 10_000), min_size=2, max_size=30, unique=True).map(
     lambda cuts: [
-        LabelInterval(a, b, i % 4)
-        for i, (a, b) in enumerate(zip(sorted(cuts)[::2], sorted(cuts)[1::2], strict=False))
+        LabelInterval(a, b, i % 4) for i, (a, b) in enumerate(zip(sorted(cuts)[::2], sorted(cuts)[1::2], strict=False))
     ]
 )
 

@@ -68,9 +68,7 @@ def test_every_labelled_step_is_learned_once_live_or_deferred() -> None:
 
 def test_rehearsal_has_counts_of_its_own_and_leaves_the_live_state_alone() -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS))
-    session = small_session(
-        timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(ratio=2, stretch=5)
-    )
+    session = small_session(timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(ratio=2, stretch=5))
     plain = small_session(timeline, learner=small_learner(lr=0.0))
     for t in timesteps(EVENTS, timeline):
         np.testing.assert_array_equal(session.process(t).prediction.logits, plain.process(t).prediction.logits)

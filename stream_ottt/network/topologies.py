@@ -63,7 +63,7 @@ class NetworkConfig(Settings):
         elif isinstance(value, Sequence):
             parts = list(value)
         else:
-            return value
+            parts = [value]
         return tuple(int(p) if isinstance(p, str) and p.isdigit() else p for p in parts)
 
     @property
