@@ -220,7 +220,7 @@ def test_vgg_sizes_and_vgg_f_starts_as_vgg() -> None:
     [
         ({"topology": "vggf"}, "did you mean 'vgg-f'?"),
         ({"topology": "layer"}, "did you mean 'layers'?"),
-        ({"topology": "transformer"}, "known: layers, layers-f, vgg, vgg-f"),
+        ({"topology": "transformer"}, "known: layers, layers-f,"),
         ({"layers": (16, "MP2")}, "'MP2' is no layer"),
         ({"layers": ("8C4",)}, "'8C4' is no layer"),
         ({"layers": (0,)}, "0 is no layer"),
