@@ -123,6 +123,17 @@ def info(
 
 
 @app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="Recording or folder.")],
+    target: Annotated[str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.")],
+) -> None:
+    """Write a recording in another event file format."""
+    from stream_ottt.cli.convert import convert as convert_file
+
+    raise typer.Exit(convert_file(source, target))
+
+
+@app.command()
 def publish(
     source: Annotated[str, typer.Argument(help="Recording, folder or address.")],
     to: Annotated[str, typer.Option(help="zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT.")],
