@@ -32,12 +32,14 @@ class Sink(ABC):
         name: the short name in the registry.
         Config: the pydantic model of its options.
         schemes: URI schemes that mean this sink.
+        optional: True when a run goes on, and ends well, without it: for what only shows.
         gives_labels: True when a person can give labels in it, through ``progress.label_hook``.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[SinkConfig]] = SinkConfig
     schemes: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[bool] = False
     gives_labels: ClassVar[bool] = False
 
     def __init__(self, config: SinkConfig) -> None:

@@ -44,6 +44,7 @@ class WindowSink(Sink):
 
     name = "window"
     gives_labels = True
+    optional = True
     Config = WindowConfig
     config: WindowConfig
 

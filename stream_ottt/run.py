@@ -115,10 +115,7 @@ class Run:
         c = self.config.stream
         live = type(self.source).live
         policy = c.overflow if c.overflow != "auto" else ("drop-oldest" if live else "block")
-        sinks = []
-        for sink in self.sinks:
-            await sink.open(self.progress)
-            sinks.append(sink)
+        sinks = await self._open_sinks()
         pipeline = Pipeline(
             self.source,
             sinks,
@@ -151,6 +148,21 @@ class Run:
         finally:
             await inputs.close()
         return await self._finish(outcome, failure)
+
+    async def _open_sinks(self) -> list[Sink]:
+        """Those sinks that could be opened; one that is not optional must be."""
+        opened: list[Sink] = []
+        for sink in self.sinks:
+            try:
+                await sink.open(self.progress)
+            except OutputError as e:
+                if not sink.optional:
+                    raise
+                print(f"stream-ottt: sink {sink.name}: {e}; carrying on without it", file=sys.stderr)
+            else:
+                opened.append(sink)
+        self.sinks = opened
+        return opened
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
 
