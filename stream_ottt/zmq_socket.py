@@ -21,6 +21,8 @@ from stream_ottt.settings import Duration, Settings
 
 ADDRESS = re.compile(r"zmq\+(?P<kind>[a-z]+)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^/:\[\]?#]+):(?P<port>\*|\d{1,5})/?")
 TYPES = {"sub": zmq.SUB, "pull": zmq.PULL, "pub": zmq.XPUB, "push": zmq.PUSH, "rep": zmq.REP, "req": zmq.REQ}
+DOMAIN = "stream-ottt"
+"""What the server asks its authenticator about."""
 BUFFER_BYTES = 1 << 18
 """Of the system, on each side: two messages of 10,000 events. More is slower on loopback, since it outgrows the caches."""
 SERVER, CLIENT = "server", "client"
@@ -167,9 +169,9 @@ class FeedSocket:
         # Without a running authenticator ZeroMQ would let in everybody who knows the server's public key.
         self._guard = ThreadAuthenticator(self._context)
         self._guard.start()
-        self._guard.configure_curve(domain="*", location=str(keys))
+        self._guard.configure_curve(domain=DOMAIN, location=str(keys))
         self.socket.curve_server = True
-        self.socket.zap_domain = b"feed"
+        self.socket.zap_domain = DOMAIN.encode()
         self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
