@@ -1,0 +1,73 @@
+"""Standard input in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_ottt.errors import UsageError
+from stream_ottt.events import make_events
+from stream_ottt.registry import open_source
+from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
+
+MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
+LIMIT = 30
+
+
+def info(source: str, data: bytes) -> tuple[int, dict[str, object], str]:
+    done = subprocess.run([*MAIN, "info", "--json", "--", source], input=data, capture_output=True, timeout=LIMIT)
+    return done.returncode, json.loads(done.stdout or b"{}"), done.stderr.decode()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> bytes:
+    i = np.arange(3000)
+    with Aedat4Writer(tmp_path / "a.aedat4", 346, 260) as writer:
+        writer.write(make_events(i % 346, i % 260, i * 10, i % 2))
+    return (tmp_path / "a.aedat4").read_bytes()
+
+
+def test_aedat4_as_it_comes(recording: bytes) -> None:
+    code, facts, _ = info("-?format=aedat4", recording)
+    assert code == 0
+    assert (facts["events"], facts["width"], facts["t_last"], facts["on"]) == (3000, 346, 29_990, 1500)
+
+
+def test_aedat4_cut_short(recording: bytes) -> None:
+    code, _, error = info("stdin:?format=aedat4", recording[:-200])
+    assert code == 3
+    assert error.startswith("stream-ottt: standard input, byte ")
+
+
+def test_a_format_that_wants_a_file() -> None:
+    code, facts, error = info("-?format=csv&width=10&height=10", b"t,x,y,on\n1,2,3,1\n5,6,7,0\n")
+    assert code == 0, error
+    assert (facts["events"], facts["t_last"], facts["on"]) == (2, 5, 1)
+
+
+def test_damage_in_it_names_no_file_that_nobody_knows() -> None:
+    code, _, error = info("-?format=csv&width=10&height=10", b"t,x,y,on\n1,2,3,1\nbroken\n")
+    assert code == 3
+    assert error.count("\n") == 1
+    assert "standard input" in error
+    assert "tmp" not in error
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("-", "-?format=NAME"),
+        ("-?format=aedat5", "did you mean 'aedat4'"),
+        ("-?format=synthetic", "no file format"),
+        ("-?format=aedat4&strem=1", "did you mean 'stream'"),
+    ],
+)
+def test_wrong_words(source: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        open_source(source)
