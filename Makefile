@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/stream-ottt run --source synthetic: --config demo
+	$(BIN)/stream-ottt run --source 'synthetic:?presentations=120&classes=6&duration=500ms' --config demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
