@@ -356,9 +356,9 @@ def test_memory_does_not_grow_with_the_steps(config: dict[str, Any], labels: str
             elif labels != "none" and i % 10 in (3, 4, 7):
                 learner.feedback(i - 2, i % CLASSES)
 
-    run(range(30))
+    run(range(50))
     before = live_tensors()
-    run(range(30, 150))
+    run(range(50, 150))
     assert live_tensors() == before
 
 
