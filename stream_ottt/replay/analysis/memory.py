@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,13 @@ import torch
 from torch import Tensor
 
 from stream_ottt.errors import StreamOtttError
+from stream_ottt.learner import LearnerConfig
 from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.optimizer import build_optimizer
 from stream_ottt.replay.config import MethodConfig
+from stream_ottt.replay.methods import METHODS
+from stream_ottt.replay.methods.base import Method
+from stream_ottt.replay.workbench import place
 from stream_ottt.settings import Settings
 
 
@@ -50,7 +56,9 @@ def measure_memory(config: MemoryConfig) -> dict[str, Any]:
         StreamOtttError: the process failed.
     """
     command = [sys.executable, "-m", "stream_ottt.replay.analysis.memory", config.model_dump_json()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What is freed goes back to the system at once, so that the peak is of what was in use.
+    frugal = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | frugal)
     if done.returncode:
         raise StreamOtttError(
             f"measuring {config.method} at T = {config.time_steps} failed: {done.stderr.strip()[-300:]}"
@@ -63,36 +71,36 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
     """Learn one batch and say what memory that took, in this process.
 
     Returns:
-        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on
-        top of the process with the network and the method built and one sample of a single timestep learned.
+        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on top of
+        a process that has trained a tiny network: weights, optimizer, states and whatever the method keeps.
     """
-    from stream_ottt.optimizer import build_optimizer
-    from stream_ottt.replay.methods import METHODS
-    from stream_ottt.replay.workbench import place
-
     torch.set_num_threads(1)
-    from stream_ottt.learner import LearnerConfig
-
     device = torch.device(config.device)
+    tiny = config.model_copy(update={"network": NetworkConfig(layers=(2, "AP2", 2)), "shape": (2, 8, 8)})
+    _learn(tiny.model_copy(update={"time_steps": 2}), device)
+    base = _start(device)
+    kept = _learn(config, device)
+    peak = _peak(device)
+    del kept
+    what = {"method": config.method, "time_steps": config.time_steps}
+    return what | {"peak_bytes": peak, "training_bytes": peak - base}
+
+
+def _learn(config: MemoryConfig, device: torch.device) -> Method:
     network = place(build_network(config.network, input_shape=config.shape, classes=config.classes), device)
     learner = LearnerConfig(time_steps=config.time_steps)
-    method = METHODS.get(config.method)(
+    method: Method = METHODS.get(config.method)(
         network, build_optimizer(learner), learner, MethodConfig(name=config.method), batch_size=config.batch_size
     )
-    targets = torch.zeros(config.batch_size, dtype=torch.int64, device=device)
+    method.learn(_frames(config, device), torch.zeros(config.batch_size, dtype=torch.int64, device=device))
+    return method
 
-    def frames(n: int) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(n):
-            x = torch.rand(config.batch_size, *config.shape, generator=generator) < 0.1
-            yield x.float().to(device)
 
-    # The first pass takes what is taken once: momentum, workspaces, libraries.
-    method.learn(frames(1), targets)
-    base = _start(device)
-    method.learn(frames(config.time_steps), targets)
-    peak = _peak(device)
-    return {"method": config.method, "time_steps": config.time_steps, "peak_bytes": peak, "training_bytes": peak - base}
+def _frames(config: MemoryConfig, device: torch.device) -> Iterator[Tensor]:
+    """Random frames, made one at a time: the input itself is not what is measured."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(config.time_steps):
+        yield (torch.rand(config.batch_size, *config.shape, generator=generator) < 0.1).float().to(device)
 
 
 def _start(device: torch.device) -> int:

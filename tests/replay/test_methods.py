@@ -1,0 +1,277 @@
+"""The methods against their definitions, each written out here on its own with autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from replay.helpers import random_frames, small_network, small_residual
+from torch import Tensor
+
+from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.network import Network
+from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.weights import ScaledStandardization
+from stream_ottt.optimizer import SGD, OptimizerConfig, build_optimizer
+from stream_ottt.replay.analysis.alignment import bptt_gradient, cosine, measure_alignment, ottt_gradient
+from stream_ottt.replay.config import MethodConfig
+from stream_ottt.replay.methods import METHODS
+from stream_ottt.replay.methods.base import Method
+from stream_ottt.replay.unroll import Unroll, standardize
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "layers": small_network,
+    "without standardization": lambda: small_network(weight_standardization=False),
+    "flat read-out, rectangular": lambda: small_network(readout="flatten", surrogate="rectangular"),
+    "feedback": lambda: small_network(topology="layers-f"),
+    "residual": small_residual,
+}
+TARGETS = torch.tensor([2, 0])
+
+
+def method_of(name: str, network: Network, config: LearnerConfig, **options: object) -> Method:
+    method: Method = METHODS.get(name)(
+        network, build_optimizer(config), config, MethodConfig(name=name, **options), batch_size=2
+    )
+    return method
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_on_a_single_step_bptt_is_ottt(make: Callable[[], Network]) -> None:
+    config = LearnerConfig(time_steps=1, lr=0.1, momentum=0.9, alpha=0.3)
+    after = {}
+    for name in ("ottt_o", "ottt_a", "bptt", "sltt"):
+        network = make()
+        frames = random_frames(1, 2, network.input_shape)
+        before = {k: v.clone() for k, v in network.parameters.items()}
+        logits = method_of(name, network, config).learn(frames, TARGETS)
+        assert logits.shape == (1, 2, 3)
+        after[name] = network.parameters
+        # On the first step the feedback connection has carried nothing yet.
+        assert all((before[k] != v).any() for k, v in after[name].items() if "feedback" not in k)
+    for name, parameters in after.items():
+        for key, value in parameters.items():
+            torch.testing.assert_close(value, after["ottt_o"][key], rtol=0, atol=1e-13, msg=f"{name} {key}")
+
+
+class Heaviside(torch.autograd.Function):
+    """A spike with k σ (1 - σ), k = 4, V_th = 1."""
+
+    @staticmethod
+    def forward(ctx, u):
+        ctx.save_for_backward(u)
+        return (u >= 1).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (u,) = ctx.saved_tensors
+        e = torch.exp(-4 * (u - 1))
+        return grad * 4 * e / (1 + e) ** 2
+
+
+def bptt_by_definition(p: dict[str, Tensor], frames: Tensor, cut: int | None) -> Tensor:
+    """Mean loss over T of the network conv1 - AP2 - conv2 - GAP - FC without standardization, α = 0.3; the graph is cut
+    after every ``cut`` steps."""
+    u1 = s1 = u2 = s2 = torch.zeros(1, dtype=torch.float64)
+    total = torch.zeros(1, dtype=torch.float64)
+    for t, x in enumerate(frames):
+        if cut and t % cut == 0:
+            u1, s1, u2, s2 = u1.detach(), s1.detach(), u2.detach(), s2.detach()
+        u1 = 0.5 * (u1 - s1.detach()) + F.conv2d(x, p["conv1.weight"], p["conv1.bias"], padding=1)
+        s1 = Heaviside.apply(u1)
+        below = s1.reshape(2, 4, 4, 2, 4, 2).mean((3, 5))
+        u2 = 0.5 * (u2 - s2.detach()) + F.conv2d(below, p["conv2.weight"], p["conv2.bias"], padding=1)
+        s2 = Heaviside.apply(u2)
+        out = s2.mean((2, 3)) @ p["readout.weight"].T + p["readout.bias"]
+        onehot = torch.eye(3, dtype=torch.float64)[TARGETS]
+        entropy = -(onehot * (out - out.logsumexp(1, keepdim=True))).sum(1).mean()
+        total = total + 0.7 * entropy + 0.3 * ((out - onehot) ** 2).mean()
+    return total / len(frames)
+
+
+@pytest.mark.parametrize(("name", "truncation", "cut"), [("bptt", None, None), ("bptt", 2, 2), ("sltt", None, 1)])
+def test_gradients_by_definition(name: str, truncation: int | None, cut: int | None) -> None:
+    network = small_network(weight_standardization=False)
+    frames = random_frames(5, 2, network.input_shape)
+    leaves = {k: v.clone().requires_grad_() for k, v in network.parameters.items()}
+    bptt_by_definition(leaves, frames, cut).backward()
+    method = method_of(name, network, LearnerConfig(time_steps=5, alpha=0.3), truncation=truncation)
+    before = {k: v.clone() for k, v in network.parameters.items()}
+    _, gradients = method.gradients(frames, TARGETS)
+    assert set(gradients) == set(leaves)
+    for key, leaf in leaves.items():
+        torch.testing.assert_close(gradients[key], leaf.grad, rtol=0, atol=1e-14, msg=key)
+    # One optimizer step for the whole batch.
+    method.learn(frames, TARGETS)
+    for key, leaf in leaves.items():
+        expected = before[key] - method.config.lr * leaf.grad
+        torch.testing.assert_close(network.parameters[key], expected, rtol=0, atol=1e-14, msg=key)
+
+
+class ThreeFactors(Unroll):
+    """OTTT by autograd: values from spikes, weight gradients from traces, credit through this step's surrogate alone."""
+
+    def __init__(self, network: Network, parameters: dict[str, Tensor]) -> None:
+        super().__init__(network, parameters)
+        self.traces: dict[str, Tensor] = {}
+
+    def fire(self, name, current, neuron, scale, generator):
+        held = self._membranes.get(name)
+        if held is not None:
+            self._membranes[name] = tuple(v.detach() for v in held)
+        s = super().fire(name, current, neuron, scale, generator)
+        trace = s.detach() + neuron.decay * self.traces.get(name, torch.zeros_like(s))
+        self.traces[name] = trace
+        s.carrier = trace + (s - s.detach())
+        return s
+
+    def conv(self, name, x, *, stride=1):
+        spikes = super().conv(name, x.detach(), stride=stride)
+        if not hasattr(x, "carrier"):
+            return super().conv(name, x, stride=stride)
+        traced = super().conv(name, x.carrier, stride=stride)
+        return traced + (spikes - traced).detach()
+
+
+def test_residual_blocks_follow_the_three_factor_rule_over_time() -> None:
+    network = small_residual()
+    frames = random_frames(4, 2, network.input_shape)
+    config = LearnerConfig(time_steps=4, alpha=0.0)
+    ours = ottt_gradient(network, frames, TARGETS, config)
+    leaves = {k: v.clone().requires_grad_() for k, v in network.parameters.items()}
+    unroll = ThreeFactors(network, leaves)
+    for x in frames:
+        (F.cross_entropy(unroll.step(x), TARGETS) / 4).backward(retain_graph=True)
+    assert set(ours) == set(leaves)
+    for key, leaf in leaves.items():
+        torch.testing.assert_close(ours[key], leaf.grad, rtol=0, atol=1e-13, msg=key)
+    assert cosine(ours["block1.first_weight"], bptt_gradient(network, frames, TARGETS, config)["block1.first_weight"]) < 1
+
+
+def test_delayed_errors_reach_into_residual_blocks() -> None:
+    """With a delay of one step in ``snapshot`` mode, the gradients are those without delay, one step late."""
+    frames = random_frames(3, 2, (2, 9, 9))
+    seen = []
+    for delay in (0, 1):
+        network = small_residual()
+        config = LearnerConfig(time_steps=3, lr=0.0, error_delay=delay, delay_mode="snapshot")
+        recorded: list[dict[str, Tensor]] = []
+
+        class Recorder(SGD):
+            def begin(self, recorded=recorded) -> None:
+                recorded.append({})
+
+            def update(self, name, parameter, gradient, recorded=recorded) -> None:
+                recorded[-1][name] = gradient.clone()
+
+        method = METHODS.get("ottt_o")(network, Recorder(OptimizerConfig()), config, MethodConfig(), batch_size=2)
+        method.learn(frames, TARGETS)
+        seen.append(recorded)
+    assert len(seen[0]) == 3 and len(seen[1]) == 2
+    for prompt, late in zip(seen[0], seen[1], strict=False):
+        for key, value in prompt.items():
+            torch.testing.assert_close(late[key], value, rtol=0, atol=1e-14, msg=key)
+
+
+def test_unrolled_and_stepwise_networks_say_the_same() -> None:
+    for make in NETWORKS.values():
+        network = make()
+        frames = random_frames(4, 2, network.input_shape)
+        method = method_of("bptt", network, LearnerConfig(time_steps=4))
+        unroll = Unroll(network)
+        with torch.no_grad():
+            expected = torch.stack([unroll.step(x) for x in frames])
+        before = {k: v.clone() for k, v in network.parameters.items()}
+        torch.testing.assert_close(method.predict(frames), expected, rtol=0, atol=1e-12)
+        assert all((before[k] == v).all() for k, v in network.parameters.items())
+
+
+def test_one_dropout_mask_for_all_timesteps_and_methods() -> None:
+    config = LearnerConfig(time_steps=1, lr=0.1)
+    after = []
+    for name in ("ottt_o", "bptt"):
+        network = small_residual(dropout=0.5)
+        method_of(name, network, config).learn(random_frames(1, 2, network.input_shape), TARGETS)
+        after.append(network.parameters)
+    for key, value in after[0].items():
+        torch.testing.assert_close(value, after[1][key], rtol=0, atol=1e-13, msg=key)
+
+
+def test_frozen_features_stay_and_the_read_out_learns() -> None:
+    network = small_network()
+    before = {k: v.clone() for k, v in network.parameters.items()}
+    method = method_of("frozen", network, LearnerConfig(time_steps=3, lr=0.1))
+    method.learn(random_frames(3, 2, network.input_shape), TARGETS)
+    changed = {k for k, v in network.parameters.items() if (before[k] != v).any()}
+    assert changed == {"readout.weight", "readout.bias"}
+    assert method.optimizer.steps == 3
+
+
+def test_ottt_credits_the_layer_below_the_read_out_as_bptt_does() -> None:
+    """Above it nothing remembers, so there the trace is exact; further down it is not, yet points the same way."""
+    network = small_network(layers=(4, 4, 4))
+    frames = random_frames(6, 2, network.input_shape)
+    found = measure_alignment(network, frames, TARGETS, LearnerConfig(time_steps=6))
+    assert found["bptt"]["conv3.weight"] == pytest.approx(1, abs=1e-9)
+    for key in ("conv1.weight", "conv2.weight"):
+        assert 0.2 < found["bptt"][key] < 0.999
+    assert set(found["representation"]) == set(found["bptt"])
+
+
+def test_representation_gradient_of_neurons_that_fire_evenly() -> None:
+    """With inputs so even that every neuron keeps to its rate, the read-out's gradient is that of the rates."""
+    network = small_network(layers=(4,), weight_standardization=False)
+    for name, value in network.parameters.items():
+        if name == "conv1.weight":
+            value.zero_()
+        elif name == "conv1.bias":
+            value.copy_(torch.tensor([2.0, -1.0, 2.0, -1.0]))  # always, never, always, never
+    network.weights_changed()
+    frames = torch.zeros(4, 2, 2, 8, 8, dtype=torch.float64)
+    found = measure_alignment(network, frames, TARGETS, LearnerConfig(time_steps=4))
+    assert found["representation"]["readout.weight"] == pytest.approx(1, abs=1e-9)
+    assert found["representation"]["conv1.weight"] is None  # no input, no gradient
+
+
+def test_standardization_forward_and_backward_agree_with_the_stored_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
+    gain = torch.rand(3, 1, 1, 1, generator=generator, dtype=torch.float64)
+    leaves = weight.clone().requires_grad_(), gain.clone().requires_grad_()
+    effective = standardize(*leaves)
+    stored = ScaledStandardization(weight, gain)
+    torch.testing.assert_close(effective.detach(), stored.weight, rtol=0, atol=1e-14)
+    error = torch.randn(effective.shape, generator=generator, dtype=torch.float64)
+    effective.backward(error)
+    for ours, leaf in zip(stored.backward(error), leaves, strict=True):
+        torch.testing.assert_close(ours, leaf.grad, rtol=0, atol=1e-13)
+
+
+def test_parameter_counts_are_the_paper_s() -> None:
+    wanted = {
+        ("vgg", 10): 9.2e6,
+        ("vgg", 100): 9.3e6,
+        ("vgg-f", 10): 9.6e6,
+        ("nf-resnet-34", 1000): 22e6,
+    }
+    for (topology, classes), count in wanted.items():
+        shape = (3, 32, 32)
+        network = build_network(
+            NetworkConfig(topology=topology), input_shape=shape, classes=classes, dtype=torch.float16
+        )
+        assert abs(network.size - count) < 0.02 * count, (topology, network.size)
+
+
+@pytest.mark.parametrize("depth", [18, 34])
+def test_expected_variance_restarts_at_each_downsampling_block(depth: int) -> None:
+    topology = NetworkConfig(topology=f"nf-resnet-{depth}")
+    network = build_network(topology, input_shape=(3, 32, 32), classes=10, dtype=torch.float16)
+    blocks = {n: layer for n, layer in zip(network.names, network.layers, strict=True) if n.startswith("block")}
+    assert len(blocks) == {18: 8, 34: 16}[depth]
+    squares = {name: round(block.beta**2, 6) for name, block in blocks.items()}
+    assert squares["block1_1"] == 1 and squares["block1_2"] == 1.04
+    last = {18: 1.08, 34: 1.12}[depth]
+    assert squares["block2_1"] == last and squares["block2_2"] == 1.04
+    assert [n for n, b in blocks.items() if b.downsamples] == ["block2_1", "block3_1", "block4_1"]
