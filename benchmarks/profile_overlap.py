@@ -14,7 +14,7 @@ import statistics
 import time
 
 import torch
-from step import CLASSES, NETWORKS, machine
+from step import CLASSES, NETWORKS, RATE, machine
 from torch import Tensor
 
 from stream_ottt.engine import EngineConfig, build_learner
@@ -34,7 +34,7 @@ class Runner:
         self.target = torch.tensor([3])
         generator = torch.Generator().manual_seed(0)
         self.frames: list[Tensor] = [
-            torch.poisson(torch.full((1, *self.shape), 0.15), generator=generator) for _ in range(8)
+            torch.poisson(torch.full((1, *self.shape), RATE), generator=generator) for _ in range(8)
         ]
 
     def predict(self) -> float:

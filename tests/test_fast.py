@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from stream_ottt.checkpoint import load_checkpoint, save_checkpoint
 from stream_ottt.engine import EngineConfig, build_learner
 from stream_ottt.errors import UsageError
+from stream_ottt.fast import kernels, stages
+from stream_ottt.fast.network import FastNetwork
 from stream_ottt.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.optimizer import SGD, build_optimizer
-from stream_ottt.timestep import Timestep
 
 RELEASED, DELAY = "ottt_released_code.npz", "ottt_delay.npz"
 GOLDEN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -171,7 +174,7 @@ STEPS = st.lists(
         st.integers(0, 9).map(lambda n: n == 0),
     ),
     min_size=20,
-    max_size=30,
+    max_size=24,
 )
 
 
@@ -199,13 +202,205 @@ def drive(learner: OnlineLearner, steps: list[tuple[int | None, bool, bool, bool
     return logits
 
 
-@settings(max_examples=40, deadline=None)
-@given(network=NETWORKS, rule=LEARNERS, steps=STEPS, seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+@given(network=NETWORKS, rule=LEARNERS, steps=STEPS, seed=st.integers(0, 99), scatter=st.booleans())
 def test_agrees_with_the_plain_engine(
-    network: dict[str, Any], rule: dict[str, Any], steps: list[Any], seed: int
+    network: dict[str, Any], rule: dict[str, Any], steps: list[Any], seed: int, scatter: bool
 ) -> None:
     plain, fast = pair(network, rule, seed=seed)
-    ours, theirs = drive(fast, steps, seed), drive(plain, steps, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        if scatter:  # spike by spike, however many there are
+            patch.setattr(stages, "SCATTERING", 0)
+            patch.setattr(stages, "TRANSPOSING", 0)
+        ours, theirs = drive(fast, steps, seed), drive(plain, steps, seed)
     torch.testing.assert_close(torch.cat(ours), torch.cat(theirs), rtol=0, atol=1e-10)
     assert fast.counts == plain.counts
     assert_same_weights(plain, fast, 1e-10)
+
+
+def test_few_spikes_are_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sparse way is taken where it pays, and only there; the benchmark says that it does."""
+    taken: list[int] = []
+    scatter = kernels.scatter
+    monkeypatch.setattr(kernels, "scatter", lambda *args: taken.append(args[2]) or scatter(*args))
+    _, fast = pair({"layers": (4,)}, {}, shape=(2, 40, 40))
+    for count in (1, 100, 3200):
+        frame = torch.zeros(3200, dtype=torch.float64)
+        frame[:count] = 1
+        fast.forward(frame.view(1, 2, 40, 40), count)
+    assert taken == [1, 100]
+
+
+def test_ten_updates_at_the_papers_widths() -> None:
+    # A spike that flips by rounding would end the agreement; with these frames none does.
+    plain, fast = pair({"topology": "vgg"}, {"lr": 0.1, "time_steps": 6}, shape=(2, 16, 16), dtype=torch.float32)
+    for learner in (plain, fast):
+        for name, value in learner.network.parameters.items():
+            if name.endswith("gain"):
+                value.fill_(1.3)  # so that spikes come through to the top
+        learner.network.weights_changed()
+    generator = torch.Generator().manual_seed(0)
+    for t in range(10):
+        frame = torch.poisson(torch.full((1, 2, 16, 16), 0.5), generator=generator)
+        ours, theirs = fast.forward(frame, t), plain.forward(frame, t)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+        for learner in (plain, fast):
+            learner.learn(t, torch.tensor([t % 3]))
+    assert plain.counts.updates == fast.counts.updates == 10
+    state = fast.optimizer.state()
+    for name, value in plain.optimizer.state().items():
+        assert float(value.norm()) > 0, name
+        assert float((state[name] - value).norm()) <= 1e-4 * float(value.norm()), name
+    for name, value in plain.network.parameters.items():
+        expected = centred(name, value)
+        assert float((fast.network.parameters[name] - expected).norm()) <= 1e-5 * float(expected.norm()), name
+
+
+def test_a_batch_is_refused() -> None:
+    _, fast = pair({"layers": (4,)}, {})
+    with pytest.raises(ValueError, match="one stream"):
+        fast.forward(torch.zeros(2, 2, 7, 6, dtype=torch.float64), 0)
+
+
+# --- loading, saving, choosing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_weights_and_momentum_are_taken_up_after_loading(tmp_path: Path, overlap: bool) -> None:
+    """Plain learns, saves; fast loads and goes on as plain does; what it saves, plain goes on with."""
+    rule = {"error_delay": 1, "weight_decay": 0.01, "lr": 0.1}
+    steps = [(0, False, False, False)] * 8
+    engine = EngineConfig(engine="fast", overlap=overlap)
+    plain, fast = pair({"layers": (4, "AP2", 5)}, rule, engine=engine)
+    drive(plain, steps, 1)
+    drive(fast, steps, 2)
+    for source, goal in ((plain, fast), (fast, plain)):
+        save_checkpoint(tmp_path / "m", source, settings={}, class_names={})
+        load_checkpoint(tmp_path / "m").restore(goal)
+        ours, theirs = drive(fast, steps, 3), drive(plain, steps, 3)
+        torch.testing.assert_close(torch.cat(ours), torch.cat(theirs), rtol=0, atol=1e-10)
+        assert_same_weights(plain, fast, 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("network", "rule", "engine", "message"),
+    [
+        ({"topology": "layers-f"}, {}, {"engine": "fast"}, "feedback"),
+        ({"dropout": 0.1}, {}, {"precision": "bf16"}, "dropout"),
+        ({}, {"optimizer": "adam"}, {"engine": "fast"}, "Adam"),
+        ({}, {}, {"engine": "plain", "precision": "bf16"}, "plain"),
+        ({}, {}, {"overlap": True}, "error_delay"),
+        ({}, {"rule": "ottt_a", "error_delay": 1}, {"overlap": True}, "ottt_o"),
+    ],
+)
+def test_what_the_fast_engine_lacks_is_said(
+    network: dict[str, Any], rule: dict[str, Any], engine: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        pair(network, rule, engine=EngineConfig(**engine))
+
+
+@pytest.mark.parametrize(
+    ("network", "rule", "fast"),
+    [
+        ({}, {}, True),
+        ({"weight_standardization": False}, {"rule": "ottt_a"}, True),
+        ({"topology": "layers-f"}, {}, False),
+        ({"dropout": 0.1}, {}, False),
+        ({}, {"optimizer": "adam"}, False),
+    ],
+)
+def test_auto_takes_the_fast_engine_where_it_can(network: dict[str, Any], rule: dict[str, Any], fast: bool) -> None:
+    _, learner = pair(network, rule, engine=EngineConfig())
+    assert isinstance(learner.network, FastNetwork) is fast
+
+
+@pytest.mark.parametrize("precision", ["bf16-backward", "bf16"])
+def test_reduced_precision_stays_near(precision: str) -> None:
+    rule = {"lr": 0.02}
+    engine = EngineConfig.load({"precision": precision})
+    plain, fast = pair({"layers": (8, "AP2", 8)}, rule, shape=(2, 12, 12), dtype=torch.float32, engine=engine)
+    before = {name: centred(name, value).clone() for name, value in plain.network.parameters.items()}
+    for learner in (plain, fast):
+        drive(learner, [(0, False, False, False)] * 3, 0)
+    for name in ("readout.weight", "conv1.weight"):
+        ours = fast.network.parameters[name] - before[name]
+        theirs = centred(name, plain.network.parameters[name]) - before[name]
+        assert 0 < float((ours - theirs).norm()) < 0.2 * float(theirs.norm()), name
+
+
+def test_numba_is_not_imported_for_help() -> None:
+    code = "import sys, stream_ottt.engine, stream_ottt.cli; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_compiles_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """The folder of the package, the user's cache and NUMBA_CACHE_DIR are all of no use: compiled, and not kept."""
+    code = (
+        "import numba.core.caching as c\n"
+        "c._CacheLocator.ensure_cache_path = lambda self: (_ for _ in ()).throw(OSError('read-only'))\n"
+        "import numpy as np\n"
+        "from stream_ottt.fast import kernels\n"
+        "a = np.ones((1, 2)); kernels.centre(a); assert not a.any()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+# --- learning in a second thread -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, (_, rule) in GOLDEN.items() if "error_delay" in rule])
+def test_overlap_agrees_with_recorded_truth(name: str, golden_dir: Path) -> None:
+    case = golden_case(name, golden_dir)
+    check_golden(name, case, golden_learner(name, case, EngineConfig(overlap=True)))
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    steps=STEPS,
+    seed=st.integers(0, 99),
+    delay=st.sampled_from([1, 1, 2, 3]),
+    mode=st.sampled_from(["paper", "snapshot"]),
+    history=st.sampled_from([0, 4]),
+)
+def test_overlap_changes_not_one_bit(steps: list[Any], seed: int, delay: int, mode: str, history: int) -> None:
+    rule = {"error_delay": delay, "delay_mode": mode, "history": history, "lr": 0.1}
+    network = {"layers": (8, 16, "AP2", 16)}
+
+    def run(overlap: bool) -> OnlineLearner:
+        engine = EngineConfig(engine="fast", overlap=overlap)
+        return pair(network, rule, shape=(2, 12, 12), dtype=torch.float32, engine=engine, seed=seed)[1]
+
+    one, two = run(False), run(True)
+    for ours, theirs in zip(drive(two, steps, seed), drive(one, steps, seed), strict=True):
+        assert torch.equal(ours, theirs)
+    assert one.counts == two.counts
+    for name, value in one.network.parameters.items():
+        assert torch.equal(two.network.parameters[name], value), name
+
+
+def test_what_goes_wrong_in_the_second_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, fast = pair({"layers": (4, 4)}, {"error_delay": 1}, engine=EngineConfig(overlap=True))
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("kernel broke")
+
+    monkeypatch.setattr(stages.ConvStage, "pass_down", fail)
+    fast.forward(torch.ones(1, 2, 7, 6, dtype=torch.float64), 0)
+    fast.learn(0, torch.tensor([0]))
+    with pytest.raises(RuntimeError, match="kernel broke"):
+        _ = fast.network.parameters
+
+
+def test_the_second_thread_ends_with_the_learner() -> None:
+    _, fast = pair({"layers": (4, 4)}, {"error_delay": 1}, engine=EngineConfig(overlap=True))
+    drive(fast, [(0, False, False, False)] * 4, 0)
+    thread = next(t for t in threading.enumerate() if t.name == "learning" and t.is_alive())
+    others = [t for t in threading.enumerate() if t.name == "learning" and t is not thread]
+    del fast
+    gc.collect()
+    thread.join(5)
+    for other in others:
+        other.join(5)
+    assert not thread.is_alive() and not any(t.is_alive() for t in others)

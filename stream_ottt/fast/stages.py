@@ -16,6 +16,10 @@ from stream_ottt.fast.workspace import Shape, Turn
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
 
+# In units of a dense product's time per input and output pixel: that of scattering one spike instead, and that of
+# transposing the weights for it, per input channel (measured; see benchmarks/README.md).
+SCATTERING, TRANSPOSING = 10, 100
+
 
 @dataclass(slots=True)
 class Kept:
@@ -139,12 +143,25 @@ class ConvStage(WeightStage):
     def forward(self, image: Image, out: Image, v: Array, kept: Kept | None, turn: Turn | None) -> None:
         assert turn is not None
         rows, n = self.rows, self.neuron
-        turn.make_current(image.patches, rows.columns)
+        if not self._scatter(image, turn):
+            turn.make_current(image.patches, rows.columns)
         kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
         if kept is not None and kept.sigma is not None:
             kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
             if not self.rectangular:
                 kept.sigma.sigmoid_()
+
+    def _scatter(self, image: Image, turn: Turn) -> bool:
+        """Make the current spike by spike, if so few are active that this is faster than the dense product."""
+        if not turn.exact:
+            return False
+        n = kernels.find_active(image.array, turn.found)
+        s = self.shape
+        transposing = TRANSPOSING * s.channels if self.rows.transposed_is_old else 0
+        if SCATTERING * n + transposing > s.pixels * s.channels:
+            return False
+        kernels.scatter(image.array, turn.found, n, self.rows.transposed(), s.kernel, turn.current)
+        return True
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:
         assert rows is not None and turn is not None

@@ -29,6 +29,7 @@ class Rows:
         parameters: the same memory as tensors of the plain shapes, by name.
         rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
+        transposed_is_old: the next :meth:`transposed` has work to do.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, gain: Tensor | None, input_scale: float) -> None:
@@ -48,6 +49,19 @@ class Rows:
         self.k: Array = torch.ones_like(bias).numpy()
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
+        self._transposed: Tensor | None = None
+        self.transposed_is_old = True
+
+    def transposed(self) -> Array:
+        """Wᵀ [fan_in, out] in its own memory."""
+        if self.transposed_is_old:
+            if self._transposed is None:
+                self._transposed = torch.zeros_like(self.columns, memory_format=torch.contiguous_format)
+            self._transposed.copy_(self.columns)
+            self.transposed_is_old = False
+        assert self._transposed is not None
+        array: Array = self._transposed.numpy()
+        return array
 
     def copy(self) -> Rows:
         """A second set of the same weights."""
@@ -58,6 +72,7 @@ class Rows:
 
     def refresh(self) -> None:
         """The weights were changed from outside: take the mean out of each row, and find k."""
+        self.transposed_is_old = True
         if self.standardized:
             kernels.centre(self.array)
             kernels.squared_norms(self.array, self.squares)
@@ -70,6 +85,7 @@ class Rows:
 
     def descend(self, turn: Turn, momentum: Momentum, config: OptimizerConfig, lr: float, updated: Rows) -> None:
         """One SGD step from the gradients in ``turn`` into ``updated``, which may be this set itself."""
+        updated.transposed_is_old = True
         hyper = config.momentum, config.weight_decay, lr
         kernels.descend(
             turn.gradient, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,

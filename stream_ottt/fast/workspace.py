@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,11 @@ class Turn:
         error: at the membrane, [pixels, out]; ``current`` is the same memory, for the forward pass.
         gradient: of the weights, [out, fan_in].
         bias, along, gain: gradient of the bias, what the gain's follows from, gradient of the gain, [out].
+        found: indices of active inputs.
+        exact: the forward product is in full precision.
     """
+
+    exact = True
 
     def __init__(self, shape: Shape, space: Workspace) -> None:
         s = shape
@@ -71,6 +76,7 @@ class Turn:
         self.gradient: Array = self._gradient.numpy()
         self.gradient_tensor = self._gradient
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
+        self.found: Array = space.found
 
     def make_current(self, patches: Tensor, weights: Tensor) -> None:
         """``current`` [pixels, out] = patches · Wᵀ, given Wᵀ [fan_in, out]."""
@@ -94,6 +100,7 @@ class HalfTurn(Turn):
         super().__init__(shape, space)
         s = shape
         self._forward = forward
+        self.exact = not forward
         self._half_columns = space.half_columns[: s.pixels * s.fan_in].view(s.pixels, s.fan_in)
         self._half_patches = self._half_columns.view(self._four)
         self._half_error = space.half_error[: s.pixels * s.out].view(s.pixels, s.out)
@@ -137,6 +144,8 @@ class Workspace:
         self.error = torch.zeros(error, dtype=dtype)
         self.gradient = torch.zeros(gradient, dtype=dtype)
         self.vectors = torch.zeros(3, max(s.out for s in given), dtype=dtype)
+        inputs = max((s.height + s.kernel) * (s.width + s.kernel) * s.channels for s in given)
+        self.found: Array = np.zeros(inputs + 1, np.int32)
         if precision != "float32":
             self.half_columns = torch.zeros(columns, dtype=torch.bfloat16)
             self.half_error = torch.zeros(error, dtype=torch.bfloat16)
