@@ -106,7 +106,7 @@ def directions(network: Network, decay: float, seed: int) -> tuple[dict[str, Ten
 
 
 @pytest.mark.parametrize("surrogate", ["sigmoid", "rectangular"])
-@pytest.mark.parametrize(("decay", "cosine", "distance"), [(0.5, 0.1, 0.25), (0.9, 0.85, 0.06), (0.97, 0.9, 0.02)])
+@pytest.mark.parametrize(("decay", "cosine", "distance"), [(0.5, 0.1, 0.25), (0.9, 0.85, 0.06), (0.97, 0.85, 0.02)])
 def test_descends_along_the_spike_representation(
     decay: float, cosine: float, distance: float, surrogate: Literal["sigmoid", "rectangular"]
 ) -> None:
