@@ -125,6 +125,7 @@ class Binner:
         self._newest: int | None = None  # latest time seen
         self._new_sample = True
         self._waiting = 0
+        self._gap = False  # events are missing before the next
 
     @property
     def held(self) -> int:
@@ -150,6 +151,9 @@ class Binner:
         pixels += self._y[events["y"]]
         if self.shape[0] == 2:
             pixels += events["p"] * np.intp(self.shape[1] * self.shape[2])
+        if self._gap and newest[0] - before < self.config.silence:
+            yield from self._pass_over_gap(int(newest[0]))
+        self._gap = False
         silences = np.flatnonzero(np.diff(newest, prepend=before) >= self.config.silence).tolist()
         for k, (at, stop) in enumerate(zip([0, *silences], [*silences, n], strict=True)):
             if k:
@@ -182,6 +186,13 @@ class Binner:
         """The last window, complete or not, when it holds an event."""
         if self._n:
             yield self._close(self._end_if_closed_now())
+
+    def lost_some(self) -> None:
+        """Events were given up before those that are fed next: the windows that lie between hold nothing to see.
+
+        They are left out, so that a learner which is too slow for its stream catches up.
+        """
+        self._gap = True
 
     def abandon(self, reason: str) -> None:
         """Give up the open window and the rest of the packet, counted as dropped for ``reason``."""
@@ -272,6 +283,19 @@ class Binner:
         self._index += 1
         self._counts, self._n, self._new_sample = None, 0, False
         return timestep
+
+    def _pass_over_gap(self, t: int) -> Iterator[Timestep]:
+        """Close the open window and open, on the same grid, the one that holds ``t`` (µs), where that is another."""
+        if self._start is None or self.config.count is not None or t < self._end:
+            return
+        start = self._end
+        if self._n:
+            yield self._close(start)
+        for boundary in self._boundaries[self._passed :]:
+            if boundary > t:
+                break
+            start = max(start, boundary)
+        self._open(start + (t - start) // self.config.window * self.config.window)
 
     def _fall_silent(self) -> Iterator[Timestep]:
         """The stream paused: close what is open; the next event begins a new sample."""

@@ -34,6 +34,7 @@ class StreamConfig(Settings):
         overflow: what happens to packets while the learner is busy: ``block`` waits, ``drop-oldest`` and
             ``drop-newest`` count and drop, ``auto`` blocks for files and drops the oldest for live sources.
         queue_events: events that may wait between source and learner before that happens.
+        queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
         patience: how long a live source may send nothing before a window whose end has passed is closed without it.
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
@@ -45,6 +46,7 @@ class StreamConfig(Settings):
     threads: int = Field(1, ge=1)
     overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
     queue_events: int = Field(1 << 18, ge=1)
+    queue_span: Duration = Field(2_000_000, ge=1000)
     patience: Duration = Field(500_000, ge=1000)
     control: str | None = None
 

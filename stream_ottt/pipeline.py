@@ -29,6 +29,8 @@ from stream_ottt.timestep import StepResult, Timestep
 
 BATCH = 16
 """Most timesteps that cross from one thread to the next at once."""
+LIVE_BATCH = 2
+"""The same for a live stream, where each that waits makes all behind it later."""
 
 
 Task = Callable[[Session], object]
@@ -42,6 +44,7 @@ class _Arrived:
     packet: EventPacket | None
     at: float
     task: Task | None = None
+    number: int = 0  # of the packet
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Pipeline:
         speed: stream seconds per wall second, or None for as fast as possible.
         policy: of the queue behind the source.
         queue_events: events that may wait in that queue.
+        queue_span: event time that may wait there, µs; None for any.
         max_steps: timesteps after which to stop.
         threads: of torch.
         patience: seconds without a packet after which a window whose end has passed is closed; None waits for events.
@@ -97,6 +101,7 @@ class Pipeline:
     speed: float | None = None
     policy: OverflowPolicy = "block"
     queue_events: int = 1 << 20
+    queue_span: int | None = None
     max_steps: int | None = None
     threads: int = 1
     patience: float | None = None
@@ -105,10 +110,12 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._stop = False
+        self._newest: int | None = None  # event time that was read, µs
         self._reader: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._packets: BoundedQueue[_Arrived] = BoundedQueue(self.queue_events, self.policy)
-        self._timesteps: BoundedQueue[_Binned] = BoundedQueue(2 * BATCH)
+        self._batch = BATCH if self.policy == "block" else LIVE_BATCH
+        self._timesteps: BoundedQueue[_Binned] = BoundedQueue(2 * self._batch)
 
     def stop(self) -> None:
         """End the run after the current timestep; safe to call from a signal handler."""
@@ -151,6 +158,7 @@ class Pipeline:
 
     async def _read(self) -> None:
         """From the source into the first queue, at the stream's own pace where one is asked for."""
+        number = 0
         try:
             for _ in range(self.passes):
                 pace = Pace(self.speed) if self.speed is not None else None
@@ -160,7 +168,8 @@ class Pipeline:
                             await pace.wait_for(part)
                         self.progress.ledger.read += len(part)
                         self.progress.sensor = (part.width, part.height)
-                        await self._offer(_Arrived(part, time.perf_counter()), max(len(part), 1))
+                        number += 1
+                        await self._offer(_Arrived(part, time.perf_counter(), None, number), self._weight(part))
                         if self._stop:
                             return
                 await self._offer(_Arrived(None, time.perf_counter()), 0)
@@ -171,6 +180,16 @@ class Pipeline:
                 raise
         finally:
             self._packets.end()
+
+    def _weight(self, packet: EventPacket) -> int:
+        """What a packet takes of the queue: events, or more where few of them span much time."""
+        t = packet.events["t"]
+        if not len(t) or self.queue_span is None:
+            return max(len(t), 1)
+        newest = int(t[-1])
+        before, self._newest = self._newest, max(newest, newest if self._newest is None else self._newest)
+        span = newest - (int(t[0]) if before is None else before)
+        return max(len(t), min(self.queue_events, span * self.queue_events // self.queue_span))
 
     async def _offer(self, arrived: _Arrived, weight: int) -> None:
         """Put a packet into the first queue; every event that does not stay there is counted."""
@@ -197,7 +216,7 @@ class Pipeline:
         ledger = self.progress.ledger
         make_binner: Callable[[int], Binner] | None = None
         binner: Binner | None = None
-        index = 0
+        index = number = 0
         try:
             heard = time.perf_counter()
             while (arrived := await self._next_packet(binner)) is not None:
@@ -229,6 +248,9 @@ class Pipeline:
                         )
                         self._ready.set()
                     binner = make_binner(index)
+                elif arrived.number != number + 1:
+                    binner.lost_some()
+                number = arrived.number
                 index = await self._emit(binner.feed(events), arrived.at, index)
             if binner is not None and not self._stop:
                 await self._emit(binner.flush(), time.perf_counter(), index)
@@ -252,7 +274,7 @@ class Pipeline:
     async def _emit(self, timesteps: Iterable[Timestep], at: float, index: int) -> int:
         """Pass timesteps on as the binner makes them; returns the index after the last."""
         iterator = iter(timesteps)
-        while batch := await asyncio.to_thread(lambda: list(islice(iterator, BATCH))):
+        while batch := await asyncio.to_thread(lambda: list(islice(iterator, self._batch))):
             for timestep in batch:
                 index = timestep.index + 1
                 self._drop_timesteps(await self._timesteps.put(_Binned(timestep, at)))
@@ -297,7 +319,7 @@ class Pipeline:
 
     def _next_batch(self) -> list[_Binned]:
         batch: list[_Binned] = []
-        while len(batch) < BATCH and (binned := self._timesteps.get_nowait()) is not None:
+        while len(batch) < self._batch and (binned := self._timesteps.get_nowait()) is not None:
             batch.append(binned)
         return batch
 

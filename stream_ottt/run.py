@@ -125,6 +125,7 @@ class Run:
             speed=None if c.speed == "max" else c.speed,
             policy=policy,
             queue_events=c.queue_events,
+            queue_span=None if policy == "block" else c.queue_span,
             max_steps=c.max_steps,
             threads=c.threads,
             patience=c.patience / 1e6 if live else None,

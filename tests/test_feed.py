@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from stream_ottt.labels import LabelInterval
 from stream_ottt.zmq_sender import Sender
 from stream_ottt.zmq_socket import SocketOptions
 
-from .conftest import ROOT
+ROOT = Path(__file__).resolve().parents[1]
 
 HEADER = {
     "v": 1,

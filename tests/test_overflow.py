@@ -1,0 +1,189 @@
+"""A learner that is slower than its live stream: what is dropped, what is counted, how late predictions are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from helpers import SIZE, WINDOW, ListSink, LiveSource, prepare_for, small_session
+
+from stream_ottt.events import EventPacket, make_events
+from stream_ottt.labels import LabelInterval, LabelTimeline
+from stream_ottt.pipeline import LIVE_BATCH, Outcome, Pipeline
+from stream_ottt.queues import OverflowPolicy
+from stream_ottt.session import Session
+from stream_ottt.timestep import StepResult, Timestep
+
+PER_PACKET = 10
+
+
+def packets_of(n: int) -> np.ndarray:
+    """``n`` packets of ten events, one packet a window."""
+    i = np.arange(n * PER_PACKET)
+    return make_events(i % SIZE, i // SIZE % SIZE, i // PER_PACKET * WINDOW + i % PER_PACKET, i % 2)
+
+
+class Gate(LiveSource):
+    """A live source that says when it has sent everything, and how often the loop had its turn meanwhile."""
+
+    def __init__(self, events: np.ndarray) -> None:
+        super().__init__(events, cut=PER_PACKET)
+        self.sent = threading.Event()
+
+    async def __aiter__(self) -> AsyncIterator[EventPacket]:
+        async for packet in super().__aiter__():
+            yield packet
+            await asyncio.sleep(0)
+        self.sent.set()
+
+
+def run(pipeline: Pipeline) -> Outcome:
+    return asyncio.run(asyncio.wait_for(pipeline.run(), 30))
+
+
+def stalled(session: Session, until: threading.Event) -> None:
+    """The learner does nothing before ``until``."""
+    process = session.process
+
+    def wait_and_process(timestep: Timestep) -> StepResult:
+        assert until.wait(20), "the source waited for the learner"
+        return process(timestep)
+
+    session.process = wait_and_process  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("policy", ["drop-oldest", "drop-newest"])
+@pytest.mark.parametrize("room", [1, 5, 40])
+def test_every_event_is_in_exactly_one_count(policy: OverflowPolicy, room: int) -> None:
+    source = Gate(packets_of(300))
+    session = small_session(None)
+    stalled(session, source.sent)
+    sink = ListSink()
+    pipeline = Pipeline(
+        source,
+        [sink],
+        session.progress,
+        prepare_for(session),
+        policy=policy,
+        queue_events=room * PER_PACKET,
+    )
+    assert run(pipeline).reason == "end"
+    ledger = session.progress.ledger
+    assert ledger.read == len(source.events)
+    assert ledger.read == ledger.accounted
+    assert set(ledger.dropped) == {"overflow"}
+    assert ledger.late == ledger.malformed == 0
+    seen = [r.timestep.t_start // WINDOW for r in sink.results if r.timestep.events]
+    assert ledger.binned == PER_PACKET * len(seen)
+    in_flight = 3 * LIVE_BATCH + 3  # with the binner, on the way, with the learner
+    assert room <= len(seen) <= room + in_flight
+    if policy == "drop-oldest":
+        assert seen[-room:] == list(range(300 - room, 300))  # the newest are there
+    else:
+        assert seen[:room] == list(range(room))  # the oldest are
+    assert [r.timestep.events for r in sink.results] == [PER_PACKET] * len(seen)  # no empty ones in between
+    starts = [r.timestep.t_start for r in sink.results]
+    assert all(start % WINDOW == 0 for start in starts)  # on the same grid
+    assert np.all(np.diff(starts) > 0)
+
+
+def test_labels_are_not_dropped_with_the_packets_between_which_they_came() -> None:
+    source = Gate(packets_of(300))
+    session = small_session(LabelTimeline(), late_labels=True)
+    stalled(session, source.sent)
+    pipeline = Pipeline(
+        source,
+        [],
+        session.progress,
+        prepare_for(session),
+        policy="drop-oldest",
+        queue_events=5 * PER_PACKET,
+    )
+    taken: list[LabelInterval] = []
+
+    async def go() -> None:
+        events = source.__aiter__
+
+        async def with_labels() -> AsyncIterator[EventPacket]:
+            n = 0
+            async for packet in events():
+                yield packet
+                interval = LabelInterval(n * WINDOW, (n + 1) * WINDOW, 1)
+                pipeline.after_what_came(lambda s, i=interval: (s.add_label(i), taken.append(i)))
+                n += 1
+
+        source.__class__ = type("Labelled", (Gate,), {"__aiter__": lambda _: with_labels()})
+        await asyncio.wait_for(pipeline.run(), 30)
+
+    asyncio.run(go())
+    assert sorted(taken) == [LabelInterval(n * WINDOW, (n + 1) * WINDOW, 1) for n in range(300)]
+
+
+class Steady(LiveSource):
+    """One packet a millisecond, whatever the learner does."""
+
+    async def __aiter__(self) -> AsyncIterator[EventPacket]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for n, at in enumerate(range(0, len(self.events), self.cut)):
+            await asyncio.sleep(began + n * 1e-3 - loop.time())
+            yield EventPacket(self.events[at : at + self.cut], SIZE, SIZE)
+
+
+def test_latency_is_bounded_by_the_queue() -> None:
+    """A learner four times too slow: without a bound the last predictions would be three quarters of the run late."""
+    each, room, packets = 4e-3, 10, 500
+    source = Steady(packets_of(packets), cut=PER_PACKET)
+    session = small_session(None)
+    process, never = session.process, threading.Event()
+
+    def slowly(timestep: Timestep) -> StepResult:
+        never.wait(each)
+        return process(timestep)
+
+    session.process = slowly  # type: ignore[method-assign]
+    sink = ListSink()
+    pipeline = Pipeline(
+        source,
+        [sink],
+        session.progress,
+        prepare_for(session),
+        policy="drop-oldest",
+        queue_events=room * PER_PACKET,
+    )
+    run(pipeline)
+    late = [r.prediction.latency_s for r in sink.results]
+    ledger = session.progress.ledger
+    assert ledger.read == ledger.accounted == len(source.events)
+    assert ledger.dropped["overflow"] > 0
+    # By the machine's own measure of a step, which is longer where others use it too.
+    step = max(each, session.progress.steps.quantile_ms(0.5) / 1e3 + each)
+    waiting = room + 3 * LIVE_BATCH + 3
+    half = len(late) // 2
+    assert np.median(late[half:]) < 3 * waiting * step
+    assert np.median(late[half:]) < 3 * np.median(late[half // 2 : half]) + each
+    assert session.progress.latency.n == len(late)
+
+
+def test_few_events_over_a_long_time_do_not_wait_for_long_either() -> None:
+    """The queue has room for all their number, but not for all their time."""
+    source = Gate(packets_of(300))
+    session = small_session(None)
+    stalled(session, source.sent)
+    sink = ListSink()
+    pipeline = Pipeline(
+        source,
+        [sink],
+        session.progress,
+        prepare_for(session),
+        policy="drop-oldest",
+        queue_span=20 * WINDOW,
+    )
+    run(pipeline)
+    seen = [r.timestep.t_start // WINDOW for r in sink.results]
+    assert 20 <= len(seen) <= 20 + 3 * LIVE_BATCH + 3
+    assert seen[-19:] == list(range(281, 300))
+    assert session.progress.ledger.accounted == session.progress.ledger.read == len(source.events)
