@@ -66,10 +66,14 @@ class ZmqSink(Sink):
     async def open(self, progress: Progress) -> None:
         self._progress = progress
         self._topic = self.config.topic or feed.source_name(progress.source)
-        self._sender = Sender(self.config.target, self.config)
-        if self.config.wait:
+        sender = Sender(self.config.target, self.config)
+        try:
             topic = feed.topic("predictions", self._topic)
-            await self._sender.wait_for_readers(self.config.wait, topic, self.config.wait_for / 1e6)
+            await sender.wait_for_readers(self.config.wait, topic, self.config.wait_for / 1e6)
+        except BaseException:
+            await sender.close()
+            raise
+        self._sender = sender
 
     async def consume(self, result: StepResult) -> None:
         if self._sender is not None:
