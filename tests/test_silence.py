@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_where_events_are_lost_no_empty_windows_are_made_up(
     assert spans == [(s.t_start, s.t_end, s.events) for s in want if s.events]
     assert [s.index for s in got] == list(range(len(got)))
     assert sum(s.new_sample for s in got) <= sum(s.new_sample for s in want)
-    for before, after in zip(got, got[1:], strict=False):
+    for before, after in pairwise(got):
         assert before.t_end <= after.t_start
         crossed = any(before.t_start < b <= after.t_start for b in boundaries)
         assert after.new_sample or not crossed
