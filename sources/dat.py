@@ -46,4 +46,4 @@ class DatSource(PropheseeSource):
             decoder = self.decoder()
             for _, block in self.blocks(file):
                 for events in decoder.decode(block):
-                    yield EventPacket(events, width, height)
+                    yield EventPacket(events, width, height, decoder.reach.within(width, height))

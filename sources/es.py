@@ -7,15 +7,17 @@ y grows upwards from the bottom row). A byte 0xFF in the place of an event adds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.events import EventArray, EventPacket, make_events
+from stream_ottt.events import EVENT_DTYPE, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileSource
+from stream_ottt.sources.compiled import WORDS, Reach
 
 MAGIC = b"Event Stream"
 HEADER = 20
@@ -26,8 +28,13 @@ PAUSE = 0xFF
 PADDING = 0xFE
 CHUNK = 1 << 18
 """Bytes read at once: 52,000 events."""
+COMPILED_FROM_BYTES = 16 << 20
+"""From this size on, a file is worth the half second that loading the compiled loop takes."""
 
 RECORD = np.dtype([("head", "u1"), ("x", "<u2"), ("y", "<u2")])
+
+
+Decode = Callable[[npt.NDArray[np.uint8], int, int], tuple[EventArray, int, int]]
 
 
 def decode(data: npt.NDArray[np.uint8], t: int, height: int) -> tuple[EventArray, int, int]:
@@ -65,6 +72,19 @@ def decode(data: npt.NDArray[np.uint8], t: int, height: int) -> tuple[EventArray
     return make_events(records["x"], y, times[:-1], records["head"] & 1), used, int(times[-1])
 
 
+def compiled_decode(reach: Reach) -> Decode:
+    """As :func:`decode`, twice as fast once numba is loaded; ``reach`` then tells how far the events go."""
+    from stream_ottt.sources.es_kernel import decode as kernel
+
+    def decode_compiled(data: npt.NDArray[np.uint8], t: int, height: int) -> tuple[EventArray, int, int]:
+        out = np.empty(len(data) // RECORD.itemsize, EVENT_DTYPE)
+        reach.clear()
+        n, used, t = kernel(data, out.view(WORDS), t, height, reach.values)
+        return out[:n], used, t
+
+    return decode_compiled
+
+
 class EventStreamSource(FileSource):
     """DVS events of one Event Stream file."""
 
@@ -79,12 +99,16 @@ class EventStreamSource(FileSource):
         """Decode from the beginning; see the base class."""
         with self.open() as file:
             width, height = self._header(file)
+            reach, step = None, decode
+            if os.fstat(file.fileno()).st_size >= COMPILED_FROM_BYTES:
+                reach = Reach()
+                step = compiled_decode(reach)
             offset, t, rest = HEADER, 0, b""
             while chunk := file.read(CHUNK):
                 data = np.frombuffer(rest + chunk, np.uint8)
-                events, used, t = decode(data, t, height)
+                events, used, t = step(data, t, height)
                 if len(events):
-                    yield EventPacket(events, width, height)
+                    yield EventPacket(events, width, height, reach is not None and reach.within(width, height))
                 offset += used
                 rest = data[used:].tobytes()
             if rest:

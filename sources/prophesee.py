@@ -236,7 +236,7 @@ class RawSource(PropheseeSource):
             for offset, block in self.blocks(file):
                 try:
                     for events in decoder.decode(block):
-                        yield EventPacket(events, width, height)
+                        yield EventPacket(events, width, height, decoder.reach.within(width, height))
                 except ReservedWordError as e:
                     raise self.fail(
                         f"expected a word of {self.encoding}, found type {e.kind:#x}; damaged from there on",

@@ -1,16 +1,18 @@
 """The inner loops of Prophesee's formats, compiled by numba: one pass from a file's words to packed events.
 
-Each takes words, an array of events to fill and the state that lasts from call to call (int64), and returns how many
-events it wrote and how many words it used. It stops where there may be no room for the next word's events, and at a
-word of a type that the format does not have.
+Each takes words, an array of events to fill (as :data:`~stream_ottt.sources.compiled.WORDS`), the state that lasts from
+call to call (int64) and the events' reach, and returns how many events it wrote and how many words it used. It stops
+where there may be no room for the next word's events, and at a word of a type that the format does not have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-Kernel = Callable[[Any, Any, Any], tuple[int, int]]
+from stream_ottt.sources.compiled import compiled
+
+Kernel = Callable[[Any, Any, Any, Any], tuple[int, int]]
 
 EVT2_WRAP = (1 << 28) * 15 // 16
 EVT3_WRAP = (1 << 12) * 15 // 16
@@ -18,20 +20,11 @@ DAT_WRAP = (1 << 32) * 15 // 16
 """A time that falls by nearly its whole range has overflowed; one that falls by less is late."""
 
 
-def jit(function: Kernel) -> Kernel:
-    """Compile at the first call, without the GIL, and keep the machine code on disk where that is possible."""
-    import numba
-
-    try:
-        return cast("Kernel", numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # no folder for the compiled code can be written
-        return cast("Kernel", numba.njit(nogil=True)(function))
-
-
-@jit
-def evt2(words: Any, out: Any, state: Any) -> tuple[int, int]:
+@compiled
+def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
     time, last, wraps = state[0], state[1], state[2]
+    right, bottom, times = reach
     events = used = 0
     for word in words:
         kind = word >> 28
@@ -39,8 +32,9 @@ def evt2(words: Any, out: Any, state: Any) -> tuple[int, int]:
             if events == len(out):
                 break
             event = out[events]
-            event.x = (word >> 11) & 0x7FF
-            event.y = word & 0x7FF
+            x, y = (word >> 11) & 0x7FF, word & 0x7FF
+            right, bottom, times = max(right, x), max(bottom, y), times | time
+            event.xy = x | y << 16
             event.t = time | ((word >> 22) & 0x3F)
             event.p = kind == 1
             events += 1
@@ -54,16 +48,18 @@ def evt2(words: Any, out: Any, state: Any) -> tuple[int, int]:
             break
         used += 1
     state[0], state[1], state[2] = time, last, wraps
+    reach[:] = right, bottom, times
     return events, used
 
 
-@jit
-def evt3(words: Any, out: Any, state: Any) -> tuple[int, int]:
+@compiled
+def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """EVT 3.0: uint16 words, up to 12 events each.
 
     state: time in µs, TIME_HIGH, overflows, upper part of the time in µs, y, a vector's next x, its polarity.
     """
     time, last, wraps, upper, y, base, polarity = state
+    right, bottom, times = reach
     events = used = 0
     for word in words:
         kind = word >> 12
@@ -75,18 +71,20 @@ def evt3(words: Any, out: Any, state: Any) -> tuple[int, int]:
             for i in range(n):
                 if value >> i & 1:
                     event = out[events]
-                    event.x = base + i if base + i < 0x8000 else -1
-                    event.y = y
+                    event.xy = (base + i if base + i < 0x8000 else 0xFFFF) | y << 16
                     event.t = time
                     event.p = polarity == 1
                     events += 1
+                    right = max(right, base + i)
             base += n
+            bottom, times = max(bottom, y), times | time
         elif kind == 0x2:
             if events == len(out):
                 break
             event = out[events]
-            event.x = value & 0x7FF
-            event.y = y
+            x = value & 0x7FF
+            right, bottom, times = max(right, x), max(bottom, y), times | time
+            event.xy = x | y << 16
             event.t = time
             event.p = value >> 11 == 1
             events += 1
@@ -108,13 +106,15 @@ def evt3(words: Any, out: Any, state: Any) -> tuple[int, int]:
             break
         used += 1
     state[:] = time, last, wraps, upper, y, base, polarity
+    reach[:] = right, bottom, times
     return events, used
 
 
-@jit
-def dat(words: Any, out: Any, state: Any) -> tuple[int, int]:
+@compiled
+def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """DAT: int64 words of time (32 bits), x (14), y (14) and polarity (4), an event each. state: time, overflows."""
     last, wraps = state[0], state[1]
+    right, bottom, times = reach
     n = min(len(words), len(out))
     for i in range(n):
         low = words[i] & 0xFFFFFFFF
@@ -123,9 +123,11 @@ def dat(words: Any, out: Any, state: Any) -> tuple[int, int]:
             wraps += 1
         last = low
         event = out[i]
-        event.x = high & 0x3FFF
-        event.y = (high >> 14) & 0x3FFF
+        x, y = high & 0x3FFF, (high >> 14) & 0x3FFF
+        right, bottom = max(right, x), max(bottom, y)
+        event.xy = x | y << 16
         event.t = low + (wraps << 32)
         event.p = high >> 28 != 0
     state[0], state[1] = last, wraps
+    reach[:] = right, bottom, times
     return n, n

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
+from stream_ottt.sources.compiled import WORDS, Reach
 
 if TYPE_CHECKING:
     from stream_ottt.sources.prophesee_kernels import Kernel
@@ -38,6 +39,9 @@ class WordDecoder:
         word: dtype of a word.
         events_per_word: the most events that one word can hold.
         initial: what the kernel's state begins with.
+
+    Attributes:
+        reach: how far the events of the array yielded last go.
     """
 
     word: ClassVar[np.dtype[np.integer]]
@@ -45,6 +49,7 @@ class WordDecoder:
     initial: ClassVar[tuple[int, ...]]
 
     def __init__(self) -> None:
+        self.reach = Reach()
         self._state = np.array(self.initial, np.int64)
         self._kernel = self.kernel()
 
@@ -67,7 +72,8 @@ class WordDecoder:
         while at < len(words):
             room = min(self.events_per_word * (len(words) - at), PACKET_EVENTS + self.events_per_word)
             out = np.empty(room, EVENT_DTYPE)
-            events, used = self._kernel(words[at:], out, self._state)
+            self.reach.clear()
+            events, used = self._kernel(words[at:], out.view(WORDS), self._state, self.reach.values)
             if events:
                 yield out[:events]
             at += used

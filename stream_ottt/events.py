@@ -28,11 +28,14 @@ class EventPacket:
         events: [n] of :data:`EVENT_DTYPE`, in the order of the stream.
         width: sensor width in pixels; x is expected in [0, width).
         height: sensor height in pixels; y is expected in [0, height).
+        well_formed: True when whoever made it knows that all its events lie on the sensor and at t ≥ 0; False says
+            nothing.
     """
 
     events: EventArray
     width: int
     height: int
+    well_formed: bool = False
 
     def __len__(self) -> int:
         return len(self.events)
@@ -90,7 +93,7 @@ def split_well_formed(packet: EventPacket) -> tuple[EventArray, int]:
         The well-formed events [m ≤ n] (the packet's own array when all are), and n - m.
     """
     e = packet.events
-    if not len(e):
+    if packet.well_formed or not len(e):
         return e, 0
     x, y, t = e["x"], e["y"], e["t"]
     # The extremes decide the common case without building a mask; negative coordinates turn large as unsigned.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events import EventPacket, split_well_formed
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.csv import CsvSource
@@ -18,11 +19,20 @@ from stream_ottt.sources.csv import CsvSource
 Rows = list[tuple[int, int, int, bool]]
 
 
+@pytest.fixture(params=["line by line", "compiled"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading, whatever the file's size."""
+    limit = 0 if request.param == "compiled" else 1 << 30
+    monkeypatch.setattr("stream_ottt.sources.csv.COMPILED_FROM_BYTES", limit)
+
+
 def drain(source: FileSource) -> tuple[Rows, InputError | None]:
     events: Rows = []
     try:
         for packet in source.packets():
             assert len(packet)
+            _, malformed = split_well_formed(EventPacket(packet.events, packet.width, packet.height))
+            assert not packet.well_formed or malformed == 0  # what is said to be well-formed is
             events += packet.events.tolist()
     except InputError as e:
         return events, e
@@ -45,6 +55,7 @@ ROW = st.tuples(FIELD, st.integers(-9, 40000), st.integers(0, 400), st.sampled_f
     end=st.sampled_from(["\n", "\r\n", "\n\n"]),
     chunk=st.integers(1, 99),
     last=st.booleans(),
+    compiled=st.booleans(),
 )
 def test_reads_what_python_reads(
     tmp_path_factory: pytest.TempPathFactory,
@@ -53,17 +64,20 @@ def test_reads_what_python_reads(
     end: str,
     chunk: int,
     last: bool,
+    compiled: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("c") / "a.csv"
     text = end.join(comma.join(map(str, row)) for row in rows) + (end if last else "")
     path.write_text(text, newline="")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.csv.CHUNK", chunk)
+        patch.setattr("stream_ottt.sources.csv.COMPILED_FROM_BYTES", 0 if compiled else 1 << 30)
         events, error = drain(CsvSource.from_options(path=path))
     assert error is None
     assert events == [(x if 0 <= x < 2**15 else -1, y, t, p > 0) for t, x, y, p in rows]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("digits", range(1, 20))
 def test_numbers_of_every_length(tmp_path: Path, digits: int) -> None:
     times = [int("9876543210987654321"[:digits]) % 2**63, 10 ** (digits - 1), int("1" * digits)]
@@ -71,6 +85,7 @@ def test_numbers_of_every_length(tmp_path: Path, digits: int) -> None:
     assert error is None and [t for _, _, t, _ in events] == times
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("header", "line", "size"),
     [
@@ -93,6 +108,7 @@ def test_headers(tmp_path: Path, header: bytes, line: bytes, size: tuple[int, in
     assert (packet.width, packet.height) == size
 
 
+@pytest.mark.usefixtures("way")
 def test_options_beat_the_header(tmp_path: Path) -> None:
     data = b"x,y,t,p\n1,2,3,0\n"
     assert read(tmp_path, data)[0] == [(1, 2, 3, False)]
@@ -108,6 +124,7 @@ GOOD = b"t,x@9,y@9,on\n5,1,2,1\n-6,1,3,-1\n"
 GOOD_EVENTS = [(1, 2, 5, True), (1, 3, -6, False)]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize(
     ("line", "message"),
@@ -139,6 +156,7 @@ def test_a_bad_line_is_named_after_what_was_good(tmp_path: Path, line: bytes, me
     assert f"line 4: {message}" in str(error) and "\n" not in str(error)
 
 
+@pytest.mark.usefixtures("way")
 def test_line_numbers_and_offsets_across_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_ottt.sources.csv.CHUNK", 64)
     good = b"".join(b"%d,1,2,0\n" % i for i in range(500))
@@ -176,6 +194,7 @@ def test_recognised_by_content(tmp_path: Path) -> None:
     assert not recognised(b"1,2\x003,4,5\n")
 
 
+@pytest.mark.usefixtures("way")
 def test_every_truncation_gives_the_whole_lines(tmp_path: Path) -> None:
     data = b"t,x@9,y@9,on\n" + b"".join(b"%d,1,2,1\n" % t for t in (5, 60, 700))
     for n in range(1, len(data)):
@@ -186,6 +205,7 @@ def test_every_truncation_gives_the_whole_lines(tmp_path: Path) -> None:
         assert (error is None) == (header == b"t,x@9,y@9,on" and len(whole) == len([x for x in lines if x]))
 
 
+@pytest.mark.usefixtures("way")
 def test_no_flipped_bit_gives_anything_but_events_or_an_input_error(tmp_path: Path) -> None:
     data = bytearray(b"t,x@9,y@9,on\n5,1,2,1\n-6,1,3,-1\n700000000,1,3,0\n")
     for bit in range(8 * len(data)):
@@ -194,6 +214,7 @@ def test_no_flipped_bit_gives_anything_but_events_or_an_input_error(tmp_path: Pa
         data[bit // 8] ^= 1 << bit % 8
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("data", [b"1,2,3,1\n" + b"9" * (1 << 20), b"x" * (1 << 20), b"," * (1 << 20) + b"\n"])
 def test_endless_lines_take_no_memory(tmp_path: Path, data: bytes) -> None:
     tracemalloc.start()
@@ -203,6 +224,7 @@ def test_endless_lines_take_no_memory(tmp_path: Path, data: bytes) -> None:
     assert error is not None and peak < 32 << 20 and len(str(error)) < 400
 
 
+@pytest.mark.usefixtures("way")
 def test_irregular_files_stay_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_ottt.sources.csv.CHUNK", 1 << 14)
     data = b" 1,2,3,1\n" * (1 << 13)  # more than one piece

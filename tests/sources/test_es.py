@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
+from stream_ottt.events import EventPacket, split_well_formed
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.es import EventStreamSource
@@ -32,7 +33,7 @@ def byte_by_byte(body: bytes, height: int = 240) -> tuple[list[tuple[int, int, i
         if len(event) == 5:
             t += event[0] >> 1
             x, y = event[1] | event[2] << 8, height - 1 - (event[3] | event[4] << 8)
-            out.append((x if x < 2**15 else -1, y if y >= 0 else -1, t, bool(event[0] & 1)))
+            out.append((x if x < 2**15 else -1, y if 0 <= y < 2**15 else -1, t, bool(event[0] & 1)))
             event = []
     return out, len(event)
 
@@ -42,6 +43,9 @@ def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputEr
     try:
         for packet in source.packets():
             assert len(packet)
+            # What is said to be well-formed is.
+            _, malformed = split_well_formed(EventPacket(packet.events, packet.width, packet.height))
+            assert not packet.well_formed or malformed == 0
             events += packet.events.tolist()
     except InputError as e:
         return events, e
@@ -65,16 +69,17 @@ def test_golden_bytes(tmp_path: Path) -> None:
 BODY = st.lists(st.one_of(st.sampled_from([0xFF, 0xFE, 0xFD, 0]), st.integers(0, 255)), max_size=200).map(bytes)
 
 
-@settings(deadline=None, max_examples=100)
-@given(body=BODY, chunk=st.integers(1, 40))
+@settings(deadline=None, max_examples=150)
+@given(body=BODY, chunk=st.integers(1, 40), compiled=st.booleans(), height=st.sampled_from([1, 240, 40000]))
 def test_decodes_as_a_state_machine_whatever_the_pieces(
-    tmp_path_factory: pytest.TempPathFactory, body: bytes, chunk: int
+    tmp_path_factory: pytest.TempPathFactory, body: bytes, chunk: int, compiled: bool, height: int
 ) -> None:
     path = tmp_path_factory.mktemp("e") / "a.es"
-    path.write_bytes(header() + body)
-    expected, left = byte_by_byte(body)
+    path.write_bytes(header(height=height) + body)
+    expected, left = byte_by_byte(body, height)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.es.CHUNK", chunk)
+        patch.setattr("stream_ottt.sources.es.COMPILED_FROM_BYTES", 0 if compiled else 1 << 30)
         events, error = drain(EventStreamSource.from_options(path=path))
     assert events == expected
     assert (error is not None) == (left > 0)
