@@ -52,7 +52,7 @@ class SampleCache:
     @staticmethod
     def _read(path: Path) -> Raw | None:
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as f, np.load(f, allow_pickle=False) as kept:
                 array: Raw = kept["frames"]
                 return array
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

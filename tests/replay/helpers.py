@@ -54,7 +54,7 @@ def small_network(**config: Any) -> Network:
 
 
 def small_residual(dropout: float = 0.0) -> Network:
-    """A stem, a block with the plain shortcut and one that downsamples, in float64 on 2×9×9; all of its neurons fire."""
+    """A stem, a block with the plain shortcut and one that downsamples, in float64 on 2×9×9; its neurons fire."""
     generator = torch.Generator().manual_seed(1)
     neuron = NeuronModel(dropout=dropout)
 
@@ -75,7 +75,10 @@ def small_residual(dropout: float = 0.0) -> Network:
         ("pool", StemPool()),
         ("block1", NFBlock(plain, neuron, beta=0.3, stride=1, generator=generator)),
         ("block2", NFBlock(wider, neuron, beta=0.4, stride=2, generator=generator)),
-        ("readout", ReadOut(torch.randn(3, 6, generator=generator, dtype=torch.float64), torch.zeros(3).double(), pool=True)),
+        (
+            "readout",
+            ReadOut(torch.randn(3, 6, generator=generator, dtype=torch.float64), torch.zeros(3).double(), pool=True),
+        ),
     ]
     return Network(layers, input_shape=(2, 9, 9), input_trace=False, decay=0.5)
 

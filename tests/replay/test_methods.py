@@ -147,7 +147,9 @@ def test_residual_blocks_follow_the_three_factor_rule_over_time() -> None:
     assert set(ours) == set(leaves)
     for key, leaf in leaves.items():
         torch.testing.assert_close(ours[key], leaf.grad, rtol=0, atol=1e-13, msg=key)
-    assert cosine(ours["block1.first_weight"], bptt_gradient(network, frames, TARGETS, config)["block1.first_weight"]) < 1
+    assert (
+        cosine(ours["block1.first_weight"], bptt_gradient(network, frames, TARGETS, config)["block1.first_weight"]) < 1
+    )
 
 
 def test_delayed_errors_reach_into_residual_blocks() -> None:
