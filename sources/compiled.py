@@ -10,7 +10,7 @@ import numpy as np
 F = TypeVar("F", bound=Callable[..., object])
 
 WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "?")])
-"""EVENT_DTYPE with x and y (in the upper half) in one word: fewer stores, each event in a loop of a nanosecond or two."""
+"""EVENT_DTYPE with x and y (in the upper half) in one word: fewer stores per event."""
 
 
 def compiled(function: F) -> F:

@@ -86,14 +86,14 @@ def read_header(line: bytes) -> Header:
     return Header(names, sizes, len(line))
 
 
-def compiled_parser(names: list[str]) -> Callable[[bytes, int, int], tuple[EventPacket, int]]:
+def compiled_parser(names: list[str]) -> Callable[[memoryview, int, int], tuple[EventPacket, int, int]]:
     """What reads whole lines, up to the first that is not plainly an event.
 
     Args:
         names: the role of each column.
 
     Returns:
-        A function of (lines, sensor width, sensor height) that returns the events and the bytes of their lines.
+        A function of (lines, sensor width, sensor height) that returns the events, the lines passed and their bytes.
     """
     from stream_ottt.sources.csv_kernel import parse
 
@@ -101,12 +101,12 @@ def compiled_parser(names: list[str]) -> Callable[[bytes, int, int], tuple[Event
     row = np.empty(len(ORDER), np.int64)
     reach = Reach()
 
-    def events(block: bytes, width: int, height: int) -> tuple[EventPacket, int]:
+    def events(block: memoryview, width: int, height: int) -> tuple[EventPacket, int, int]:
         text: npt.NDArray[np.uint8] = np.frombuffer(block, np.uint8)
         out = np.empty(len(block) // MIN_EVENT_BYTES, EVENT_DTYPE)
         reach.clear()
-        n, used = parse(text, roles, row, out.view(WORDS), reach.values)
-        return EventPacket(out[:n], width, height, reach.within(width, height)), used
+        n, lines, used = parse(text, roles, row, out.view(WORDS), reach.values)
+        return EventPacket(out[:n], width, height, reach.within(width, height)), lines, used
 
     return events
 
@@ -170,28 +170,29 @@ class CsvSource(FileSource):
             file.seek(header.length)
             offset, line, rest = header.length, 2 if header.names else 1, b""
             while chunk := file.read(CHUNK):
-                block, newline, rest = (rest + chunk).rpartition(b"\n")
+                text = memoryview(rest + chunk)
+                end = len(rest) + chunk.rfind(b"\n") + 1 if b"\n" in chunk else 0
+                block, rest = text[:end], bytes(text[end:])
                 if len(rest) > MAX_LINE:
                     raise self.fail(f"line {line} is longer than {MAX_LINE} bytes; this is no table of events", offset)
-                block += newline
-                if parse is not None and block:
-                    packet, used = parse(block, width, height)
+                if parse is not None:
+                    packet, lines, used = parse(block, width, height)
                     if len(packet):
                         yield packet
-                    line += block.count(b"\n", 0, used)
+                    line += lines
                     offset += used
                     block = block[used:]
-                yield from self._plain(block, offset, line, names, width, height)
-                offset += len(block)
-                line += block.count(b"\n")
-            yield from self._plain(rest, offset, line, names, width, height)
+                if plain := bytes(block):
+                    yield from self._plain(plain, offset, line, names, width, height)
+                    offset += len(plain)
+                    line += plain.count(b"\n")
+            if rest:
+                yield from self._plain(rest, offset, line, names, width, height)
 
     def _plain(
         self, block: bytes, offset: int, line: int, names: list[str], width: int, height: int
     ) -> Iterator[EventPacket]:
         """The events of some lines, without the compiled loop; raises at the first line that is no event."""
-        if not block:
-            return
         rows, error = self._lines(block, offset, line, names, [names.index(role) for role in ORDER])
         if len(rows["t"]):
             yield EventPacket(pack(rows)[0], width, height)

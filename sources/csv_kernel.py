@@ -13,7 +13,7 @@ SPACE, TAB, NEWLINE, RETURN, COMMA, PLUS, MINUS, ZERO = b" \t\n\r,+-0"
 
 
 @compiled
-def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, int]:
+def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, int, int]:
     """Fill ``out``, which has room for all, with the events of whole lines.
 
     Args:
@@ -24,11 +24,11 @@ def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, i
         reach: as :class:`~stream_ottt.sources.compiled.Reach` has it.
 
     Returns:
-        How many events there were, and the bytes of their lines: fewer than there are when a line is not plainly an
-        event. What it is then is for others to say.
+        How many events there were, the lines passed and their bytes: fewer than there are when a line is not plainly
+        an event. What it is then is for others to say.
     """
     right, bottom, times = reach
-    n = at = 0
+    n = lines = at = 0
     last = len(roles) - 1
     while at < len(text):
         line = at
@@ -36,6 +36,7 @@ def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, i
             at += 1
         if text[at] == NEWLINE:
             at += 1
+            lines += 1
             continue
         at = line
         plain = True
@@ -71,6 +72,7 @@ def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, i
             at = line
             break
         at += 1
+        lines += 1
         t, x, y = row[0], row[1], row[2]
         if not 0 <= x < 0x8000:
             x = 0xFFFF
@@ -83,4 +85,4 @@ def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, i
         event.p = p > 0
         n += 1
     reach[:] = right, bottom, times
-    return n, at
+    return n, lines, at
