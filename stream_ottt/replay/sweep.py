@@ -14,6 +14,7 @@ nmnist=FOLDER``.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -180,16 +181,26 @@ def run_table(
     folders = {(name, seed): out / _slug(name) / f"seed-{seed}" for name, seed, _ in wanted}
     results: dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any]]] = {}
     failures: dict[tuple[str, int], str] = {}
+    missing: list[tuple[str, int, ReplayConfig]] = []
+    for name, seed, config in wanted:
+        done = finished(config, folders[name, seed])
+        if done is None:
+            missing.append((name, seed, config))
+        else:
+            results[name, seed] = config.model_dump(mode="json"), done
+    write_table(table, rows, results, failures, out)
+    if not missing:
+        return 0
     # Spawned, not forked: torch's threads do not survive a fork.
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         running = {
-            pool.submit(_run, c.model_dump_json(), folders[name, seed]): (name, seed) for name, seed, c in wanted
+            pool.submit(_run, c.model_dump_json(), folders[name, seed]): (name, seed) for name, seed, c in missing
         }
         try:
-            for done in as_completed(running):
-                name, seed = running[done]
+            for future in as_completed(running):
+                name, seed = running[future]
                 try:
-                    results[name, seed] = done.result()
+                    results[name, seed] = future.result()
                     say(f"{name}, seed {seed}: accuracy {results[name, seed][1]['accuracy']:.4f}")
                 except Exception as e:  # whatever ended that run; the others go on
                     failures[name, seed] = _one_line(e)
@@ -200,6 +211,18 @@ def run_table(
                 process.terminate()
             raise
     return len(failures)
+
+
+def finished(config: ReplayConfig, folder: Path) -> dict[str, Any] | None:
+    """The result of a run that ended before with the same settings."""
+    settings, result = folder / "settings.json", folder / "result.json"
+    try:
+        if json.loads(settings.read_text()) != config.model_dump(mode="json", exclude_none=True):
+            return None
+        done: dict[str, Any] = json.loads(result.read_text())
+        return done
+    except (OSError, ValueError):
+        return None
 
 
 def _run(settings: str, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -111,7 +111,7 @@ def test_gradients_by_definition(name: str, truncation: int | None, cut: int | N
 
 
 class ThreeFactors(Unroll):
-    """OTTT by autograd: values from spikes, weight gradients from traces, credit through this step's surrogate alone."""
+    """OTTT by autograd: values from spikes, weight gradients from traces, credit by this step's surrogate alone."""
 
     def __init__(self, network: Network, parameters: dict[str, Tensor]) -> None:
         super().__init__(network, parameters)

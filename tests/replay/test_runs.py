@@ -242,7 +242,7 @@ def test_another_session_follows_the_first(collection: Path, tmp_path: Path) -> 
     )
     result = replay(config, tmp_path / "run", say=quiet)
     assert result["change_at"] == 24 and result["recovery_samples"] is not None
-    assert sum(len(row["outcomes"]) for row in rows(tmp_path / "run")) == 34
+    assert sum(len(row["outcomes"]) for row in rows(tmp_path / "run")) == 24 + 8
     assert 0 < result["accuracy"] <= 1 and result["after"]["presentations"] is not None
 
 
