@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -23,6 +24,7 @@ from stream_ottt.sources.aedat4_header import (
     parse_header,
 )
 from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
+from stream_ottt.sources.compiled import Reach
 
 COMPILED_FROM_BYTES = 32 << 20
 """From this size on, a file is worth the half second that loading the compiled copy takes."""
@@ -60,6 +62,7 @@ class Aedat4Source(FileSource):
     def __init__(self, config: Aedat4Config) -> None:
         super().__init__(config)
         self._decoder: Aedat4Decoder | None = None
+        self._reach: Reach | None = None
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -88,10 +91,12 @@ class Aedat4Source(FileSource):
 
     def _start(self, *, large: bool = False) -> Aedat4Decoder:
         copy: Copy | None = None
+        self._reach = None
         if large:
             from stream_ottt.sources.aedat4_kernel import copy_events
 
-            copy = copy_events
+            self._reach = Reach()
+            copy = partial(copy_events, reach=self._reach)
         self._decoder = Aedat4Decoder(str(self.path), self.config.stream, copy=copy)
         return self._decoder
 
@@ -100,7 +105,8 @@ class Aedat4Source(FileSource):
         while data := file.read(decoder.lacking):
             for events in decoder.feed(data):
                 assert decoder.stream is not None
-                yield EventPacket(events, *self._size(decoder.stream))
+                width, height = self._size(decoder.stream)
+                yield EventPacket(events, width, height, bool(self._reach and self._reach.within(width, height)))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
         """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.

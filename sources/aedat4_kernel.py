@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.events import EventArray
-from stream_ottt.sources.compiled import compiled
+from stream_ottt.sources.compiled import Reach, compiled
 from stream_ottt.sources.flatbuffer import Buffer
 
 _WORDS = np.dtype([("xy", "<u4"), ("t_low", "<u4"), ("t_high", "<u4"), ("p", "?")])
@@ -15,15 +15,19 @@ _WORDS = np.dtype([("xy", "<u4"), ("t_low", "<u4"), ("t_high", "<u4"), ("p", "?"
 
 
 @compiled
-def _copy(words: Any, out: Any) -> None:
+def _copy(words: Any, out: Any, reach: Any) -> None:
+    right, bottom, times = reach
     for i in range(len(out)):
         event, w = out[i], 4 * i
+        xy = np.int64(words[w + 2])
         event.t_low = words[w]
         event.t_high = words[w + 1]
-        event.xy = words[w + 2]
+        event.xy = xy
         event.p = words[w + 3] & 0xFF != 0
+        right, bottom, times = max(right, xy & 0xFFFF), max(bottom, xy >> 16), times | np.int32(words[w + 1])
+    reach[:] = right, bottom, times
 
 
-def copy_events(records: Buffer, out: EventArray) -> None:
-    """As :class:`~stream_ottt.sources.aedat4_events.EventCopier`."""
-    _copy(np.frombuffer(memoryview(records).toreadonly(), "<u4"), out.view(_WORDS))
+def copy_events(records: Buffer, out: EventArray, reach: Reach) -> None:
+    """As :class:`~stream_ottt.sources.aedat4_events.EventCopier`, and keep how far the events go."""
+    _copy(np.frombuffer(memoryview(records).toreadonly(), "<u4"), out.view(_WORDS), reach.values)

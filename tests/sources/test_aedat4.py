@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from stream_ottt.sources.aedat4 import Aedat4Source
 from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
 from stream_ottt.sources.aedat4_events import BLOCK, EventCopier
 from stream_ottt.sources.aedat4_kernel import copy_events
+from stream_ottt.sources.compiled import Reach
 
 FOUR_STREAMS = info_xml(
     stream_xml(0, "FRME"), stream_xml(2, "EVTS", (16, 12)), stream_xml(3, "IMUS", None), stream_xml(7, "EVTS", (8, 6))
@@ -111,11 +113,14 @@ def test_both_ways_of_copying(n: int, seed: int) -> None:
     """Any bytes as records: the plain and the compiled copy agree with a copy field by field."""
     raw = np.random.default_rng(seed).bytes(16 * n)
     fields = np.frombuffer(raw, [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("pad", "V3")])
-    for copy in (EventCopier(), copy_events):
+    reach = Reach()
+    for copy in (EventCopier(), partial(copy_events, reach=reach)):
         out = np.zeros(n, EVENT_DTYPE)
         copy(raw, out)
         assert all(np.array_equal(out[name], fields[name]) for name in "xyt")
         assert np.array_equal(out["p"].view(np.uint8), fields["p"] != 0)
+    x, y = fields["x"].view("<u2").max(initial=0), fields["y"].view("<u2").max(initial=0)
+    assert (reach.values[:2] == (x, y)).all() and (reach.values[2] < 0) == (fields["t"] < 0).any()
 
 
 def test_large_files_are_copied_by_the_compiled_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +128,7 @@ def test_large_files_are_copied_by_the_compiled_way(tmp_path: Path, monkeypatch:
     for compression in range(5):
         a = events_of(300)
         file = Aedat4File(compression).events(a).events(a)
+        assert all(p.well_formed for p in source_of(tmp_path / "a", file.finished()).packets())
         assert np.array_equal(read(tmp_path / "a", file.finished()), np.concatenate([a, a]))
 
 
