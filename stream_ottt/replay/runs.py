@@ -69,7 +69,7 @@ class Run:
             )
         self._check_extras()
         self.settings = config.model_dump(mode="json", exclude_none=True)
-        self._own_folder()
+        self._check_folder()
 
     def go(self) -> dict[str, Any]:
         finished = self.out / RESULT
@@ -79,18 +79,17 @@ class Run:
             return done
         started = time.perf_counter()
         dataset = open_dataset(self.config.data)
+        self._make_folder()
         protocol: Protocol = PROTOCOLS.get(self.config.protocol.name)(self.config, dataset)
         bench = Workbench(self.config, batches=protocol.batches, world=self.world, dataset=dataset)
         rows = self._resume(bench, protocol)
-        if not rows and self.config.report.alignment and self.leads:
-            rows_before = self._alignment(bench)
-        else:
-            rows_before = rows[0].get("alignment_before") if rows else None
+        aligns = bool(self.config.report.alignment) and self.leads
+        at_start = self._alignment(bench) if aligns and not rows else None
         for i in range(len(rows), protocol.length):
             row = protocol.advance(bench, i)
-            if i == 0 and rows_before is not None:
-                row["alignment_before"] = rows_before
-            if self.leads and self.config.report.alignment and _due(i, protocol.length):
+            if at_start is not None and not rows:
+                row["alignment_at_start"] = at_start
+            if aligns and _due(i, protocol.length):
                 row["alignment"] = self._alignment(bench)
             rows.append(row)
             if self.leads:
@@ -115,28 +114,33 @@ class Run:
 
     # --- folder ------------------------------------------------------------------------------------------------------
 
-    def _own_folder(self) -> None:
-        """Make the folder, or make sure that it is this run's."""
+    def _check_folder(self) -> None:
+        """Make sure that the folder, where there is one, is this run's."""
         path = self.out / "settings.json"
         try:
-            if path.exists():
-                if json.loads(path.read_text()) != self.settings:
-                    raise UsageError(f"{self.out}: holds a run with other settings; choose another folder with --out")
-                return
-            if not self.leads:
-                return
-            self.out.mkdir(parents=True, exist_ok=True)
-            write_json(path, self.settings)
-            about = {
-                "versions": provenance.versions(),
-                "machine": provenance.machine(),
-                "command": provenance.command(),
-            }
-            write_json(self.out / "provenance.json", {**about, "processes": self.world.size})
+            if path.exists() and json.loads(path.read_text()) != self.settings:
+                raise UsageError(f"{self.out}: holds a run with other settings; choose another folder with --out")
         except OSError as e:
-            raise OutputError(f"{self.out}: cannot be written: {e.strerror}") from e
+            raise OutputError(f"{self.out}: cannot be read: {e.strerror}") from e
         except ValueError as e:
             raise UsageError(f"{path}: no settings of a run ({e}); choose another folder with --out") from e
+
+    def _make_folder(self) -> None:
+        """Make the folder, and say in it what is being run."""
+        if not self.leads or (self.out / "settings.json").exists():
+            return
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(f"{self.out}: cannot be made: {e.strerror}") from e
+        about = {
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "command": provenance.command(),
+            "processes": self.world.size,
+        }
+        write_json(self.out / "provenance.json", about)
+        write_json(self.out / "settings.json", self.settings)
 
     def _check_extras(self) -> None:
         from importlib.util import find_spec
@@ -209,7 +213,7 @@ class Run:
             result["activity"] = measure_activity(bench.plain_copy(), batches)
         aligned = [row["alignment"] for row in rows if "alignment" in row]
         if aligned:
-            result["alignment"] = [rows[0].get("alignment_before"), *aligned]
+            result["alignment"] = [rows[0]["alignment_at_start"], *aligned]
         names = dict(enumerate(bench.dataset.names))
         save_checkpoint(self.out / "model.safetensors", bench.learner, settings=self._run_settings(), class_names=names)
         if c.report.figures:

@@ -55,7 +55,13 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(monkeypatch, "replay", "--list") == 0 and "cifar10-dvs" in capsys.readouterr().out
     assert command(monkeypatch, "bench") == 0 and "small" in capsys.readouterr().out
-    assert command(monkeypatch, "replay", "--config", "cifar10", "--data", str(tmp_path / "no"), "--out", "x") == 3
+    assert (
+        command(
+            monkeypatch, "replay", "--config", "cifar10", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "x")
+        )
+        == 3
+    )
+    assert not (tmp_path / "x").exists()
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and "cifar.html" in captured.err
     assert command(monkeypatch, "replay", "--metod", "bptt") == 2

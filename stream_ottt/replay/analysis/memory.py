@@ -71,8 +71,8 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
     """Learn one batch and say what memory that took, in this process.
 
     Returns:
-        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on top of
-        a process that has trained a tiny network: weights, optimizer, states and whatever the method keeps.
+        ``peak_bytes`` of the process (of CUDA's allocator on a GPU), and ``training_bytes``, how much of it came on top
+        of a process that has trained a tiny network: weights, optimizer, states and whatever the method keeps.
     """
     torch.set_num_threads(1)
     device = torch.device(config.device)
