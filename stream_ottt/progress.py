@@ -79,6 +79,7 @@ class Progress:
         stream_us: event time covered so far, µs.
         started: ``time.perf_counter()`` at the start.
         sink_failures: sink name → message of its first failure.
+        warnings: what a user should know of the settings, a line each.
         sink_missed: sink name → results it was too slow for on a live stream.
         label_hook: takes a label that a person gave in a viewer, for what is shown now; None when labels are not taken.
         pause_hook: pauses learning, or resumes it; None when it cannot be paused.
@@ -108,6 +109,7 @@ class Progress:
     stream_us: int = 0
     started: float = field(default_factory=time.perf_counter)
     sink_failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     sink_missed: dict[str, int] = field(default_factory=dict)
     label_hook: Callable[[int], None] | None = None
     pause_hook: Callable[[], None] | None = None

@@ -268,7 +268,7 @@ class Run:
             except Exception as e:  # a sink's own affair, reported below
                 progress.sink_failures.setdefault(sink.name, str(e) or type(e).__name__)
         problems += [(OutputError.exit_code, f"sink {name}: {text}") for name, text in progress.sink_failures.items()]
-        for _, text in problems:
+        for text in [*(text for _, text in problems), *progress.warnings]:
             print(f"stream-ottt: {text}", file=sys.stderr)
         if facts.get("lost_messages"):
             print(

@@ -226,6 +226,7 @@ class Session:
         if not self.learning:
             return
         self._used = interval
+        self._warn_of_delay(timestep, interval)
         before = self.learner.counts.learned
         self._counted("live", lambda: self.learner.feedback(timestep.index, interval.label))
         if self.learner.counts.learned > before:
@@ -233,6 +234,18 @@ class Session:
             prediction.learned_from = self.learner.learned_from
         self._release(timestep.t_end)
         self._remember(frame, interval)
+
+    def _warn_of_delay(self, timestep: Timestep, interval: LabelInterval) -> None:
+        """Say once when today's traces may belong to another stimulus than the error that meets them."""
+        rule = self.learner.config
+        if not rule.error_delay or rule.delay_mode == "snapshot" or self.progress.warnings:
+            return
+        delay, shown = rule.error_delay * (timestep.t_end - timestep.t_start), interval.t_end - interval.t_start
+        if 2 * delay >= shown:
+            self.progress.warnings.append(
+                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {shown / 1e3:g} ms that "
+                "a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'"
+            )
 
     def _wait(self, waiting: _Waiting, interval: LabelInterval | None) -> None:
         """Keep a timestep until its label is known; one without an interval only where labels can come late."""

@@ -77,6 +77,7 @@ def summarize(
             "first_refusal": progress.label_refusal,
         },
         "transport": progress.transport(),
+        "warnings": progress.warnings,
         "sinks": {"failures": progress.sink_failures, "missed": progress.sink_missed},
         "classes": {str(k): v for k, v in progress.class_names.items()},
         "settings": progress.settings,

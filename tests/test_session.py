@@ -169,3 +169,13 @@ def test_memory_for_waiting_timesteps_is_bounded_and_the_loss_is_counted() -> No
     assert session.progress.timesteps_not_kept == len(steps) - 20
     assert session.add_label(intervals(PRESENTATIONS)[-1]) == 10
     assert session.add_label(intervals(PRESENTATIONS)[0]) == 0
+
+
+@pytest.mark.parametrize(("delay", "mode", "warned"), [(4, "paper", False), (5, "paper", True), (9, "snapshot", False)])
+def test_an_error_delay_that_nears_a_stimulus_is_said_once(delay, mode, warned) -> None:
+    timeline = LabelTimeline(intervals(PRESENTATIONS))
+    session = small_session(timeline, learner=small_learner(error_delay=delay, delay_mode=mode))
+    for t in timesteps(EVENTS, timeline):
+        session.process(t)
+    assert len(session.progress.warnings) == int(warned)
+    assert not warned or "snapshot" in session.progress.warnings[0]
