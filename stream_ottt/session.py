@@ -243,8 +243,8 @@ class Session:
         delay, shown = rule.error_delay * (timestep.t_end - timestep.t_start), interval.t_end - interval.t_start
         if 2 * delay >= shown:
             self.progress.warnings.append(
-                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {shown / 1e3:g} ms that "
-                "a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'"
+                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {shown / 1e3:g} ms "
+                "that a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'"
             )
 
     def _wait(self, waiting: _Waiting, interval: LabelInterval | None) -> None:
