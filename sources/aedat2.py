@@ -7,6 +7,7 @@ Format: https://docs.inivation.com/software/software-advanced-usage/file-formats
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,8 @@ class Aedat2Source(FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         with self.open() as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise self.fail("the file is empty; expected a recording", 0)
             chip = CHIPS[self._chip(self._read_header(file))]
             unwrap = Unwrap()
             while data := file.read(PACKET_EVENTS * WORD.itemsize):

@@ -125,6 +125,8 @@ class NmnistSource(FileSource):
         size = self.config.width, self.config.height
         if not self.path.is_dir():
             self.config.refuse("one N-MNIST file")
+            if self.path.is_file() and not self.path.stat().st_size:
+                raise self.fail("the file is empty; expected a recording", 0)
             yield from read_bin(self.path, *size)
             return
         if self._stream is None:

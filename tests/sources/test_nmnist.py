@@ -17,7 +17,9 @@ from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.nmnist import NmnistSource
 
 RECORDS = st.lists(
-    st.tuples(st.integers(0, 255), st.integers(0, 255), st.booleans(), st.integers(0, 2**23 - 1)), max_size=60
+    st.tuples(st.integers(0, 255), st.integers(0, 255), st.booleans(), st.integers(0, 2**23 - 1)),
+    min_size=1,
+    max_size=60,
 )
 
 
