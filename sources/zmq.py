@@ -146,6 +146,8 @@ class ZmqSource(Source):
                 self._complaints.append(str(e))
             return None, False
         self.following, self._size = source, size
+        if header.eos and self.messages and header.seq == self._expected - 1:
+            return None, True  # said again, to whoever had not heard it
         restarted = self._count(header.seq)
         if header.n:
             self._continuity.place(events, restarted=restarted)

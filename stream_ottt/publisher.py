@@ -25,6 +25,8 @@ from stream_ottt.zmq_socket import SocketOptions
 
 MESSAGE_EVENTS = 10_000
 """Most events in one message."""
+LOSSLESS_S = 600.0
+"""Longest wait for a PUSH reader that is behind, after the last message."""
 PATIENCE_S = 5.0
 """Longest wait at the end, and for a TCP client that takes nothing."""
 
@@ -96,9 +98,10 @@ class FeedOutput(Output):
         nothing = np.empty(0, EVENT_DTYPE)
         last = feed.pack_events(self.name, self._seq, nothing, *self._size, t=self._latest, eos=True)
         try:
-            await self._sender.send_last(last, PATIENCE_S)
+            # PUSH loses nothing: its reader may take as long as it needs.
+            await self._sender.send_last(last, PATIENCE_S if self._sender.publishes else None)
         finally:
-            await self._sender.close()
+            await self._sender.close(PATIENCE_S if self._sender.publishes else LOSSLESS_S)
 
 
 class TcpOutput(Output):

@@ -143,8 +143,8 @@ class FeedSocket:
         socket = self.socket
         settings = {
             zmq.LINGER: 0,
-            zmq.SNDHWM: options.hwm,
-            zmq.RCVHWM: options.hwm,
+            # Only that of messages: subscriptions go the other way, and those that find no room are lost.
+            (zmq.SNDHWM if self.sends else zmq.RCVHWM): options.hwm,
             zmq.HEARTBEAT_IVL: options.heartbeat // 1000,
             zmq.HEARTBEAT_TIMEOUT: 2 * options.heartbeat // 1000,
             zmq.RECONNECT_IVL: options.reconnect // 1000,

@@ -273,6 +273,32 @@ def test_a_frame_that_is_too_large_is_not_read() -> None:
     assert len(asyncio.run(both())) == 1
 
 
+def test_a_reader_that_was_too_slow_hears_of_the_end_all_the_same() -> None:
+    """PUB drops without a word what a reader has no room for, and the last message as any other."""
+
+    async def both() -> tuple[list[EventPacket], dict[str, Any]]:
+        sender = Sender("zmq+pub://127.0.0.1:0", SocketOptions(bind=True, hwm=1))
+        source = open_source(sender.endpoint.replace("tcp", "zmq+sub") + "?topic=cam&hwm=1")
+        stream = aiter(source)
+        first = asyncio.create_task(anext(stream))
+        await sender.wait_for_readers(1, b"events/cam", LIMIT)
+        await sender.send(message(0, 0))
+        packets = [await asyncio.wait_for(first, LIMIT)]
+        for seq in range(1, 500):  # while nobody reads
+            await sender.send(feed.pack_events("cam", seq, some_events(seq * 100_000, 10_000), 64, 64))
+        ending = asyncio.create_task(sender.send_last(last(500), LIMIT))
+        async with asyncio.timeout(LIMIT):
+            async for packet in stream:
+                packets.append(packet)
+            await ending
+        await sender.close()
+        return packets, source.statistics()
+
+    packets, facts = asyncio.run(both())
+    assert 0 < facts["lost_messages"] == 500 - len(packets)
+    assert facts["gaps"][-1]["lost_messages"] > 0
+
+
 # --- who is let in -------------------------------------------------------------------------------------------------
 
 
