@@ -2,9 +2,9 @@
 
     python benchmarks/profile_overlap.py
 
-Throughput: timesteps one after another. Latency: timesteps that arrive at a period which the learner keeps up with; from
-the arrival until the prediction is out, beside the same forward pass with nothing else running. One and two threads take
-turns. Needs two free cores to mean anything.
+Throughput: timesteps one after another. Latency: timesteps that arrive at a period which the learner keeps up with;
+from the arrival until the prediction is out, beside the same forward pass with nothing else running. One and two
+threads take turns. Needs two free cores to mean anything.
 """
 
 from __future__ import annotations

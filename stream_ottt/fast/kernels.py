@@ -243,6 +243,7 @@ def fold(columns: Array, size: int, image: Array) -> None:
 @jit
 def descend(
     gradient: Array,
+    first: int,
     weights: Array,
     updated: Array,
     momentum: Array,
@@ -263,7 +264,8 @@ def descend(
     A row is read once from memory; its later uses find it in the cache.
 
     Args:
-        gradient: [out, N].
+        gradient: of some rows, [rows, N].
+        first: the first of these rows.
         weights: W [out, N].
         updated: where the new W goes; ``weights`` itself or another array.
         momentum: m, in place; not used when ``mu`` is 0.
@@ -272,13 +274,14 @@ def descend(
         squares: [out], out: ‖W‖² of the new rows.
         along: [out], out: g·W, from which the gain's gradient follows.
     """
-    rows, n = weights.shape
+    rows, n = gradient.shape
     kind = weights.dtype.type
     factor, mu, weight_decay, lr = kind(factor), kind(mu), kind(weight_decay), kind(lr)
     in_place = weights.ctypes.data == updated.ctypes.data
     ratio = kind(n) / kind(max(n - 1, 1))
-    for j in range(rows):
-        g, w = gradient[j], updated[j]
+    for row in range(rows):
+        j = first + row
+        g, w = gradient[row], updated[j]
         if not in_place:
             w[:] = weights[j]
         total, dot, new = kind(0), kind(0), kind(0)

@@ -16,7 +16,7 @@ from torch import Tensor
 from stream_ottt.fast import kernels
 from stream_ottt.fast.images import Image, Lease, Pool
 from stream_ottt.fast.kernels import Array
-from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, WeightStage, build_stages
+from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
 from stream_ottt.fast.weights import Rows
 from stream_ottt.fast.workspace import Precision, Turn, Workspace
 from stream_ottt.network.layers import Memo
@@ -56,7 +56,7 @@ class _State:
 
 
 class FusedGradient(Gradient):
-    """A layer's gradient, still in the workspace, to be used at once by the fused update."""
+    """A layer's gradient that is made block by block as the fused update uses it, which must be at once."""
 
     def __init__(self, stage: WeightStage, turn: Turn) -> None:
         super().__init__(stage.layer, [])
@@ -108,9 +108,10 @@ class FastNetwork(Network):
         self._precision: Precision = precision
         self._images = self._new_images()
         self._workspace = self.new_workspace()
-        self._kept = Pool(lambda: [s.keep() for s in self.stages])
-        self._deltas = Pool(self._new_deltas)
-        self._membranes = Pool(self._new_membranes)
+        stages, dtype = self.stages, self._dtype
+        self._kept = Pool(lambda: [s.keep() for s in stages])
+        self._deltas = Pool(lambda: new_deltas(stages, dtype))
+        self._membranes = Pool(lambda: new_membranes(stages, dtype))
         self._state = _State(self._membranes.take())
         self._stale = True
         self._thread: int | None = None
@@ -190,10 +191,10 @@ class FastNetwork(Network):
         for i in reversed(self._weighted):
             stage = self.stages[i]
             assert isinstance(stage, WeightStage)
-            yield self._gradient_of(stage, self.make_gradient(i, deltas, memos, stage.rows, self._workspace))
+            yield self._gradient_of(stage, self.lay_out(i, deltas, memos, stage.rows, self._workspace))
 
-    def make_gradient(self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows, workspace: Workspace) -> Turn:
-        """Put the gradient of one stage's weights into the workspace."""
+    def lay_out(self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows, workspace: Workspace) -> Turn:
+        """Put what the gradient of one stage's weights is made of into the workspace."""
         self._to_membrane(i, deltas, memos, rows, workspace)
         return self._meet_trace(i, memos, workspace)
 
@@ -204,12 +205,12 @@ class FastNetwork(Network):
         self.stages[i].to_membrane(deltas[i], memos.lease.held[i], rows, workspace.turns[i])
 
     def _meet_trace(self, i: int, memos: list[Memo], workspace: Workspace) -> Turn:
-        """From the error at the membrane, which is in the workspace, to the gradient."""
+        """Lay the trace beside the error at the membrane, which is in the workspace; the gradient is their product."""
         turn = workspace.turns[i]
         assert turn is not None and isinstance(memos, Memos)
         trace = memos.lease.held[i].trace
         assert trace is not None
-        turn.make_gradient(trace.patches)
+        turn.take_trace(trace.patches)
         return turn
 
     def _gradient_of(self, stage: WeightStage, turn: Turn) -> Gradient:
@@ -269,14 +270,19 @@ class FastNetwork(Network):
             height, width, channels = stage.height, stage.width, stage.channels
         return [*images, Image(height, width, channels, 0, self._dtype)]
 
-    def _new_deltas(self) -> list[Tensor]:
-        return [torch.zeros(s.height, s.width, s.channels, dtype=self._dtype) for s in self.stages]
 
-    def _new_membranes(self) -> list[Array]:
-        return [
-            torch.zeros((s.height, s.width, s.channels) if isinstance(s, ConvStage) else 0, dtype=self._dtype).numpy()
-            for s in self.stages
-        ]
+# Not methods: a pool that held the network would keep it alive.
+
+
+def new_deltas(stages: Sequence[Stage], dtype: torch.dtype) -> list[Tensor]:
+    """Room for the error of each stage's output."""
+    return [torch.zeros(s.height, s.width, s.channels, dtype=dtype) for s in stages]
+
+
+def new_membranes(stages: Sequence[Stage], dtype: torch.dtype) -> list[Array]:
+    """Room for the membranes of each stage that has neurons."""
+    shapes = [(s.height, s.width, s.channels) if isinstance(s, ConvStage) else (0,) for s in stages]
+    return [torch.zeros(shape, dtype=dtype).numpy() for shape in shapes]
 
 
 def flush_denormals() -> None:

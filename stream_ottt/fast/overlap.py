@@ -67,7 +67,7 @@ class Update(Job):
     def steps(self, workspace: Workspace) -> Iterator[None]:
         deltas, memos = self._errors
         old, new = self._rows
-        turn = self._network.make_gradient(self._index, deltas, memos, old, workspace)
+        turn = self._network.lay_out(self._index, deltas, memos, old, workspace)
         stage = self._network.stages[self._index]
         assert isinstance(stage, WeightStage)
         old.descend(turn, stage.momentum, *self._sgd, new)
@@ -161,6 +161,8 @@ class OverlapNetwork(FastNetwork):
         if self._worker is None:  # still under construction
             return
         self._worker.settle()
+        self._credits.clear()
+        self._last_update.clear()
         for i, layer in enumerate(self.layers):
             rows = self.stages[i].rows
             if rows is not None:

@@ -84,13 +84,15 @@ class Rows:
         )
 
     def descend(self, turn: Turn, momentum: Momentum, config: OptimizerConfig, lr: float, updated: Rows) -> None:
-        """One SGD step from the gradients in ``turn`` into ``updated``, which may be this set itself."""
+        """One SGD step from the error and the trace in ``turn`` into ``updated``, which may be this set itself."""
         updated.transposed_is_old = True
         hyper = config.momentum, config.weight_decay, lr
-        kernels.descend(
-            turn.gradient, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,
-            self.standardized, *hyper, updated.squares, turn.along,
-        )  # fmt: skip
+        for block, (first, gradient) in enumerate(turn.blocks):
+            turn.make_block(block)
+            kernels.descend(
+                gradient, first, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,
+                self.standardized, *hyper, updated.squares, turn.along,
+            )  # fmt: skip
         kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
         if self.standardized:
             kernels.gain_gradient(turn.along, self.gain, turn.gain)
@@ -98,20 +100,20 @@ class Rows:
             updated._rescale()
 
     def gradients(self, turn: Turn) -> dict[str, Tensor]:
-        """∂L/∂parameter by name, made of what is in ``turn``; fresh tensors of the parameters' shapes."""
-        if self.standardized:
-            kernels.standardize_back(turn.gradient, self.array, self.inverse, self.input_scale, turn.along)
-            kernels.gain_gradient(turn.along, self.gain, turn.gain)
-        found = {"weight": turn.gradient_tensor.clone(), "bias": torch.from_numpy(turn.bias.copy())}
-        if not self.standardized:
-            found["weight"] *= self.input_scale
+        """∂L/∂parameter by name from the error and the trace in ``turn``; fresh tensors of the parameters' shapes."""
         weight = self.parameters["weight"]
+        rows = turn.make_gradient()
+        found = {"bias": torch.from_numpy(turn.bias.copy())}
+        if self.standardized:
+            kernels.standardize_back(rows.numpy(), self.array, self.inverse, self.input_scale, turn.along)
+            kernels.gain_gradient(turn.along, self.gain, turn.gain)
+            found["gain"] = torch.from_numpy(turn.gain.copy()).view_as(self.parameters["gain"])
+        else:
+            rows *= self.input_scale
         if weight.dim() == 4:
             out, channels, k, _ = weight.shape
-            found["weight"] = found["weight"].view(out, k, k, channels).permute(0, 3, 1, 2)
-        if self.standardized:
-            found["gain"] = torch.from_numpy(turn.gain.copy()).view_as(self.parameters["gain"])
-        return found
+            return found | {"weight": rows.view(out, k, k, channels).permute(0, 3, 1, 2)}
+        return found | {"weight": rows}
 
 
 class Momentum:
