@@ -336,8 +336,10 @@ class Pipeline:
             if self._stop:
                 self._drop_timesteps([binned])
                 continue
+            # A file that is read ahead has no moment at which its events happened.
+            since = time.perf_counter() if self.speed is None and self.policy == "block" else binned.at
             result = session.process(binned.timestep)
-            result.prediction.latency_s = time.perf_counter() - binned.at
+            result.prediction.latency_s = time.perf_counter() - since
             self.progress.latency.add(result.prediction.latency_s)
             results.append(result)
             if self.progress.timesteps == self.max_steps:
