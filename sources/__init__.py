@@ -25,5 +25,6 @@ SOURCES = Registry(
         "zmq": "stream_ottt.sources.zmq:ZmqSource",
         "tcp": "stream_ottt.sources.tcp:TcpSource",
         "udp": "stream_ottt.sources.udp:UdpSource",
+        "camera": "stream_ottt.sources.camera:CameraSource",
     },
 )

@@ -21,6 +21,7 @@ from stream_ottt.labels import LabelInterval
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sources.base import Source
+from stream_ottt.sources.camera import CameraConfig, CameraSource
 from stream_ottt.zmq_sender import Sender
 from stream_ottt.zmq_socket import SocketOptions
 
@@ -72,6 +73,7 @@ class StreamRecipe:
         option: one of its options.
         size: sensor that the source must report.
         labels: what it must know of labels.
+        ends: False when its end is an InputError.
     """
 
     start: Callable[[Path], Any]
@@ -79,6 +81,7 @@ class StreamRecipe:
     option: str
     size: tuple[int, int] = (SIDE, SIDE)
     labels: list[LabelInterval] | None = None
+    ends: bool = True
 
 
 def by_writer(name: str) -> Callable[[Path, EventArray], None]:
@@ -247,6 +250,29 @@ async def from_udp(folder: Path) -> AsyncIterator[tuple[Source, EventArray | Non
     await sending
 
 
+class ListCamera:
+    """Gives its events in two batches, a silence between, and is then gone."""
+
+    name, size, lost = "list", (SIDE, SIDE), 0
+
+    def __init__(self) -> None:
+        self._batches = [*np.array_split(some_events(), 2)[:1], None, *np.array_split(some_events(), 2)[1:]]
+
+    def batch(self) -> EventArray | None:
+        return self._batches.pop(0) if self._batches else None
+
+    def running(self) -> bool:
+        return bool(self._batches)
+
+    def close(self) -> None:
+        self._batches = []
+
+
+@asynccontextmanager
+async def from_camera(folder: Path) -> AsyncIterator[tuple[Source, EventArray | None]]:
+    yield CameraSource(CameraConfig(), lambda serial, driver: ListCamera()), some_events()
+
+
 FILES = {
     "aedat4": FileRecipe(write_aedat4, kept=N // 2),
     "aedat2": FileRecipe(write_aedat2, size=(128, 128)),
@@ -272,4 +298,5 @@ STREAMS = {
     "zmq": StreamRecipe(from_zmq, "zmq+pull://127.0.0.1:1", "topic"),
     "tcp": StreamRecipe(from_tcp, "tcp://127.0.0.1:1", "reconnect"),
     "udp": StreamRecipe(from_udp, "udp://127.0.0.1:0?width=1&height=1", "idle"),
+    "camera": StreamRecipe(from_camera, "camera://", "driver", ends=False),
 }
