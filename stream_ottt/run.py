@@ -174,7 +174,7 @@ class Run:
         if self.timeline is None and own is not None:
             self.timeline = LabelTimeline(own, delay=c.labels.delay, name=self.request.source)
         if self.timeline is None and self._takes_labels:
-            self.timeline = LabelTimeline(delay=c.labels.delay, name="labels")
+            self.timeline = LabelTimeline(name="labels")  # known when they come
         classes = self._expected_classes()
         if classes is None:
             classes = self.timeline.classes() if self.timeline else list(range(UNLABELLED_CLASSES))

@@ -20,7 +20,7 @@ from stream_ottt.errors import UsageError
 from stream_ottt.labels import LabelInterval, LabelTimeline
 from stream_ottt.learner import OnlineLearner
 from stream_ottt.progress import Progress
-from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch
+from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.timestep import Prediction, StepResult, Timestep
 
@@ -99,6 +99,7 @@ class Session:
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
         self._used: LabelInterval | None = None  # the interval whose label was used last
         self._current: LabelInterval | None = None
+        self._told: LabelInterval | None = None  # the interval that was last scored as a whole, by add_label
         self._waiting: deque[_Waiting] = deque()
         self._release_at: int | None = None  # when the next label that something waits for becomes known, µs
         self._building: list[Frames] = []
@@ -144,6 +145,7 @@ class Session:
         self.timeline.add(interval)
         inside = [w for w in self._waiting if interval.t_start <= w.middle < interval.t_end]
         if inside and self.scoring and interval is not self._current:
+            self._told = interval
             self.progress.evaluation.add_presentation(
                 interval.label, [(w.said, softmax(w.logits)) for w in inside], self.learner.classes
             )
@@ -207,7 +209,7 @@ class Session:
         if interval is not self._current:
             self.progress.evaluation.close_presentation()
             self._current = interval
-        if interval is None or interval is self._used or not self.scoring:
+        if interval is None or interval is self._used or interval is self._told or not self.scoring:
             return False
         self.progress.evaluation.add_step(
             interval.t_start, interval.label, prediction.label, softmax(prediction.logits), self.learner.classes
@@ -333,9 +335,12 @@ class Session:
         if stretch is None:
             return False
         started = time.perf_counter()
-        self._counted("rehearsed", lambda: self._run(stretch.frames, stretch.label))
-        each = (time.perf_counter() - started) / len(stretch.frames)
-        for _ in stretch.frames:
+        frames, how = stretch.frames, self.rehearsal
+        if how.shift or how.zoom > 1:
+            frames = jitter(frames, self.memory.rng, shift=how.shift, zoom=how.zoom)
+        self._counted("rehearsed", lambda: self._run(frames, stretch.label))
+        each = (time.perf_counter() - started) / len(frames)
+        for _ in frames:
             self.progress.rehearsals.add(each)
         return True
 

@@ -127,7 +127,9 @@ def some_events(t0: int, n: int = 200, span: int = 100_000) -> EventArray:
     return make_events(i % 16, i // 16 % 16, t0 + i * span // n, i % 2)
 
 
-def live(messages: list[list[Any]], tmp_path: Path, *, sink: Sink | None = None, **settings: Any) -> tuple[int, dict]:
+def live(
+    messages: list[list[Any]], tmp_path: Path, *, sink: Sink | None = None, learn: bool = True, **settings: Any
+) -> tuple[int, dict[str, Any]]:
     """Exit code and summary of a run on what is sent over PUSH and PULL."""
 
     async def go() -> int:
@@ -137,6 +139,7 @@ def live(messages: list[list[Any]], tmp_path: Path, *, sink: Sink | None = None,
             overrides={**SMALL, "stream": {"overflow": "block"}, **settings},
             sinks=[],
             summary=tmp_path / "s.json",
+            learn=learn,
         )
         run = Run(request)
         if sink is not None:
@@ -175,6 +178,22 @@ def test_labels_that_come_late_are_scored_and_learned(tmp_path: Path) -> None:
     assert summary["presentations"] == 2
     assert summary["updates"]["deferred"] == 10  # five timesteps of 20 ms each
     assert summary["learning"] == "on"
+
+
+@pytest.mark.parametrize("delay", [0, "end"])
+@pytest.mark.parametrize("learn", [True, False])
+def test_a_label_is_scored_once_though_its_last_window_is_still_open(
+    tmp_path: Path, learn: bool, delay: int | str
+) -> None:
+    """A label comes right after its last event, whose window no later event has closed yet."""
+    sent: list[list[Any]] = []
+    for k in range(4):
+        sent += [message(k, k * 100_000), label(k * 100_000, (k + 1) * 100_000, k)]
+    code, summary = live([*sent, last(4)], tmp_path, learn=learn, labels={"delay": delay})
+    assert code == 0
+    assert summary["labels"]["live"] == 4
+    assert summary["presentations"] == 4
+    assert sum(summary["updates"].values()) == (20 if learn else 0)  # each of the 20 timesteps once
 
 
 def test_labels_that_cannot_be_used_are_counted_and_end_nothing(tmp_path: Path) -> None:
