@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stream_ottt.cli import app
+from stream_ottt.cli import main
 from stream_ottt.errors import InputError
 from stream_ottt.events import EventArray
 from stream_ottt.labels import read_label_csv
@@ -66,31 +67,27 @@ def test_twins_hold_the_same_events(recordings: Path) -> None:
         assert np.array_equal(events_of(recordings / a)[2], events_of(recordings / b)[2])
 
 
-def test_a_recording_without_events_is_said_in_one_line(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = recordings / "frames_only.aedat4"
-    source = open_source(path)
+def test_a_recording_without_events_is_said_in_one_line(recordings: Path) -> None:
+    source = open_source(recordings / "frames_only.aedat4")
     assert isinstance(source, BlockingSource)
-    with pytest.raises(InputError, match="no event stream in it"):
+    with pytest.raises(InputError, match="no event stream in it, only 0 .FRME") as error:
         list(source.packets())
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["davis346.aedat4", "ncars_2d.dat", "event_camera_msgs_evt3.bag"])
-def test_info_as_json(name: str, recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_as_json(
+    name: str, recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stream-ottt", "info", "--json", str(recordings / name)])
     with pytest.raises(SystemExit) as done:
-        app(["info", "--json", str(recordings / name)])
+        main()
     assert done.value.code in (0, None)
     facts = json.loads(capsys.readouterr().out)
     kind, size, events, duration, *_, on = KNOWN[name]
-    expected = {
-        "format": kind,
-        "width": size[0],
-        "height": size[1],
-        "events": events,
-        "duration_us": duration,
-        "on": on,
-    }
+    expected = {"format": kind, "width": size[0], "height": size[1], "events": events}
+    expected |= {"duration_us": duration, "on": on, "off": events - on, "malformed": 0}
     assert {key: facts[key] for key in expected} == expected
-    assert facts["off"] == events - on and facts["malformed"] == 0
     assert facts["t_last"] - facts["t_first"] == duration
 
 
@@ -108,12 +105,12 @@ def test_the_labelled_stream_of_objects(real_data: Path) -> None:
 
 
 def test_the_seven_objects(real_data: Path) -> None:
-    files = [f for f in sorted((real_data / "dvs128_objects").glob("*.aedat"))]
+    files = sorted((real_data / "dvs128_objects").glob("*.aedat"))
     assert len(files) == 7
     for path in files:
         kind, size, e = events_of(path)
         assert (kind, size) == ("aedat2", (128, 128))
-        assert 33e6 <= e["t"].max() - e["t"][0] <= 36.5e6
+        assert 32.5e6 <= e["t"].max() - e["t"][0] <= 36.5e6
 
 
 def test_the_samples_of_nmnist(real_data: Path) -> None:
