@@ -70,7 +70,7 @@ def test_twins_hold_the_same_events(recordings: Path) -> None:
 def test_a_recording_without_events_is_said_in_one_line(recordings: Path) -> None:
     source = open_source(recordings / "frames_only.aedat4")
     assert isinstance(source, BlockingSource)
-    with pytest.raises(InputError, match="no event stream in it, only 0 .FRME") as error:
+    with pytest.raises(InputError, match="no event stream in it, only 0") as error:
         list(source.packets())
     assert "\n" not in str(error.value)
 
