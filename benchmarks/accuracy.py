@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy.py --data ../shared/data --out out/accuracy --jobs 2
 
-``--data`` holds ``nmnist/nmnist_800.npz``, ``dvs128_objects/`` and ``cifar10/cifar10_{train,test}_jpegpack.npz``; a table
-whose data are not there is left out and said so. What was run before in ``--out`` is kept: a stopped benchmark goes on.
+``--data`` holds ``nmnist/nmnist_800.npz``, ``dvs128_objects/`` and ``cifar10/cifar10_{train,test}_jpegpack.npz``; a
+table whose data are not there is left out. What was run before in ``--out`` is kept: a stopped benchmark goes on.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def memory(out: Path) -> str:
     about = {"versions": provenance.versions(), "machine": provenance.machine(), "command": os.environ[COMMAND]}
     header = ["MiB at T =", *map(str, TIME_STEPS), "T = 100 / T = 2", "whole process"]
     return (
-        f"### Memory of training against T\n\nNetwork {layers} on {'×'.join(map(str, MEMORY_SHAPE))}, batch size 1; peak "
-        "resident memory of a fresh process on top of one that has trained a tiny network:\n\n"
+        f"### Memory of training against T\n\nNetwork {layers} on {'×'.join(map(str, MEMORY_SHAPE))}, batch size 1; "
+        "peak resident memory of a fresh process on top of one that has trained a tiny network:\n\n"
         + markdown(rows, header)
         + f"\n![memory against T](memory-against-t.png)\n\n{about_line(about)}\n"
     )

@@ -108,7 +108,7 @@ class RclsSource(BlockingSource):
 
         c = self.config
         limit = {c.part: c.limit}
-        dataset = open_dataset(DataConfig(name=c.dataset, path=str(c.path), **limit))  # type: ignore[arg-type]
+        dataset = open_dataset(DataConfig(name=c.dataset, path=str(c.path), **limit))
         if not dataset.static:
             raise InputError(f"data set {c.dataset!r} is of events already; give it as a source itself", path=c.path)
         self._images = dataset.train if c.part == "train" else dataset.test
@@ -169,5 +169,5 @@ def moved(light: Image, size: int, amplitude: float, dx: float, dy: float) -> Im
             [0, scale, size / 2 + dy - scale * (height - 1) / 2],
         ]
     )
-    out: Image = cv2.warpAffine(light, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return out
+    out = cv2.warpAffine(light, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out.astype(np.float32, copy=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,8 +11,8 @@ from stream_ottt.binning import axis_map
 from stream_ottt.events import EventArray
 from stream_ottt.replay.config import DataConfig
 
-Raw = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-"""Frames before any transform, [T or 1, channels, height, width]; a single one stands for T equal ones."""
+Raw = npt.NDArray[Any]
+"""Frames before any transform, uint8 or uint16 [T or 1, channels, height, width]; one alone stands for T equal ones."""
 
 
 def frame_events(events: EventArray, sensor: tuple[int, int], config: DataConfig) -> Raw:

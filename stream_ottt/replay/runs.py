@@ -243,11 +243,11 @@ def write_tensorboard(out: Path, rows: list[Row]) -> None:
     """Each number of each row as a scalar."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(out / "tensorboard")) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(out / "tensorboard")) as writer:
         for i, row in enumerate(rows):
             for key, value in row.items():
                 if isinstance(value, (int, float)):
-                    writer.add_scalar(key, value, i + 1)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(key, value, i + 1)
 
 
 def write_json(path: Path, value: Any) -> None:

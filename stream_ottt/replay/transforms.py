@@ -81,5 +81,5 @@ class Transform:
             cv2.resize(np.ascontiguousarray(f.transpose(1, 2, 0)), (out_w, out_h), interpolation=cv2.INTER_AREA)
             for f in cut
         ]
-        stacked: Raw = np.stack(resized).reshape(len(raw), out_h, out_w, raw.shape[1]).transpose(0, 3, 1, 2)
-        return stacked
+        # One channel comes back from OpenCV without its axis.
+        return np.stack(resized).reshape(len(raw), out_h, out_w, raw.shape[1]).transpose(0, 3, 1, 2)

@@ -127,7 +127,7 @@ class Unroll:
         if name in self._membranes:
             before, spikes = self._membranes[name]
             u = torch.add(current, before - neuron.threshold * spikes.detach(), alpha=neuron.decay)
-        s: Tensor = Spike.apply(u, neuron)
+        s: Tensor = Spike.apply(u, neuron)  # type: ignore[no-untyped-call]
         self._membranes[name] = (u, s)
         if self.probe is not None:
             self.probe.neurons(name.rstrip("._"), u, s)

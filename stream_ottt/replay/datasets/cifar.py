@@ -76,7 +76,8 @@ class _Cifar(ImageData):
 
     def image(self, item: Item) -> npt.NDArray[np.uint8]:
         which, i = item.where
-        return self._images[which][0][i].reshape(3, 32, 32).transpose(1, 2, 0)
+        row: npt.NDArray[np.uint8] = self._images[which][0][i]
+        return row.reshape(3, 32, 32).transpose(1, 2, 0)
 
 
 class _ArraysOnly(pickle.Unpickler):

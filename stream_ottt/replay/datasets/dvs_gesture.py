@@ -82,7 +82,8 @@ class DvsGesture(EventData):
         if self._held is None or self._held[0] != path:
             self._held = (path, read_events(path))
         events = self._held[1]
-        return events[(events["t"] >= start) & (events["t"] < end)]
+        own: EventArray = events[(events["t"] >= start) & (events["t"] < end)]
+        return own
 
 
 def read_tonic(path: Path) -> EventArray:

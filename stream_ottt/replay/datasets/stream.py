@@ -120,10 +120,12 @@ class StreamData(EventData):
         which, start, end = item.where
         events = self._streams[which].events
         a, b = np.searchsorted(events["t"], [start, end])
-        return events[a:b]
+        own: EventArray = events[a:b]
+        return own
 
     def size(self, item: Item) -> tuple[int, int]:
-        return self._streams[item.where[0]].size
+        which: int = item.where[0]
+        return self._streams[which].size
 
     def fingerprint(self) -> list[float]:
         """Of the streams as they were read, whatever they were read from."""

@@ -61,12 +61,9 @@ class Bptt(Method):
         if not pending:
             return
         total = torch.stack(pending).sum()
-        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        found = torch.autograd.grad(total, list(leaves.values()), materialize_grads=True)
         for name, gradient in zip(leaves, found, strict=True):
-            if gradient is not None:
-                sums[name] = sums[name] + gradient if name in sums else gradient
-            else:
-                sums.setdefault(name, torch.zeros_like(leaves[name]))
+            sums[name] = sums[name] + gradient if name in sums else gradient
         pending.clear()
 
     def apply(self, gradients: dict[str, Tensor]) -> None:

@@ -51,9 +51,11 @@ class Drift(Prequential):
             return np.ascontiguousarray(np.rot90(raw, axes=(-2, -1)))
         if self.dataset.static:
             mean = raw.mean()
-            return ((raw - mean) * c.drift_share + mean).round().astype(raw.dtype)
+            flatter: Raw = ((raw - mean) * c.drift_share + mean).round().astype(raw.dtype)
+            return flatter
         rng = np.random.default_rng([self.config.compute.seed, 4, at])
-        return rng.binomial(raw, c.drift_share).astype(raw.dtype)
+        kept: Raw = rng.binomial(raw, c.drift_share).astype(raw.dtype)
+        return kept
 
     def result(self, bench: Workbench, rows: list[Row]) -> dict[str, Any]:
         outcomes = [pair for row in rows for pair in row["outcomes"]]
