@@ -29,12 +29,16 @@ class RehearsalConfig(Settings):
         ratio: remembered stretches for each new one, in ``ratio`` mode.
         stretch: timesteps in a stretch.
         max_bytes: memory for remembered frames, bytes.
+        shift: a remembered stretch is learned moved by up to this many pixels of the frame, each way.
+        zoom: and enlarged or reduced by up to this factor; 1 leaves its size.
     """
 
     mode: Literal["off", "ratio", "idle"] = "ratio"
     ratio: int = Field(3, ge=0)
     stretch: int = Field(15, ge=1)
     max_bytes: int = Field(64 * 2**20, ge=0)
+    shift: int = Field(0, ge=0)
+    zoom: float = Field(1.0, ge=1, le=4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,3 +111,23 @@ class RehearsalMemory:
             return None
         kept = self._kept[labels[int(self.rng.integers(len(labels)))]]
         return kept[int(self.rng.integers(len(kept)))]
+
+
+def jitter(frames: Frames, rng: np.random.Generator, *, shift: int, zoom: float) -> Frames:
+    """Frames as seen from a little aside and a little nearer or further, the same for all of them.
+
+    Args:
+        frames: uint8 [timesteps, polarities, height, width].
+        rng: draws the shift, and the factor (its logarithm is uniform).
+        shift: largest shift along each axis, pixels.
+        zoom: largest factor, ≥ 1.
+    """
+    factor = np.exp(rng.uniform(-1, 1) * np.log(zoom))
+    for axis in (2, 3):
+        size = frames.shape[axis]
+        middle, moved = (size - 1) / 2, rng.integers(-shift, shift + 1)
+        source = np.rint((np.arange(size) - middle - moved) / factor + middle).astype(np.intp)
+        outside = (source < 0) | (source >= size)
+        frames = frames.take(source.clip(0, size - 1), axis)
+        frames[(slice(None),) * axis + (outside,)] = 0
+    return frames

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_ottt.rehearsal import RehearsalMemory, Stretch
+from stream_ottt.rehearsal import RehearsalMemory, Stretch, jitter
 
 
 def stretch(label: int, size: int = 10, mark: int = 0) -> Stretch:
@@ -58,3 +58,35 @@ def test_draws_each_class_equally_often() -> None:
 
 def test_an_empty_memory_draws_nothing() -> None:
     assert RehearsalMemory(0, np.random.default_rng(0)).draw() is None
+
+
+def test_jitter_moves_all_frames_alike_and_no_further_than_asked() -> None:
+    frames = np.zeros((3, 2, 9, 11), np.uint8)
+    frames[:, 1, 4, 5] = 7
+    seen = set()
+    for seed in range(200):
+        moved = jitter(frames, np.random.default_rng(seed), shift=2, zoom=1.0)
+        (y,), (x,) = np.nonzero(moved[0, 1])
+        assert (moved == moved[0]).all() and moved.sum() == 3 * 7
+        seen.add((y - 4, x - 5))
+    assert seen == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
+    assert frames[0, 1, 4, 5] == 7
+
+
+def test_jitter_zooms_about_the_middle_and_leaves_nothing_beyond_the_edge() -> None:
+    frames = np.zeros((1, 1, 21, 21), np.uint8)
+    frames[..., 5:16, 5:16] = 1
+    widths = set()
+    for seed in range(200):
+        zoomed = jitter(frames, np.random.default_rng(seed), shift=0, zoom=2.0)[0, 0]
+        np.testing.assert_array_equal(zoomed, zoomed[::-1, ::-1])
+        widths.add(int(zoomed.any(0).sum()))
+    assert min(widths) <= 6 and max(widths) >= 20
+    edge = np.ones((1, 1, 8, 8), np.uint8)
+    shrunk = [jitter(edge, np.random.default_rng(s), shift=0, zoom=2.0).sum() for s in range(50)]
+    assert min(shrunk) < 30 and max(shrunk) == 64
+
+
+def test_no_jitter_changes_nothing() -> None:
+    frames = np.random.default_rng(0).integers(0, 9, (2, 2, 6, 7)).astype(np.uint8)
+    np.testing.assert_array_equal(jitter(frames, np.random.default_rng(1), shift=0, zoom=1.0), frames)
