@@ -30,6 +30,7 @@ Kind = Literal["events", "labels", "predictions"]
 KINDS: tuple[Kind, ...] = ("events", "labels", "predictions")
 
 _DTYPE_ON_THE_WIRE = [["t", "<u8"], ["x", "<u2"], ["y", "<u2"], ["p", "?"]]
+_DTYPE_AS_JSON = json.dumps(_DTYPE_ON_THE_WIRE, separators=(",", ":"))
 
 
 class FeedError(ValueError):
@@ -113,19 +114,13 @@ def pack_events(
         eos: True for the last message of the stream.
     """
     n = len(events)
-    header = {
-        "v": VERSION,
-        "seq": seq,
-        "n": n,
-        "t0": int(events["t"][0]) if n else t,
-        "t1": int(events["t"][-1]) if n else t,
-        "width": width,
-        "height": height,
-        "dtype": _DTYPE_ON_THE_WIRE,
-        "encoding": "raw",
-        "eos": eos,
-    }
-    return [topic("events", source), _json(header), to_wire(events).view(np.uint8).data]
+    t0, t1 = (int(events["t"][0]), int(events["t"][-1])) if n else (t, t)
+    # Numbers and a constant: written out, it takes a tenth of the time of a JSON encoder.
+    header = (
+        f'{{"v":{VERSION},"seq":{seq},"n":{n},"t0":{t0},"t1":{t1},"width":{width},"height":{height},'
+        f'"dtype":{_DTYPE_AS_JSON},"encoding":"raw","eos":{"true" if eos else "false"}}}'
+    )
+    return [topic("events", source), header.encode(), to_wire(events).view(np.uint8).data]
 
 
 def unpack_events(header: bytes | memoryview, payload: bytes | memoryview) -> tuple[EventHeader, EventArray]:
