@@ -111,6 +111,7 @@ class Binner:
         x_map = axis_map(width, w, reduce=config.reduce, scale=scale)
         y_map = axis_map(height, h, reduce=config.reduce, scale=scale)
         self._crops = bool((x_map < 0).any() or (y_map < 0).any())
+        self._whole = self.shape[1:] == (height, width)  # each pixel of the sensor is one of the frame
         # Outside means below zero in the sum, whatever the other coordinate adds.
         outside = -(2**40)
         self._x = np.where(x_map < 0, outside, x_map)
@@ -143,18 +144,15 @@ class Binner:
         if not n:
             return
         t = np.ascontiguousarray(events["t"])
-        # The latest time seen so far: it never falls, so that windows and silences are found by bisection.
-        newest = np.maximum.accumulate(t)
         before = int(t[0]) if self._newest is None else self._newest
-        np.maximum(newest, before, out=newest)
-        pixels = self._x[events["x"]]
-        pixels += self._y[events["y"]]
-        if self.shape[0] == 2:
-            pixels += events["p"] * np.intp(self.shape[1] * self.shape[2])
+        newest = self._newest_at(t, before)
+        pixels = self._pixels(events)
         if self._gap and newest[0] - before < self.config.silence:
             yield from self._pass_over_gap(int(newest[0]))
         self._gap = False
-        silences = np.flatnonzero(np.diff(newest, prepend=before) >= self.config.silence).tolist()
+        silences: list[int] = []
+        if newest[-1] - before >= self.config.silence:  # else there is no room for one
+            silences = np.flatnonzero(np.diff(newest, prepend=before) >= self.config.silence).tolist()
         for k, (at, stop) in enumerate(zip([0, *silences], [*silences, n], strict=True)):
             if k:
                 yield from self._fall_silent()
@@ -198,6 +196,34 @@ class Binner:
         """Give up the open window and the rest of the packet, counted as dropped for ``reason``."""
         self.ledger.drop(reason, self.held)
         self._counts, self._n, self._waiting = None, 0, 0
+
+    @staticmethod
+    def _newest_at(t: npt.NDArray[np.int64], before: int) -> npt.NDArray[np.int64]:
+        """The latest time seen at each event [n]. It never falls, so that windows and silences are found by bisection.
+
+        Args:
+            t: times of the events [n].
+            before: latest time seen before them.
+        """
+        if t[0] >= before and not (t[1:] < t[:-1]).any():
+            return t
+        newest = np.maximum.accumulate(t)
+        np.maximum(newest, before, out=newest)
+        return newest
+
+    def _pixels(self, events: EventArray) -> npt.NDArray[np.intp]:
+        """Where each event [n] falls in the flattened frame."""
+        # Indices of another type than intp are converted one by one, which takes three times as long.
+        pixels = events["y"].astype(np.intp)
+        if self._whole:
+            pixels *= self.shape[2]
+            pixels += events["x"]
+        else:
+            pixels = self._y.take(pixels)
+            pixels += self._x.take(events["x"].astype(np.intp))
+        if self.shape[0] == 2:
+            pixels += events["p"] * np.intp(self.shape[1] * self.shape[2])
+        return pixels
 
     def _without_cropped(self, events: EventArray) -> EventArray:
         inside = (self._x[events["x"]] + self._y[events["y"]]) >= 0
