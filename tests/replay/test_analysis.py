@@ -40,14 +40,13 @@ def test_residual_networks_are_counted_too() -> None:
     assert "block2.shortcut" in found["operations"] and found["firing_rate"] > 0
 
 
-def test_memory_of_ottt_is_flat_and_that_of_bptt_grows_with_t() -> None:
+def test_memory_of_ottt_does_not_grow_with_t() -> None:
     """Fresh processes; the states of the network's timestep are large beside what a process takes anyway."""
     network = {"layers": (32, 64, "AP2", 128)}
-    wanted = [("ottt_o", 2), ("ottt_o", 100), ("bptt", 2), ("bptt", 12)]
+    wanted = [("ottt_o", 2), ("ottt_o", 100), ("bptt", 12)]
     configs = [MemoryConfig(method=m, time_steps=t, network=network, shape=(2, 48, 48)) for m, t in wanted]
     with ThreadPoolExecutor(2) as two:
         measured = [found["training_bytes"] for found in two.map(measure_memory, configs)]
     found = dict(zip(wanted, measured, strict=True))
     assert found["ottt_o", 100] <= 1.05 * found["ottt_o", 2]
-    assert found["bptt", 12] > found["bptt", 2] + 8 * 10**6
-    assert found["bptt", 12] > 1.5 * found["ottt_o", 100]
+    assert found["bptt", 12] > 2 * found["ottt_o", 100]
