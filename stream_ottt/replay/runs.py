@@ -67,6 +67,8 @@ class Run:
             raise UsageError(
                 f"protocol {config.protocol.name!r} follows one stream; only 'epochs' can be shared by processes"
             )
+        if world.size > 1 and config.rehearsal.mode != "off":
+            raise UsageError("rehearsal is for one stream in one process; use rehearsal.mode = 'off'")
         self._check_extras()
         self.settings = config.model_dump(mode="json", exclude_none=True)
         self._check_folder()

@@ -328,6 +328,8 @@ def test_two_processes_on_half_the_batch_train_the_same_weights(collection: Path
 def test_only_epochs_is_shared_by_processes(collection: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one stream"):
         replay(small_config(collection, protocol={"name": "prequential"}), tmp_path, world=World(0, 2))
+    with pytest.raises(UsageError, match="rehearsal"):
+        replay(small_config(collection, rehearsal={"mode": "ratio"}), tmp_path, world=World(0, 2))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
