@@ -82,7 +82,7 @@ class Run:
         started = time.perf_counter()
         dataset = open_dataset(self.config.data)
         self._make_folder()
-        protocol: Protocol = PROTOCOLS.get(self.config.protocol.name)(self.config, dataset)
+        protocol: Protocol = PROTOCOLS.get(self.config.protocol.name)(self.config, dataset, self.world.size)
         bench = Workbench(self.config, batches=protocol.batches, world=self.world, dataset=dataset)
         rows = self._resume(bench, protocol)
         aligns = bool(self.config.report.alignment) and self.leads

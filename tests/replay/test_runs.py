@@ -299,7 +299,8 @@ with join_world("cpu") as world:
 
 def test_two_processes_on_half_the_batch_train_the_same_weights(collection: Path, tmp_path: Path) -> None:
     """The last batch of a pass has a single sample, so that one process is left without any."""
-    tables = {"protocol": {"epochs": 2}, "learner": {"lr": 0.05}, "data": {"train": 13}}
+    learner = {"lr": 0.05, "schedule": "cosine"}
+    tables = {"protocol": {"epochs": 2}, "learner": learner, "data": {"train": 13}}
     settings = small_config(collection, **tables).model_dump(mode="json")
     for name in ("ottt_o", "ottt_a"):
         settings["method"], settings["protocol"]["batch_size"] = {"name": name}, 6

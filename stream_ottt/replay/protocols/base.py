@@ -25,13 +25,15 @@ class Protocol(ABC):
     Args:
         config: the settings.
         dataset: the data.
+        processes: how many share each batch.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, config: ReplayConfig, dataset: DataSet) -> None:
+    def __init__(self, config: ReplayConfig, dataset: DataSet, processes: int = 1) -> None:
         self.config = config
         self.dataset = dataset
+        self.batch_size = config.protocol.batch_size * processes
 
     @property
     @abstractmethod
@@ -57,7 +59,7 @@ class Protocol(ABC):
     def of_batches(self, samples: int) -> int:
         """Batches that ``samples`` new samples make, with those rehearsed for them."""
         rehearsed = self.config.rehearsal.ratio if self.config.rehearsal.mode == "ratio" else 0
-        return -(-samples // self.config.protocol.batch_size) * (1 + rehearsed)
+        return -(-samples // self.batch_size) * (1 + rehearsed)
 
 
 def learn_batch(bench: Workbench, items: list[Item], seeds: list[tuple[int, int]]) -> int:

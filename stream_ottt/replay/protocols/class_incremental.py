@@ -35,7 +35,7 @@ class ClassIncremental(Protocol):
     def _batches(self, bench: Workbench, i: int) -> list[list[tuple[int, Item]]]:
         own = _of(self.dataset.train, self.blocks[i // self.config.protocol.epochs])
         order = bench.loader.order(len(own), i)
-        size = self.config.protocol.batch_size * bench.world.size
+        size = self.batch_size
         return [[(k, own[k]) for k in order[at : at + size]] for at in range(0, len(order), size)]
 
     def advance(self, bench: Workbench, i: int) -> Row:

@@ -24,8 +24,7 @@ class Epochs(Protocol):
 
     def _order(self, bench: Workbench, epoch: int) -> list[list[int]]:
         order = bench.loader.order(len(self.dataset.train), epoch)
-        size = self.config.protocol.batch_size * bench.world.size
-        return [order[at : at + size] for at in range(0, len(order), size)]
+        return [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
     def advance(self, bench: Workbench, i: int) -> Row:
         train = self.dataset.train
