@@ -14,7 +14,7 @@ _WORDS = np.dtype([("xy", "<u4"), ("t_low", "<u4"), ("t_high", "<u4"), ("p", "?"
 """EVENT_DTYPE as the words that it is copied in."""
 
 
-@compiled
+@compiled("<u4", _WORDS, "<i8", returns=0)
 def _copy(words: Any, out: Any, reach: Any) -> None:
     right, bottom, times = reach
     for i in range(len(out)):

@@ -1,26 +1,65 @@
-"""Inner loops compiled by numba, which takes half a second to import: only for what is worth it."""
+"""Inner loops compiled by numba, and what those that write events share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
 
 import numpy as np
-
-F = TypeVar("F", bound=Callable[..., object])
 
 WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "?")])
 """EVENT_DTYPE with x and y (in the upper half) in one word: fewer stores per event."""
 
 
-def compiled(function: F) -> F:
-    """Compile at the first call, without the GIL, and keep the machine code on disk where that is possible."""
-    import numba
+class Compiled:
+    """A loop, compiled when it is first called, that lets other threads run meanwhile.
 
-    try:
-        return cast("F", numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # no folder for the compiled code can be written
-        return cast("F", numba.njit(nogil=True)(function))
+    Its machine code is kept on disk and loaded without numba, or, where that cannot be, by numba as usual.
+
+    Args:
+        function: the loop, as Python.
+        parameters: what it takes: a dtype for an array, contiguous and of one dimension; ``int`` for an integer.
+        returns: how many integers it returns; one comes in a tuple, too.
+    """
+
+    def __init__(self, function: Any, parameters: tuple[Any, ...], returns: int) -> None:
+        self.function = function
+        self._parameters = parameters
+        self._returns = returns
+        self._code: Callable[..., Any] | None = None
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._code is None:
+            self._code = self._load()
+        return self._code(*arguments)
+
+    def _load(self) -> Callable[..., Any]:
+        from stream_ottt.sources.machine_code import UnfitError, native
+
+        try:
+            return native(self.function, self._parameters, self._returns)
+        except (UnfitError, OSError, RuntimeError, SubprocessError):
+            return self.by_numba()
+
+    def make(self, path: Path) -> None:
+        """Write the machine code to a file; see :func:`stream_ottt.sources.machine_code.make`."""
+        from stream_ottt.sources.machine_code import make
+
+        make(path, self.function, self._parameters, self._returns)
+
+    def by_numba(self) -> Callable[..., Any]:
+        """The loop as numba compiles it, in memory."""
+        import numba
+
+        return numba.njit(nogil=True)(self.function)  # type: ignore[no-any-return]
+
+
+def compiled(*parameters: Any, returns: int) -> Callable[[Any], Compiled]:
+    """Decorator; see :class:`Compiled`."""
+    return lambda function: Compiled(function, parameters, returns)
 
 
 class Reach:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream_ottt.sources.compiled import compiled
+from stream_ottt.sources.compiled import WORDS, compiled
 
 MAX_DIGITS = 18
 """As many always fit into int64."""
@@ -12,7 +12,7 @@ MAX_DIGITS = 18
 SPACE, TAB, NEWLINE, RETURN, COMMA, PLUS, MINUS, ZERO = b" \t\n\r,+-0"
 
 
-@compiled
+@compiled("u1", "<i8", "<i8", WORDS, "<i8", returns=3)
 def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, int, int]:
     """Fill ``out``, which has room for all, with the events of whole lines.
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from stream_ottt.sources.compiled import compiled
+from stream_ottt.sources.compiled import WORDS, compiled
 
 
-@compiled
+@compiled("u1", WORDS, int, int, "<i8", returns=3)
 def decode(data: Any, out: Any, t: int, height: int, reach: Any) -> tuple[int, int, int]:
     """Fill ``out``, which has room for all, with the whole events at the beginning of ``data`` (uint8 [n]).
 

@@ -22,7 +22,7 @@ from stream_ottt.sources.base import FileConfig, FileSource
 from stream_ottt.sources.prophesee_words import ReservedWordError, WordDecoder
 
 MAX_HEADER = 1 << 16
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 19
 """Bytes decoded at a time: what fits a core's second-level cache is decoded fastest."""
 
 CAMERAS = (
