@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -201,6 +201,13 @@ def drive(learner: OnlineLearner, steps: list[tuple[int | None, bool, bool, bool
     return logits
 
 
+@example(  # OTTT_A updates, and two more labels of the same timestep come at once
+    network={"layers": (4, 4)},
+    rule={"rule": "ottt_a", "delay_mode": "snapshot", "history": 4, "time_steps": 2, "weight_decay": 0.01, "lr": 0.5},
+    steps=[(None, False, False, False), *[(0, False, False, False), (2, False, False, False)] * 8],
+    seed=14,
+    scatter=False,
+)
 @settings(max_examples=15, deadline=None)
 @given(network=NETWORKS, rule=LEARNERS, steps=STEPS, seed=st.integers(0, 99), scatter=st.booleans())
 def test_agrees_with_the_plain_engine(

@@ -160,6 +160,34 @@ def pool(image: Array, size: int, out: Array, pad: int) -> None:
 
 
 @jit
+def mean_pixels(image: Array, out: Array) -> None:
+    """The mean of each channel of [H, W, C] over the image, into [C]."""
+    height, width, channels = image.shape
+    for c in range(channels):
+        out[c] = 0
+    for y in range(height):
+        for x in range(width):
+            pixel = image[y, x]
+            for c in range(channels):
+                out[c] += pixel[c]
+    share = image.dtype.type(1 / (height * width))
+    for c in range(channels):
+        out[c] *= share
+
+
+@jit
+def spread(delta: Array, image: Array) -> None:
+    """The error [C] passed down through the mean over the image, onto [H, W, C]."""
+    height, width, channels = image.shape
+    share = image.dtype.type(1 / (height * width))
+    for y in range(height):
+        for x in range(width):
+            pixel = image[y, x]
+            for c in range(channels):
+                pixel[c] = delta[c] * share
+
+
+@jit
 def unpool(delta: Array, size: int, out: Array) -> None:
     """The error [h, w, C] passed down through average pooling, onto [H, W, C]."""
     height, width, channels = out.shape

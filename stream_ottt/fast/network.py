@@ -23,12 +23,14 @@ from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
 from stream_ottt.optimizer import SGD, Optimizer
 
+_ELSEWHERE = Memo()
+
 
 class Memos(list[Memo]):
     """A timestep's memos as the learner holds them; what they hold lies in leased buffers."""
 
     def __init__(self, lease: Lease[list[Kept]]) -> None:
-        super().__init__(Memo() for _ in lease.held)
+        super().__init__([_ELSEWHERE] * len(lease.held))
         self.lease = lease
 
 
@@ -157,6 +159,7 @@ class FastNetwork(Network):
     # --- learning ------------------------------------------------------------------------------------------------
 
     def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
+        self.refresh()
         deltas = self.new_deltas(error)
         for _ in self.pass_down(deltas, memos, [s.rows for s in self.stages], self._workspace):
             pass
@@ -178,6 +181,7 @@ class FastNetwork(Network):
             yield
 
     def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
+        self.refresh()
         deltas, work = self.new_deltas(error), self._workspace
         for i in reversed(range(self._weighted[0], len(self.stages))):
             stage = self.stages[i]
@@ -188,6 +192,7 @@ class FastNetwork(Network):
                 yield self._gradient_of(stage, self._meet_trace(i, memos, work))
 
     def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
+        self.refresh()
         for i in reversed(self._weighted):
             stage = self.stages[i]
             assert isinstance(stage, WeightStage)

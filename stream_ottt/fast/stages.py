@@ -195,7 +195,7 @@ class ReadOutStage(WeightStage):
     def gather(self, image: Image) -> Image:
         """The features of an image, in the order of the weights."""
         if self._pool:
-            torch.mean(image.inside, (0, 1), out=self.features.inside[0, 0])
+            kernels.mean_pixels(image.array, self.features.array[0, 0])
         else:
             ordered = image.inside.permute(2, 0, 1)
             self.features.inside.view(ordered.shape).copy_(ordered)
@@ -213,9 +213,9 @@ class ReadOutStage(WeightStage):
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
         assert rows is not None
         height, width, channels = self._image
-        features = delta @ rows.rows
+        features = torch.mm(delta[0], rows.rows)[0]
         if self._pool:
-            below.copy_((features / (height * width)).expand(self._image))
+            kernels.spread(features.numpy(), below.numpy())
         else:
             below.copy_(features.view(channels, height, width).permute(1, 2, 0))
 
