@@ -26,8 +26,8 @@ from stream_ottt.sources.aedat4_header import (
 from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
 from stream_ottt.sources.compiled import Reach
 
-COMPILED_FROM_BYTES = 32 << 20
-"""From this size on, a file is worth the half second that loading the compiled copy takes."""
+COMPILED_FROM_BYTES = 4 << 20
+"""From this size on, a file is worth the tenth of a second that loading the compiled copy takes."""
 POLL_S = 0.05
 """How often a growing file is looked at."""
 

@@ -23,8 +23,8 @@ from stream_ottt.sources.columns import ORDER, Columns, column_names, find_colum
 from stream_ottt.sources.compiled import WORDS, Reach
 
 CHUNK = 1 << 19
-COMPILED_FROM_BYTES = 1 << 20
-"""From this size on, a file is worth the half second that loading the compiled loop takes."""
+COMPILED_FROM_BYTES = 1 << 18
+"""From this size on, a file is worth the tenth of a second that loading the compiled loop takes."""
 MIN_EVENT_BYTES = 8
 """The shortest line with an event: four digits, three commas and a newline."""
 MAX_LINE = 1 << 16

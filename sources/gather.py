@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from stream_ottt.errors import InputError
-from stream_ottt.events import PACKET_EVENTS, EventArray
+from stream_ottt.events import PACKET_EVENTS, EventArray, join_events
 
 
 def gathered(pieces: Iterable[EventArray]) -> Iterator[EventArray]:
@@ -24,11 +22,11 @@ def gathered(pieces: Iterable[EventArray]) -> Iterator[EventArray]:
             held.append(piece)
             count += len(piece)
             if count >= PACKET_EVENTS:
-                yield np.concatenate(held)
+                yield join_events(held)
                 held, count = [], 0
     except InputError as e:
         damage = e
     if count:
-        yield np.concatenate(held)
+        yield join_events(held)
     if damage:
         raise damage

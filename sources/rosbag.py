@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, join_events, make_events
 from stream_ottt.registry import near_miss
 from stream_ottt.sources.base import FileConfig, FileSource
 from stream_ottt.sources.prophesee_words import Evt3Decoder, ReservedWordError
@@ -117,7 +117,7 @@ class RosbagSource(FileSource):
                     or (packet.width, packet.height) != (pending[0].width, pending[0].height)
                     or sum(map(len, pending)) >= PACKET_EVENTS
                 ):
-                    yield EventPacket(np.concatenate([p.events for p in pending]), pending[0].width, pending[0].height)
+                    yield EventPacket(join_events([p.events for p in pending]), pending[0].width, pending[0].height)
                     pending.clear()
                 if packet is None:
                     break
