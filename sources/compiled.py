@@ -54,7 +54,7 @@ class Compiled:
         """The loop as numba compiles it, in memory."""
         import numba
 
-        return numba.njit(nogil=True)(self.function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True)(self.function)
 
 
 def compiled(*parameters: Any, returns: int) -> Callable[[Any], Compiled]:

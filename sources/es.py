@@ -99,7 +99,8 @@ class EventStreamSource(FileSource):
         """Decode from the beginning; see the base class."""
         with self.open() as file:
             width, height = self._header(file)
-            reach, step = None, decode
+            reach: Reach | None = None
+            step: Decode = decode
             if os.fstat(file.fileno()).st_size >= COMPILED_FROM_BYTES:
                 reach = Reach()
                 step = compiled_decode(reach)

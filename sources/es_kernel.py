@@ -8,6 +8,9 @@ import numpy as np
 
 from stream_ottt.sources.compiled import WORDS, compiled
 
+INT: Any = np.int64
+"""Bytes must become integers with a sign: with one without, numba makes a float."""
+
 
 @compiled("u1", WORDS, int, int, "<i8", returns=3)
 def decode(data: Any, out: Any, t: int, height: int, reach: Any) -> tuple[int, int, int]:
@@ -23,7 +26,7 @@ def decode(data: Any, out: Any, t: int, height: int, reach: Any) -> tuple[int, i
     right, bottom, times = reach
     n = at = 0
     while at < len(data):
-        head = np.int64(data[at])
+        head = INT(data[at])
         if head >= 0xFE:
             t += 127 * (head & 1)
             at += 1
@@ -31,8 +34,8 @@ def decode(data: Any, out: Any, t: int, height: int, reach: Any) -> tuple[int, i
         if at + 5 > len(data):
             break
         t += head >> 1
-        x = np.int64(data[at + 1]) | np.int64(data[at + 2]) << 8
-        y = height - 1 - (np.int64(data[at + 3]) | np.int64(data[at + 4]) << 8)
+        x = INT(data[at + 1]) | INT(data[at + 2]) << 8
+        y = height - 1 - (INT(data[at + 3]) | INT(data[at + 4]) << 8)
         if x >= 0x8000:
             x = 0xFFFF
         if not 0 <= y < 0x8000:

@@ -110,7 +110,7 @@ def make(path: Path, function: Any, parameters: tuple[Any, ...], returns: int) -
     import numba
     from numba import types
 
-    arguments = []
+    arguments: list[Any] = []
     for kind in parameters:
         if kind is int:
             arguments.append(types.int64)
@@ -118,8 +118,10 @@ def make(path: Path, function: Any, parameters: tuple[Any, ...], returns: int) -
             item = numba.from_dtype(np.dtype(kind))
             aligned = not np.dtype(kind).names  # records are packed
             arguments.append(types.Array(item, 1, "C", readonly=False, aligned=aligned))
-    result = (types.none, types.int64, types.UniTuple(types.int64, returns))[min(returns, 2)]
-    compiled = numba.njit(result(*arguments), no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    numbers: Any = types.UniTuple
+    result = (types.none, types.int64, numbers(types.int64, returns))[min(returns, 2)]
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit(result(*arguments), **options)(function)
     (text,) = compiled.inspect_llvm().values()
     text = UNUSED.sub("define internal void @NRT_MemInfo_call_dtor(ptr %owner) {\n  ret void\n}", text)
     if OUTSIDE.search(text) or len(FUNCTION.findall(text)) != 1:

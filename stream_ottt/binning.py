@@ -228,7 +228,8 @@ class Binner:
     def _without_cropped(self, events: EventArray) -> EventArray:
         inside = (self._x[events["x"]] + self._y[events["y"]]) >= 0
         self.ledger.drop("cropped", int(len(events) - np.count_nonzero(inside)))
-        return events[inside]
+        kept: EventArray = events[inside]
+        return kept
 
     def _stretch(
         self,
