@@ -2,7 +2,7 @@
 
     python benchmarks/profile_growth.py [--plot growth.svg]
 
-Each point is the least of several steps, and the growth of the process's memory (peak, in a process of its own).
+Each point is the least of several steps in a process of its own, and the growth of that process's peak memory.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def main() -> None:
     if options.point is not None:
         print(json.dumps(measure(*POINTS[options.point][2:])))
         return
+    torch.set_num_threads(1)
     print(machine())
     print("\n| varied | value | parameters | events | learning, ms | predicting, ms | memory, MB |")
     print("|---|---|---|---|---|---|---|")
