@@ -25,6 +25,7 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
     time, last, wraps = state[0], state[1], state[2]
     right, bottom, times = reach
+    times |= time
     events = used = 0
     for word in words:
         kind = word >> 28
@@ -33,7 +34,7 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
                 break
             event = out[events]
             x, y = (word >> 11) & 0x7FF, word & 0x7FF
-            right, bottom, times = max(right, x), max(bottom, y), times | time
+            right, bottom = max(right, x), max(bottom, y)
             event.xy = x | y << 16
             event.t = time | ((word >> 22) & 0x3F)
             event.p = kind == 1
@@ -44,6 +45,7 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
                 wraps += 1
             last = high
             time = (high + (wraps << 28)) << 6
+            times |= time
         elif kind != 0xA and kind != 0xE and kind != 0xF:
             break
         used += 1
@@ -60,13 +62,24 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """
     time, last, wraps, upper, y, base, polarity = state
     right, bottom, times = reach
+    bottom, times = max(bottom, y), times | time
     events = used = 0
-    for word in words:
+    while used < len(words) and events + 12 <= len(out):
+        word = words[used]
         kind = word >> 12
         value = word & 0xFFF
-        if kind == 0x4 or kind == 0x5:
-            if events + 12 > len(out):
-                break
+        if kind == 0x2:
+            event = out[events]
+            x = value & 0x7FF
+            right = max(right, x)
+            event.xy = x | y << 16
+            event.t = time
+            event.p = value >> 11 == 1
+            events += 1
+        elif kind == 0x0:
+            y = value & 0x7FF
+            bottom = max(bottom, y)
+        elif kind == 0x4 or kind == 0x5:
             n = 12 if kind == 0x4 else 8
             for i in range(n):
                 if value >> i & 1:
@@ -75,33 +88,22 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
                     event.t = time
                     event.p = polarity == 1
                     events += 1
-                    right = max(right, base + i)
             base += n
-            bottom, times = max(bottom, y), times | time
-        elif kind == 0x2:
-            if events == len(out):
-                break
-            event = out[events]
-            x = value & 0x7FF
-            right, bottom, times = max(right, x), max(bottom, y), times | time
-            event.xy = x | y << 16
-            event.t = time
-            event.p = value >> 11 == 1
-            events += 1
-        elif kind == 0x0:
-            y = value & 0x7FF
+            right = max(right, base - 1)
         elif kind == 0x3:
             base = value & 0x7FF
             polarity = value >> 11
         elif kind == 0x6:
             if upper >= 0:
                 time = upper | value
+                times |= time
         elif kind == 0x8:
             if last - value >= EVT3_WRAP:
                 wraps += 1
             last = value
             upper = (value + (wraps << 12)) << 12
             time = upper
+            times |= time
         elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
             break
         used += 1
