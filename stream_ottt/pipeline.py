@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from stream_ottt.binning import Binner
 from stream_ottt.errors import InputError, StreamOtttError
 from stream_ottt.events import EventPacket, split_well_formed
+from stream_ottt.labels import LabelInterval, LabelTimeline
 from stream_ottt.pace import Pace
 from stream_ottt.progress import Progress
 from stream_ottt.queues import BoundedQueue, OverflowPolicy
@@ -37,6 +39,10 @@ Task = Callable[[Session], object]
 """Something to be done to the session, in the learner's thread, between two timesteps."""
 
 
+Labels = Sequence[LabelInterval]
+"""A source's own labels."""
+
+
 @dataclass(slots=True)
 class _Arrived:
     """A packet, a task that came between packets, or else the end of a pass, on its way to the binner."""
@@ -45,6 +51,7 @@ class _Arrived:
     at: float
     task: Task | None = None
     number: int = 0  # of the packet
+    labels: Labels | None = None  # the source's own, of this pass
 
 
 @dataclass(slots=True)
@@ -54,6 +61,13 @@ class _Binned:
     timestep: Timestep | None
     at: float
     task: Task | None = None
+
+
+class BeginPass(Protocol):
+    """Makes ready for one pass over the source."""
+
+    def __call__(self, first_index: int, labels: Labels | None) -> tuple[Binner, LabelTimeline | None]:
+        """A binner whose first timestep has index ``first_index``, and the pass's timeline where it is another one."""
 
 
 SILENCE = _Arrived(None, 0.0)
@@ -81,8 +95,9 @@ class Pipeline:
         source: where events come from.
         sinks: where results go; one that fails is reported, counted and left out.
         progress: live counters.
-        prepare: called in the learner's thread with the sensor's width and height, once the first packet has come;
-            builds the session and a function from the index of a first timestep to a binner.
+        prepare: called in the learner's thread with the sensor's width and height and the source's own labels, once the
+            first packet has come;
+            builds the session and a :class:`BeginPass`.
         passes: how often the source is iterated.
         speed: stream seconds per wall second, or None for as fast as possible.
         policy: of the queue behind the source.
@@ -96,7 +111,7 @@ class Pipeline:
     source: Source
     sinks: Sequence[Sink]
     progress: Progress
-    prepare: Callable[[int, int], tuple[Session, Callable[[int], Binner]]]
+    prepare: Callable[[int, int, Labels | None], tuple[Session, BeginPass]]
     passes: int = 1
     speed: float | None = None
     policy: OverflowPolicy = "block"
@@ -162,14 +177,17 @@ class Pipeline:
         try:
             for _ in range(self.passes):
                 pace = Pace(self.speed) if self.speed is not None else None
+                labels: Labels | None = None
                 async for packet in self.source:
+                    # A collection that is shuffled has other labels in each pass, and reading runs ahead.
+                    labels = self.source.labels if labels is None else labels
                     for part in [packet] if pace is None else pace.cut(packet):
                         if pace is not None:
                             await pace.wait_for(part)
                         self.progress.ledger.read += len(part)
                         self.progress.sensor = (part.width, part.height)
                         number += 1
-                        await self._offer(_Arrived(part, time.perf_counter(), None, number), self._weight(part))
+                        await self._offer(_Arrived(part, time.perf_counter(), None, number, labels), self._weight(part))
                         if self._stop:
                             return
                 await self._offer(_Arrived(None, time.perf_counter()), 0)
@@ -214,7 +232,7 @@ class Pipeline:
         """From packets to timesteps, in worker threads."""
         loop = asyncio.get_running_loop()
         ledger = self.progress.ledger
-        make_binner: Callable[[int], Binner] | None = None
+        begin_pass: BeginPass | None = None
         binner: Binner | None = None
         index = number = 0
         try:
@@ -242,12 +260,14 @@ class Pipeline:
                 events, malformed = await asyncio.to_thread(split_well_formed, packet)
                 ledger.malformed += malformed
                 if binner is None:
-                    if make_binner is None:
-                        self.session, make_binner = await loop.run_in_executor(
-                            learning, self.prepare, packet.width, packet.height
+                    if begin_pass is None:
+                        self.session, begin_pass = await loop.run_in_executor(
+                            learning, self.prepare, packet.width, packet.height, arrived.labels
                         )
                         self._ready.set()
-                    binner = make_binner(index)
+                    binner, timeline = begin_pass(index, arrived.labels)
+                    if timeline is not None:
+                        await self._timesteps.put(_Binned(None, 0.0, partial(Session.follow, timeline=timeline)))
                 elif arrived.number != number + 1:
                     binner.lost_some()
                 number = arrived.number

@@ -21,7 +21,7 @@ from stream_ottt.labels import LabelTimeline, read_label_csv
 from stream_ottt.learner import OnlineLearner
 from stream_ottt.live import LiveInputs
 from stream_ottt.network.topologies import build_network
-from stream_ottt.pipeline import Outcome, Pipeline
+from stream_ottt.pipeline import BeginPass, Labels, Outcome, Pipeline
 from stream_ottt.progress import Progress
 from stream_ottt.registry import open_sink, open_source
 from stream_ottt.session import Session
@@ -167,12 +167,12 @@ class Run:
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
 
-    def prepare(self, width: int, height: int) -> tuple[Session, Callable[[int], Binner]]:
+    def prepare(self, width: int, height: int, labels: Labels | None) -> tuple[Session, BeginPass]:
         """Build what needs the sensor's size: network, learner, session, binners."""
         c = self.config
-        own = self.source.labels
-        if self.timeline is None and own is not None:
-            self.timeline = LabelTimeline(own, delay=c.labels.delay, name=self.request.source)
+        labels_of_source = self.timeline is None and labels is not None
+        if labels_of_source:
+            self.timeline = self._own_timeline(labels)
         if self.timeline is None and self._takes_labels:
             self.timeline = LabelTimeline(name="labels")  # known when they come
         classes = self._expected_classes()
@@ -204,12 +204,19 @@ class Run:
             late_labels=self._takes_labels,
             seed=c.stream.seed,
         )
-        boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
 
-        def make_binner(first_index: int) -> Binner:
-            return Binner(c.binning, width, height, progress.ledger, boundaries=boundaries, first_index=first_index)
+        def begin_pass(first_index: int, labels: Labels | None) -> tuple[Binner, LabelTimeline | None]:
+            if labels_of_source:
+                self.timeline = self._own_timeline(labels)
+            boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
+            ledger = progress.ledger
+            binner = Binner(c.binning, width, height, ledger, boundaries=boundaries, first_index=first_index)
+            return binner, self.timeline if labels_of_source else None
 
-        return session, make_binner
+        return session, begin_pass
+
+    def _own_timeline(self, labels: Labels | None) -> LabelTimeline:
+        return LabelTimeline(labels or (), delay=self.config.labels.delay, name=self.request.source)
 
     def _check_labels(self, classes: list[int]) -> None:
         unknown = sorted(set(self.timeline.classes() if self.timeline else ()) - set(classes))

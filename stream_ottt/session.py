@@ -187,6 +187,10 @@ class Session:
             return False
         return self._rehearse_one()
 
+    def follow(self, timeline: LabelTimeline) -> None:
+        """Take another timeline, for the next pass over a source whose labels are not those of the last."""
+        self.timeline = timeline
+
     def end_pass(self) -> None:
         """The stream has ended once: what comes is seen again, and no test any more."""
         self.finish()

@@ -63,11 +63,15 @@ def timesteps(events: EventArray, timeline: LabelTimeline | None = None) -> list
 def prepare_for(session: Session, timeline: LabelTimeline | None = None) -> Callable[..., object]:
     """What a pipeline calls once the sensor is known."""
 
-    def prepare(width: int, height: int) -> tuple[Session, Callable[[int], Binner]]:
+    def prepare(width: int, height: int, labels: object) -> tuple[Session, Callable[..., object]]:
         config = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)
         boundaries = [] if timeline is None else timeline.boundaries()
         ledger = session.progress.ledger
-        return session, lambda first: Binner(config, width, height, ledger, boundaries=boundaries, first_index=first)
+
+        def begin_pass(first_index: int, labels: object) -> tuple[Binner, None]:
+            return Binner(config, width, height, ledger, boundaries=boundaries, first_index=first_index), None
+
+        return session, begin_pass
 
     return prepare
 

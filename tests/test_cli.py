@@ -137,6 +137,33 @@ def test_passes_learn_again_and_score_once(call, stream, tmp_path: Path) -> None
     assert s["timesteps"] == 30 * PRESENTATIONS and s["presentations"] == PRESENTATIONS
 
 
+def test_a_shuffled_collection_keeps_its_labels_in_every_pass(call, tmp_path: Path) -> None:
+    """Each pass has an order of its own; a label from another pass's order would teach nonsense."""
+    rng = np.random.default_rng(0)
+    samples, each = 40, 60
+    labels = rng.integers(0, 2, samples)
+    x = rng.integers(0, 4, (samples, each)) + 4 * labels[:, None]
+    np.savez(
+        tmp_path / "c.npz", x=x.ravel(), y=rng.integers(0, 8, samples * each), p=np.ones(samples * each, bool),
+        t=np.tile(np.arange(each) * 100, samples), offsets=np.arange(samples + 1) * each, labels=labels,
+        width=8, height=8,
+    )  # fmt: skip
+    said, model, summary = tmp_path / "p.jsonl", tmp_path / "m.safetensors", tmp_path / "s.json"
+    common = [*SMALL, "--network.readout", "flatten", "--quiet"]
+    code, _, err = call(
+        "run", "--source", f"{tmp_path}/c.npz?shuffle=true", "--passes", 4, "--label-delay", "end", "--save", model,
+        "--predictions", said, "--rehearsal.mode", "off", *common,
+    )  # fmt: skip
+    assert code == 0, err
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
+    orders = [[p["truth"] for p in lines[i * len(lines) // 4 : (i + 1) * len(lines) // 4]] for i in range(4)]
+    assert len({tuple(o) for o in orders}) == 4
+    code, _, _ = call(
+        "run", "--source", tmp_path / "c.npz", "--load", model, "--no-learn", "--summary", summary, "--quiet"
+    )
+    assert code == 0 and json.loads(summary.read_text())["accuracy"]["presentations"] == 1.0
+
+
 def test_a_truncated_file_is_processed_up_to_the_cut(call, stream, tmp_path: Path) -> None:
     file, labels = tmp_path / "long.aedat4", stream[1]
     events = labelled_events(0, PRESENTATIONS, per_step=2000)

@@ -99,7 +99,7 @@ def test_agrees_with_recorded_truth(name: str, golden_dir: Path) -> None:
 
     recorded = {our_name(k.removeprefix("grad/")): v for k, v in case.items() if k.startswith("grad/")}
     delay = rule.get("error_delay", 0)
-    for key, value in recorded.items():
+    for value in recorded.values():
         assert np.abs(value[:delay]).max(initial=0) == 0
     if rule.get("rule") == "ottt_a":
         assert len(optimizer.seen) == 1

@@ -107,7 +107,7 @@ def test_a_source_that_breaks_in_its_own_way_shows_its_own_error(events) -> None
 
 
 def test_an_error_while_building_the_network_is_the_one_that_is_shown() -> None:
-    def prepare(width: int, height: int):
+    def prepare(width: int, height: int, labels: object):
         raise UsageError("network.layers: no")
 
     session = small_session(None)
@@ -206,7 +206,7 @@ def test_a_blocking_source_waits_for_a_stalled_learner_and_loses_nothing() -> No
 
     async def main() -> None:
         running = asyncio.create_task(pipeline.run())
-        while pipeline._packets.weight < 900:
+        while pipeline._packets.weight < 900:  # noqa: ASYNC110 - the queue has no event for this
             await asyncio.sleep(0)
         read_at_release.append(session.progress.ledger.read)
         stalled.release.set()
