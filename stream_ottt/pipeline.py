@@ -261,9 +261,10 @@ class Pipeline:
                 ledger.malformed += malformed
                 if binner is None:
                     if begin_pass is None:
-                        self.session, begin_pass = await loop.run_in_executor(
+                        prepared = await loop.run_in_executor(
                             learning, self.prepare, packet.width, packet.height, arrived.labels
                         )
+                        self.session, begin_pass = prepared[0], prepared[1]
                         self._ready.set()
                     binner, timeline = begin_pass(index, arrived.labels)
                     if timeline is not None:

@@ -138,9 +138,7 @@ class Drum(Motion):
         self.beat = rng.uniform(14, 22)
         self.half = rng.uniform(4, 7)
         apart, width = rng.uniform(22, 34), rng.uniform(10, 16)
-        self.hands = [
-            self.within(np.abs(self.x - np.float32(side * apart)) - np.float32(width)) for side in (-1, 1)
-        ]
+        self.hands = [self.within(np.abs(self.x - np.float32(side * apart)) - np.float32(width)) for side in (-1, 1)]
 
     def cover(self, phase: float) -> Image:
         drawn: Image = np.zeros_like(self.y)
@@ -239,10 +237,7 @@ class Scene:
         order = np.resize(rng.permutation(self.classes), self.presentations)
         rng.shuffle(order)
         period = self.duration_us + self.pause_us
-        return [
-            LabelInterval(i * period, i * period + self.duration_us, int(label))
-            for i, label in enumerate(order)
-        ]
+        return [LabelInterval(i * period, i * period + self.duration_us, int(label)) for i, label in enumerate(order)]
 
     def images(self) -> Iterator[tuple[Image, int]]:
         """The images, each with its time in µs: every :data:`FRAME_US` from 0, and one at the very end."""

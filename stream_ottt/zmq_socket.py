@@ -24,7 +24,7 @@ TYPES = {"sub": zmq.SUB, "pull": zmq.PULL, "pub": zmq.XPUB, "push": zmq.PUSH, "r
 DOMAIN = "stream-ottt"
 """What the server asks its authenticator about."""
 BUFFER_BYTES = 1 << 18
-"""Of the system, on each side: two messages of 10,000 events. More is slower on loopback, since it outgrows the caches."""
+"""Of the system, on each side: two messages of 10,000 events. More is slower on loopback: it outgrows the caches."""
 SERVER, CLIENT = "server", "client"
 """Names of the two key pairs in a folder of keys: of the end that binds, and of an end that connects."""
 

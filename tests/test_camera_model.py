@@ -175,10 +175,7 @@ def test_events_are_ordered_in_range_and_add_up_to_the_level(data):
     n = data.draw(st.integers(1, 5))
     times = np.cumsum(data.draw(st.lists(st.integers(1, 5000), min_size=n, max_size=n))).tolist()
     value = st.floats(0, 1, width=32)
-    images = [
-        np.array(data.draw(st.lists(value, min_size=6, max_size=6)), np.float32).reshape(2, 3)
-        for _ in range(n)
-    ]
+    images = [np.array(data.draw(st.lists(value, min_size=6, max_size=6)), np.float32).reshape(2, 3) for _ in range(n)]
     theta = data.draw(st.sampled_from([0.05, 0.25, 1.0]))
     cam = camera(3, 2, threshold_on=theta, threshold_off=theta, refractory_us=0)
     assert len(cam.feed(images[0], times[0])) == 0

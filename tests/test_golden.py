@@ -109,9 +109,7 @@ def test_agrees_with_recorded_truth(name: str, golden_dir: Path) -> None:
         assert len(optimizer.seen) == steps - delay
         for key, value in recorded.items():
             for t, seen in enumerate(optimizer.seen, start=delay):
-                np.testing.assert_allclose(
-                    seen[key].numpy(), value[t], rtol=0, atol=1e-10, err_msg=f"{key}, t={t}"
-                )
+                np.testing.assert_allclose(seen[key].numpy(), value[t], rtol=0, atol=1e-10, err_msg=f"{key}, t={t}")
     assert set(recorded) == set(network.parameters)
     for key, value in case.items():
         if key.startswith("after/"):

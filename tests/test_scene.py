@@ -124,9 +124,7 @@ def test_a_gesture_fades_in_and_out_with_its_background(name):
 
 
 def test_brighter_and_darker_shapes_are_equally_likely_and_tell_nothing():
-    brighter = {
-        name: np.mean([present(name, s).level > LEVEL for s in range(100)]) for name in ("right", "left")
-    }
+    brighter = {name: np.mean([present(name, s).level > LEVEL for s in range(100)]) for name in ("right", "left")}
     assert brighter["right"] == brighter["left"]
     assert 0.35 < brighter["right"] < 0.65
 

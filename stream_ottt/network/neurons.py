@@ -46,9 +46,8 @@ def lif_step(current: Tensor, state: NeuronState | None, *, decay: float, thresh
     Returns:
         The new state; its tensors are fresh, so that older ones stay valid for late labels.
     """
-    if state is None:
-        u = current
-    else:
+    u = current
+    if state is not None:
         u = torch.add(current, torch.sub(state.u, state.s, alpha=threshold), alpha=decay)
     s = torch.ge(u, threshold).to(u.dtype)
     trace = None

@@ -94,7 +94,8 @@ class Builder:
                 "network.layers: a 1×1 convolution of one channel has a single weight, which cannot be standardized; "
                 "use a larger kernel or weight_standardization = false"
             )
-        # Kaiming: over the fan-out as the released code does; without sWS over the fan-in, which keeps currents at V_th's scale.
+        # Kaiming: over the fan-out as the released code does; without sWS over the fan-in, which keeps currents at
+        # the scale of V_th.
         fan = (out if sws else self.channels) * kernel * kernel
         weight = self.normal(out, self.channels, kernel, kernel, std=math.sqrt(2 / fan))
         bias = torch.zeros(out, dtype=self.dtype)
@@ -122,7 +123,8 @@ class Builder:
                 self.pool(int(pool[1]))
             else:
                 raise UsageError(
-                    f"network.layers: {part!r} is no layer; write channels (64), 'nCk' with odd k ('64C5') or 'APk' ('AP2')"
+                    f"network.layers: {part!r} is no layer; write channels (64), 'nCk' with odd k ('64C5') "
+                    "or 'APk' ('AP2')"
                 )
         if not any(isinstance(layer, SpikingConv) for _, layer in self.layers):
             raise UsageError("network.layers: at least one convolution is needed, such as 16")

@@ -63,9 +63,7 @@ def test_a_seed_means_the_same_events_in_every_process():
 
 def test_labels_and_names_are_known_before_the_first_event():
     s = source(presentations=6, classes=4, duration="200ms", pause="50ms")
-    assert [(i.t_start, i.t_end) for i in s.labels] == [
-        (k * 250_000, k * 250_000 + 200_000) for k in range(6)
-    ]
+    assert [(i.t_start, i.t_end) for i in s.labels] == [(k * 250_000, k * 250_000 + 200_000) for k in range(6)]
     assert s.class_names == {0: "right", 1: "left", 2: "up", 3: "down"}
     assert {i.label for i in s.labels} == {0, 1, 2, 3}
     assert len(source().class_names) == len(GESTURES)
