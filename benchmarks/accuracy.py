@@ -62,7 +62,9 @@ def main() -> int:
         if (folder / "table.md").exists():
             parts.append((folder / "table.md").read_text())
             runs = json.loads((folder / "table.json").read_text())["runs"]
-            parts += [text for text in (more_timesteps(runs), activity(runs), alignment(name, runs)) if text]
+            parts += [
+                text for text in (streams(runs), more_timesteps(runs), activity(runs), alignment(name, runs)) if text
+            ]
     if "memory" in options.only:
         parts.append(memory(options.out))
     minutes = (time.perf_counter() - started) / 60
@@ -82,6 +84,23 @@ def by_row(runs: list[dict[str, Any]], key: str) -> dict[str, list[Any]]:
         if run["result"].get(key):
             out.setdefault(run["row"], []).append(run["result"][key])
     return out
+
+
+def streams(runs: list[dict[str, Any]]) -> str:
+    """Prequential figures, and held-out accuracy with learning off."""
+    found = by_row(runs, "prequential")
+    if not found:
+        return ""
+    held_out = by_row(runs, "held_out_accuracy")
+    rows = []
+    for row, values in found.items():
+        shares = [percent(v[key] for v in values) for key in ("presentations", "second_half", "no_change", "majority")]
+        kappas = [f"{statistics.mean(v[key] for v in values):.3f}" for key in ("kappa", "kappa_t")]
+        rows.append([row, *shares, *kappas, percent(held_out[row])])
+    header = ["", "prequential", "its second half", "no change", "majority", "kappa", "kappa_t", "held out"]
+    return "One pass over a stream, each presentation classified before its label is known:\n\n" + markdown(
+        rows, header
+    )
 
 
 def more_timesteps(runs: list[dict[str, Any]]) -> str:
