@@ -14,11 +14,11 @@ from stream_ottt.binning import BinningConfig
 from stream_ottt.engine import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.evaluation import EvaluationConfig
+from stream_ottt.labels import LabelsConfig
 from stream_ottt.learner import LearnerConfig
 from stream_ottt.network.topologies import NetworkConfig
 from stream_ottt.registry import near_miss
 from stream_ottt.rehearsal import RehearsalConfig
-from stream_ottt.session import LabelsConfig
 from stream_ottt.settings import Duration, Settings
 
 

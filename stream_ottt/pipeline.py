@@ -21,6 +21,7 @@ from stream_ottt.binning import Binner
 from stream_ottt.errors import InputError, StreamOtttError
 from stream_ottt.events import EventPacket, split_well_formed
 from stream_ottt.labels import LabelInterval, LabelTimeline
+from stream_ottt.outlet import Outlet
 from stream_ottt.pace import Pace
 from stream_ottt.progress import Progress
 from stream_ottt.queues import BoundedQueue, OverflowPolicy
@@ -154,7 +155,7 @@ class Pipeline:
         Raises:
             StreamOtttError: what went wrong in one of the parts (damaged input is in the outcome instead).
         """
-        outlets = [_Outlet(sink, self.progress, lossy=self.policy != "block") for sink in self.sinks]
+        outlets = [Outlet(sink, self.progress, lossy=self.policy != "block") for sink in self.sinks]
         learning = ThreadPoolExecutor(1, "learner", initializer=_set_up_learner_thread, initargs=(self.threads,))
         try:
             async with asyncio.TaskGroup() as group:
@@ -310,7 +311,7 @@ class Pipeline:
 
     # --- learner ---------------------------------------------------------------------------------------------------
 
-    async def _learn(self, learning: ThreadPoolExecutor, outlets: Sequence[_Outlet]) -> None:
+    async def _learn(self, learning: ThreadPoolExecutor, outlets: Sequence[Outlet]) -> None:
         """From timesteps to results, all in the learner's one thread."""
         loop = asyncio.get_running_loop()
         try:
@@ -369,42 +370,6 @@ class Pipeline:
                 assert self._reader is not None
                 self._reader.get_loop().call_soon_threadsafe(self._reader.cancel)
         return results
-
-
-class _Outlet:
-    """One sink with a queue of its own, so that it can neither stop the learning nor another sink.
-
-    Args:
-        sink: the sink, already open.
-        progress: where its failure is noted.
-        lossy: True gives up results rather than let a slow sink hold up a live stream.
-    """
-
-    def __init__(self, sink: Sink, progress: Progress, *, lossy: bool) -> None:
-        self.sink = sink
-        self.progress = progress
-        self.queue: BoundedQueue[StepResult] = BoundedQueue(256, "drop-oldest" if lossy else "block")
-        self.failed = False
-
-    async def put(self, result: StepResult) -> None:
-        if not self.failed:
-            missed = len(await self.queue.put(result))
-            if missed:
-                missed_before = self.progress.sink_missed.get(self.sink.name, 0)
-                self.progress.sink_missed[self.sink.name] = missed_before + missed
-
-    def end(self) -> None:
-        self.queue.end()
-
-    async def run(self) -> None:
-        while (result := await self.queue.get()) is not None:
-            if self.failed:
-                continue
-            try:
-                await self.sink.consume(result)
-            except Exception as e:  # whatever a sink raises is its own affair
-                self.failed = True
-                self.progress.sink_failures[self.sink.name] = str(e) or type(e).__name__
 
 
 def _set_up_learner_thread(threads: int) -> None:

@@ -14,41 +14,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels import LabelInterval, LabelTimeline
+from stream_ottt.labels import LabelInterval, LabelsConfig, LabelTimeline
 from stream_ottt.learner import OnlineLearner
 from stream_ottt.progress import Progress
 from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
-from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.timestep import Prediction, StepResult, Timestep
-
-
-class LabelsConfig(Settings):
-    """Where labels come from and when they become known.
-
-    Attributes:
-        file: CSV sidecar ``class,startTime_usec,endTime_usec``; None for the source's own labels, if it has any.
-        delay: time from an interval's start until its label is known (``"500ms"``, 0), or ``"end"`` for its end.
-        classes: the labels that the network tells apart; None for those that occur.
-        reset: whether an interval's start and end begin a new sample (state reset). The boundary is then known at its
-            time, the label only after ``delay``.
-        keep_bytes: room for timesteps that wait for their label, bytes.
-        key_span: how far back reaches a label that a person gives in a viewer.
-    """
-
-    file: str | None = None
-    delay: int | Literal["end"] = 0
-    classes: tuple[int, ...] | None = None
-    reset: bool = True
-    keep_bytes: int = Field(64 * 2**20, ge=0)
-    key_span: Duration = Field(1_000_000, ge=1)
-
-    @field_validator("delay", mode="before")
-    @classmethod
-    def _delay(cls, value: object) -> object:
-        return value if value == "end" else parse_duration_us(value)
 
 
 @dataclass(slots=True, eq=False)
