@@ -32,8 +32,8 @@ TABLES = {
 }
 """Table → data set's name in it, and a file or folder that it needs."""
 
-MEMORY_NETWORK = NetworkConfig(layers=(32, 64, "AP2", 128))
-MEMORY_SHAPE = (2, 48, 48)
+MEMORY_NETWORK = NetworkConfig(layers=(8, 16, "AP2", 32))
+MEMORY_SHAPE = (2, 128, 128)
 TIME_STEPS = (2, 5, 10, 20, 50, 100)
 MEMORY_METHODS = {"ottt_o": TIME_STEPS, "ottt_a": TIME_STEPS, "bptt": TIME_STEPS}
 START, END = "<!-- accuracy -->", "<!-- /accuracy -->"
