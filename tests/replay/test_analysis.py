@@ -49,4 +49,4 @@ def test_memory_of_ottt_does_not_grow_with_t() -> None:
         measured = [found["training_bytes"] for found in two.map(measure_memory, configs)]
     found = dict(zip(wanted, measured, strict=True))
     assert found["ottt_o", 100] <= 1.05 * found["ottt_o", 2]
-    assert found["bptt", 12] > 2 * found["ottt_o", 100]
+    assert found["bptt", 12] > 1.5 * found["ottt_o", 100]
