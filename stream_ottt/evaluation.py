@@ -101,7 +101,7 @@ class Evaluator:
         self.config = config or EvaluationConfig()
         self.steps = Score()
         self.presentations = Score()
-        self.outcomes: list[tuple[int, int]] = []  # (truth, said) of each presentation, in order
+        self._hits = bytearray()  # whether each presentation was right, in order
         self._open: _Open | None = None
         self._faded_hits = 0.0
         self._faded_n = 0.0
@@ -156,7 +156,7 @@ class Evaluator:
         truth = self._open.truth
         said = self._open.labels[int(np.argmax(self._open.softmax))]
         self.presentations.add(truth, said)
-        self.outcomes.append((truth, said))
+        self._hits.append(truth == said)
         # The baselines are prequential too: each says what it would have said before this label was known.
         self._no_change_hits += self._previous == truth
         self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
@@ -171,8 +171,8 @@ class Evaluator:
         ``windowed`` of timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines
         ``majority`` and ``no_change``.
         """
-        n = len(self.outcomes)
-        half = self.outcomes[n // 2 :]
+        n = len(self._hits)
+        half = self._hits[n // 2 :]
         correct = self.presentations.accuracy
         no_change = self._no_change_hits / n if n else None
         kappa_t = None
@@ -180,7 +180,7 @@ class Evaluator:
             kappa_t = (correct - no_change) / (1 - no_change)
         return {
             "presentations": correct,
-            "second_half": sum(a == b for a, b in half) / len(half) if half else None,
+            "second_half": sum(half) / len(half) if half else None,
             "steps": self.steps.accuracy,
             "faded": self._faded_hits / self._faded_n if self._faded_n else None,
             "windowed": sum(self._recent) / len(self._recent) if self._recent else None,
