@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,7 +43,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._samples: deque[_Sample] = deque()
-        self._hits = [0]  # presentations said right among the first 0, 1, 2, …
+        self._hits = array("I", [0])  # presentations said right among the first 0, 1, 2, …
 
     def measure(self, progress: Progress, now: float) -> Rates:
         """Speeds from the samples of the last two seconds; ``now`` is ``time.perf_counter()``."""
@@ -64,9 +65,9 @@ class Meter:
 
     def course(self, progress: Progress, points: int) -> list[float]:
         """Accuracy along the presentations at up to ``points`` places, each over ten or more before it."""
-        outcomes = progress.evaluation.outcomes
-        for truth, said in outcomes[len(self._hits) - 1 :]:
-            self._hits.append(self._hits[-1] + (truth == said))
+        hits = progress.evaluation.hits
+        for hit in hits[len(self._hits) - 1 :]:
+            self._hits.append(self._hits[-1] + hit)
         n = len(self._hits) - 1
         points = min(points, n)
         span = max(10, -(-n // max(points, 1)))

@@ -161,7 +161,7 @@ def _prediction(progress: Progress, result: StepResult, width: int) -> Renderabl
 
 def _accuracy(progress: Progress, meter: Meter, width: int, rows: int) -> RenderableType:
     scores = progress.evaluation.accuracy()
-    n = len(progress.evaluation.outcomes)
+    n = len(progress.evaluation.hits)
     window = progress.evaluation.config.window
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", justify="right", no_wrap=True)
@@ -227,5 +227,5 @@ def plain_line(progress: Progress, result: StepResult, rates: Rates) -> str:
     return (
         f"{progress.stream_us / 1e6:8.1f} s  {short(progress.ledger.read)} events  "
         f"{rates.live:.0f} steps/s  {rates.speed:.1f}x  "
-        f"acc {figure(scores['presentations'])} of {len(progress.evaluation.outcomes)}  {said}{truth}"
+        f"acc {figure(scores['presentations'])} of {len(progress.evaluation.hits)}  {said}{truth}"
     )

@@ -91,17 +91,21 @@ class _Open:
 
 
 class Evaluator:
-    """Prequential scores of one run, updated step by step, in memory of one entry a presentation.
+    """Prequential scores of one run, updated step by step, in memory of one byte a presentation.
 
     Args:
         config: fading factor and window.
+
+    Attributes:
+        steps, presentations: agreement of what was said with the truth.
+        hits: a byte a presentation, in order: 1 where it was right.
     """
 
     def __init__(self, config: EvaluationConfig | None = None) -> None:
         self.config = config or EvaluationConfig()
         self.steps = Score()
         self.presentations = Score()
-        self._hits = bytearray()  # whether each presentation was right, in order
+        self.hits = bytearray()
         self._open: _Open | None = None
         self._faded_hits = 0.0
         self._faded_n = 0.0
@@ -156,7 +160,7 @@ class Evaluator:
         truth = self._open.truth
         said = self._open.labels[int(np.argmax(self._open.softmax))]
         self.presentations.add(truth, said)
-        self._hits.append(truth == said)
+        self.hits.append(truth == said)
         # The baselines are prequential too: each says what it would have said before this label was known.
         self._no_change_hits += self._previous == truth
         self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
@@ -171,8 +175,8 @@ class Evaluator:
         ``windowed`` of timesteps; ``kappa`` and ``kappa_t`` are over presentations, as are the baselines
         ``majority`` and ``no_change``.
         """
-        n = len(self._hits)
-        half = self._hits[n // 2 :]
+        n = len(self.hits)
+        half = self.hits[n // 2 :]
         correct = self.presentations.accuracy
         no_change = self._no_change_hits / n if n else None
         kappa_t = None

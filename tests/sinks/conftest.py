@@ -94,7 +94,7 @@ def make_summary(progress: Progress, **changes: Any) -> dict[str, Any]:
         "timesteps": progress.timesteps,
         "updates": {"live": updates.live, "deferred": updates.deferred, "rehearsed": updates.rehearsed},
         "accuracy": progress.evaluation.accuracy() | {"per_class": progress.evaluation.per_class()},
-        "presentations": len(progress.evaluation.outcomes),
+        "presentations": progress.evaluation.presentations.n,
         "step_ms": {"p50": 4.2, "p99": 6.1},
         "latency_ms": {"p50": 2.1, "p99": 3.3},
         "wall_s": 20.0,

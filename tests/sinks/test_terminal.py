@@ -333,10 +333,9 @@ def test_rates_are_over_the_last_two_seconds(progress: Callable) -> None:
 def test_the_course_of_accuracy_is_a_running_mean(
     progress: Callable, hits: list[bool], points: int, looks: int
 ) -> None:
-    outcomes = [(1, 1 if hit else 0) for hit in hits]
     meter, run = Meter(), progress()
     for look in range(1, looks + 1):
-        run.evaluation.outcomes[:] = outcomes[: len(outcomes) * look // looks]
+        run.evaluation.hits[:] = bytes(hits[: len(hits) * look // looks])
         course = meter.course(run, points)
     n = len(hits)
     cells = min(points, n)
