@@ -1,43 +1,53 @@
 # Everything runs in .venv; `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+INSTALLED := .venv/.installed
+DEV := .venv/.installed-dev
 
-.PHONY: help demo test check bench bench-step clean
+.PHONY: help demo test check bench bench-step bench-accuracy clean
 help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
 	@echo "make check       ruff, and mypy --strict on an installed copy"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
+	@echo "make bench-accuracy  the replay's tables, at the scale of two cores"
 
-$(STAMP): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)
+demo: $(INSTALLED)
 	$(BIN)/stream-ottt run --source 'synthetic:?presentations=120&classes=6&duration=500ms' --config demo
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/python -m pytest
 
 # Type checkers resolve the mapped packages only in an installed copy.
-check: $(STAMP)
+check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf build/check
 	$(BIN)/python -m pip install --quiet --no-deps --target build/check .
 	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p stream_ottt
 
-bench: $(STAMP)
+bench: $(DEV)
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/binning.py
 	$(BIN)/python benchmarks/zmq_feed.py
 
-bench-step: $(STAMP)
+bench-step: $(DEV)
+	$(BIN)/python -m pip install --quiet --no-deps spikingjelly==2.0.0 loguru
 	$(BIN)/python benchmarks/step.py
+
+bench-accuracy: $(DEV)
+	$(BIN)/python benchmarks/accuracy.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -60,11 +60,11 @@ def test_decodes_as_a_reading_record_by_record(tmp_path_factory: pytest.TempPath
 def test_decodes_as_tonic(records: list) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what tonic's own imports say
-        from tonic.io import events_struct, read_mnist_file
+        theirs_io = pytest.importorskip("tonic.io")
     from stream_ottt.sources.nmnist import decode
 
     data = encode(records)
-    theirs = read_mnist_file(io.BytesIO(data), events_struct, is_stream=True)
+    theirs = theirs_io.read_mnist_file(io.BytesIO(data), theirs_io.events_struct, is_stream=True)
     ours, _ = decode(np.frombuffer(data, np.uint8).reshape(-1, 5))
     assert ours.tolist() == theirs.tolist()
 
