@@ -61,6 +61,7 @@ def test_writing_what_was_read_gives_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", [0, 0x25, 2**31])
 def test_others_read_the_same_events(tmp_path: Path, start: int) -> None:
     import faery
+
     Wizard = pytest.importorskip("expelliarmus").Wizard
 
     events = random_events(20_000, 500_000)
