@@ -128,9 +128,9 @@ def some_events(t0: int, n: int = 200, span: int = 100_000) -> EventArray:
 
 
 def live(
-    messages: list[list[Any]], tmp_path: Path, *, sink: Sink | None = None, learn: bool = True, **settings: Any
+    messages: list[Any], tmp_path: Path, *, sink: Keys | None = None, learn: bool = True, **settings: Any
 ) -> tuple[int, dict[str, Any]]:
-    """Exit code and summary of a run on what is sent over PUSH and PULL."""
+    """Exit code and summary of a run on what is sent over PUSH and PULL; a number waits for the key at that step."""
 
     async def go() -> int:
         sender = Sender("zmq+push://127.0.0.1:0", SocketOptions(bind=True))
@@ -147,7 +147,11 @@ def live(
         running = asyncio.create_task(run.go())
         try:
             for message in messages:
-                await sender.send(message, LIMIT)
+                if isinstance(message, int):
+                    assert sink is not None
+                    await asyncio.wait_for(sink.pressed[message].wait(), LIMIT)
+                else:
+                    await sender.send(message, LIMIT)
             return await asyncio.wait_for(running, LIMIT)
         finally:
             running.cancel()
@@ -226,7 +230,8 @@ def test_losses_and_damage_are_in_the_summary(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_model_that_learned_can_be_frozen(tmp_path: Path) -> None:
     """Paused from the first timestep on, nothing is learned, whatever labels come."""
-    sent = [message(k, k * 100_000) for k in range(3)] + [label(0, 100_000, 1), label(150_000, 250_000, 2), last(3)]
+    sent = [message(0, 0), 0, message(1, 100_000), message(2, 200_000)]
+    sent += [label(0, 100_000, 1), label(150_000, 250_000, 2), last(3)]
     code, summary = live(sent, tmp_path, sink=Keys({0: "p"}))
     assert code == 0
     assert summary["learning"] == "paused"
@@ -237,7 +242,8 @@ def test_a_model_that_learned_can_be_frozen(tmp_path: Path) -> None:
 
 def test_a_key_gives_its_label_to_what_is_shown(tmp_path: Path) -> None:
     """Again and again: each reaches back to where the one before ended, and no further than the span."""
-    sent = [message(k, k * 100_000) for k in range(10)] + [last(10)]
+    sent: list[Any] = [message(k, k * 100_000) for k in range(10)] + [last(10)]
+    sent[7:7], sent[3:3], sent[2:2] = [30], [9, 10], [4]
     keys = Keys({4: 1, 9: 2, 10: 12, 30: 3})
     code, summary = live(sent, tmp_path, sink=keys, labels={"key_span": "100ms"}, stream={"overflow": "block"})
     assert code == 0
@@ -255,6 +261,7 @@ class Keys(Sink):
     def __init__(self, keys: dict[int, int | str]) -> None:
         super().__init__(SinkConfig())
         self.keys = keys
+        self.pressed = {step: asyncio.Event() for step in keys}
         self.progress: Any = None
 
     async def open(self, progress: Any) -> None:
@@ -266,6 +273,8 @@ class Keys(Sink):
             self.progress.pause_hook()
         elif key is not None:
             self.progress.label_hook(key)
+        if key is not None:
+            self.pressed[result.prediction.step].set()
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
