@@ -265,7 +265,7 @@ def write_table(
         if own:
             cells.append(row_cells(row.name, own))
     about = {
-        "versions": provenance.versions(),
+        "versions": provenance.versions() | {"commit": _commits(out, results)},
         "machine": provenance.machine(),
         "command": os.environ.get(COMMAND, provenance.command()),
     }
@@ -277,6 +277,15 @@ def write_table(
     record = [{"row": n, "seed": s, "settings": c, "result": r} for (n, s), (c, r) in sorted(results.items())]
     failed = [{"row": n, "seed": s, "error": text} for (n, s), text in sorted(failures.items())]
     write_json(out / "table.json", {"title": table.title, "about": about, "runs": record, "failed": failed})
+
+
+def _commits(out: Path, results: Iterable[tuple[str, int]]) -> str:
+    """The commits that the runs were made with: a table that was stopped may have several."""
+    found = set()
+    for name, seed in results:
+        about = json.loads((out / _slug(name) / f"seed-{seed}" / "provenance.json").read_text())
+        found.add(about["versions"]["commit"])
+    return ", ".join(sorted(found)) or provenance.commit()
 
 
 COMMAND = "STREAM_OTTT_COMMAND"
