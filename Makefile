@@ -47,7 +47,7 @@ bench-step: $(DEV)
 	$(BIN)/python benchmarks/step.py
 
 bench-accuracy: $(DEV)
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/accuracy.py --jobs 2
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -149,6 +149,7 @@ NETWORKS = st.fixed_dictionaries(
         "readout": st.sampled_from(["gap", "flatten"]),
         "surrogate": st.sampled_from(["sigmoid", "rectangular"]),
         "input_trace": st.booleans(),
+        "input_scale": st.sampled_from([1.0, 0.5]),
         "decay": st.sampled_from([0.0, 0.5, 0.9]),
     }
 )

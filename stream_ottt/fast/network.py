@@ -102,6 +102,7 @@ class FastNetwork(Network):
             input_shape=network.input_shape,
             input_trace=network.input_trace,
             decay=network.decay,
+            input_scale=network.input_scale,
         )
         self.fused = fused
         self.stages = build_stages(network)
@@ -129,6 +130,8 @@ class FastNetwork(Network):
         self.refresh()
         state = self._own_state()
         memos = Memos(self._kept.take()) if learn else None
+        if self.input_scale != 1:
+            frame = frame * self.input_scale
         self._images[0].inside.copy_(frame[0].permute(1, 2, 0))
         for i, stage in enumerate(self.stages):
             image = self._images[i]
