@@ -196,6 +196,16 @@ def write_nmnist(path: Path, events: EventArray) -> None:
     path.write_bytes(np.stack(columns, axis=1).astype(np.uint8).tobytes())
 
 
+def aedat4_with(compression: str) -> Callable[[Path, EventArray], None]:
+    """A writer of AEDAT4 with another compression than its usual LZ4."""
+
+    def write(path: Path, events: EventArray) -> None:
+        with WRITERS.get("aedat4")(path, WIDTH, HEIGHT, compression=compression) as out:
+            out.write(events)
+
+    return write
+
+
 @dataclass(frozen=True)
 class Format:
     """One line of the table's subject.
@@ -219,10 +229,13 @@ class Format:
             out.write(events)
 
 
+AEDAT4 = (aedat, faery, dv_processing)
 EXPELLIARMUS = (expelliarmus, expelliarmus_64k, expelliarmus_whole)
 
 FORMATS = {
-    "aedat4": Format(".aedat4", (aedat, faery, dv_processing)),
+    "aedat4": Format(".aedat4", AEDAT4),
+    "aedat4-zstd": Format(".aedat4", AEDAT4, aedat4_with("zstd")),
+    "aedat4-none": Format(".aedat4", AEDAT4, aedat4_with("none")),
     "aedat31": Format(".aedat", (), write_aedat31),
     "aedat2": Format(".aedat", (), write_aedat2),
     "evt2": Format(".raw", (*EXPELLIARMUS, faery)),
