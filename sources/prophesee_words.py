@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,7 +30,7 @@ class ReservedWordError(Exception):
         self.offset = offset
 
 
-class WordDecoder:
+class WordDecoder(ABC):
     """Words of one stream, block by block, into events. Events before the first word of time have the time -1.
 
     expelliarmus decodes EVT 2.0 and DAT, but into records of another layout, from a path only, and loses a whole
@@ -54,9 +55,9 @@ class WordDecoder:
         self._kernel = self.kernel()
 
     @classmethod
+    @abstractmethod
     def kernel(cls) -> Kernel:
-        """The compiled inner loop; numba is imported here, at the first use."""
-        raise NotImplementedError
+        """The compiled inner loop, loaded at the first use."""
 
     def decode(self, data: npt.NDArray[np.uint8]) -> Iterator[EventArray]:
         """Decode the next bytes [n], whole words.

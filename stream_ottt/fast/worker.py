@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from stream_ottt.fast.workspace import Workspace
 
 
-class Job:
+class Job(ABC):
     """Work that is done in small steps, after other jobs.
 
     Attributes:
@@ -30,9 +31,9 @@ class Job:
         self._after = [job for job in self._after if not job.done]
         return not self._after
 
+    @abstractmethod
     def steps(self, workspace: Workspace) -> Iterator[None]:
         """Do it, in the buffers of the thread that does."""
-        raise NotImplementedError
 
 
 class Worker:
