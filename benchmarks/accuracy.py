@@ -27,6 +27,7 @@ from stream_ottt.replay.sweep import COMMAND, Table, run_table
 HERE = Path(__file__).resolve().parent
 TABLES = {
     "nmnist-small": ("nmnist", "nmnist/nmnist_800.npz"),
+    "streams-small": ("nmnist", "nmnist/nmnist_800.npz"),
     "objects-small": ("objects", "dvs128_objects"),
     "cifar10-small": ("cifar10", "cifar10/cifar10_train_jpegpack.npz"),
 }
@@ -63,7 +64,16 @@ def main() -> int:
             parts.append((folder / "table.md").read_text())
             runs = json.loads((folder / "table.json").read_text())["runs"]
             parts += [
-                text for text in (streams(runs), more_timesteps(runs), activity(runs), alignment(name, runs)) if text
+                text
+                for text in (
+                    streams(runs),
+                    blocks(runs),
+                    drifts(runs),
+                    more_timesteps(runs),
+                    activity(runs),
+                    alignment(name, runs),
+                )
+                if text
             ]
     if "memory" in options.only:
         parts.append(memory(options.out))
@@ -94,13 +104,47 @@ def streams(runs: list[dict[str, Any]]) -> str:
     held_out = by_row(runs, "held_out_accuracy")
     rows = []
     for row, values in found.items():
+        if row not in held_out:  # not a single pass
+            continue
         shares = [percent(v[key] for v in values) for key in ("presentations", "second_half", "no_change", "majority")]
         kappas = [f"{statistics.mean(v[key] for v in values):.3f}" for key in ("kappa", "kappa_t")]
         rows.append([row, *shares, *kappas, percent(held_out[row])])
+    if not rows:
+        return ""
     header = ["", "prequential", "its second half", "no change", "majority", "kappa", "kappa_t", "held out"]
     return "One pass over a stream, each presentation classified before its label is known:\n\n" + markdown(
         rows, header
     )
+
+
+def blocks(runs: list[dict[str, Any]]) -> str:
+    """Forgetting and backward transfer of classes that came in blocks."""
+    forgetting, transfer = by_row(runs, "forgetting"), by_row(runs, "backward_transfer")
+    if not forgetting:
+        return ""
+    rows = [
+        [row, *(f"{statistics.mean(v):.2f} ± {statistics.pstdev(v):.2f}" for v in (values, transfer.get(row, values)))]
+        for row, values in forgetting.items()
+    ]
+    return "Blocks of classes, one after another, each tested again at the end:\n\n" + markdown(
+        rows, ["", "forgetting", "backward transfer"]
+    )
+
+
+def drifts(runs: list[dict[str, Any]]) -> str:
+    """Prequential accuracy before and after the change, and how long until it is back."""
+    before, after = by_row(runs, "before"), by_row(runs, "after")
+    recovery = by_row(runs, "recovery_samples")
+    if not before:
+        return ""
+    rows = []
+    for row, values in before.items():
+        shares = [percent(v[key] for v in values) for key in ("presentations", "second_half")]
+        shares += [percent(v[key] for v in after[row]) for key in ("presentations", "second_half")]
+        kappa = f"{statistics.mean(v['kappa_t'] for v in after[row]):.3f}"
+        rows.append([row, *shares, kappa, ", ".join(str(n) for n in recovery.get(row, [])) or "never"])
+    header = ["", "before", "its second half", "after", "its second half", "kappa_t after", "samples to recover"]
+    return "Prequential accuracy before and after the change:\n\n" + markdown(rows, header)
 
 
 def more_timesteps(runs: list[dict[str, Any]]) -> str:
