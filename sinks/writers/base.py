@@ -7,6 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from stream_ottt.errors import OutputError
 from stream_ottt.events import EventArray
 
@@ -36,6 +39,25 @@ class EventWriter(ABC):
             self.file = path.open("w+b")
         except OSError as e:
             raise OutputError(f"{path}: cannot be written: {e.strerror}; check the folder and its rights") from e
+
+    def columns_within(self, events: EventArray, side: int, time: int, *, called: str) -> list[npt.NDArray[np.int64]]:
+        """The columns x, y and t, int64 [n] each, of events that the format can hold.
+
+        Args:
+            events: [n] of EVENT_DTYPE, n > 0.
+            side: x and y must be below it.
+            time: t must be below it, µs.
+            called: the format's name for messages.
+
+        Raises:
+            OutputError: an event that the format cannot hold.
+        """
+        columns = [events[key].astype(np.int64) for key in ("x", "y", "t")]
+        for key, column, limit in zip(("x", "y", "t"), columns, (side, side, time), strict=True):
+            if column.min() < 0 or column.max() >= limit:
+                worst = column[(column < 0) | (column >= limit)][0]
+                raise OutputError(f"{self.path}: {called} holds {key} from 0 to {limit - 1}, not {worst}; write aedat4")
+        return columns
 
     @abstractmethod
     def write(self, events: EventArray) -> None:

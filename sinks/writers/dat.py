@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from stream_ottt.errors import OutputError
 from stream_ottt.events import EventArray
 from stream_ottt.sinks.writers.base import EventWriter
@@ -41,10 +39,6 @@ class DatWriter(EventWriter):
     def write(self, events: EventArray) -> None:
         if not len(events):
             return
-        x, y, t = (events[key].astype(np.int64) for key in ("x", "y", "t"))
-        for key, column, limit in (("x", x, MAX_SIDE), ("y", y, MAX_SIDE), ("t", t, MAX_TIME)):
-            if column.min() < 0 or column.max() >= limit:
-                worst = column[(column < 0) | (column >= limit)][0]
-                raise OutputError(f"{self.path}: DAT holds {key} from 0 to {limit - 1}, not {worst}; write aedat4")
+        x, y, t = self.columns_within(events, MAX_SIDE, MAX_TIME, called="DAT")
         words = events["p"].astype("<u8") << 60 | (y << 46 | x << 32 | t).astype("<u8")
         self.put(words.tobytes())

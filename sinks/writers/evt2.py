@@ -44,11 +44,7 @@ class Evt2Writer(EventWriter):
     def write(self, events: EventArray) -> None:
         if not len(events):
             return
-        x, y, t = (events[key].astype(np.int64) for key in ("x", "y", "t"))
-        for key, column, limit in (("x", x, MAX_SIDE), ("y", y, MAX_SIDE), ("t", t, MAX_TIME)):
-            if column.min() < 0 or column.max() >= limit:
-                worst = column[(column < 0) | (column >= limit)][0]
-                raise OutputError(f"{self.path}: EVT 2.0 holds {key} from 0 to {limit - 1}, not {worst}; write aedat4")
+        x, y, t = self.columns_within(events, MAX_SIDE, MAX_TIME, called="EVT 2.0")
         high = t >> LOW_BITS
         if self._high < 0 and high[0] & 0xFF == ord("%"):
             # Some readers would take a first word that begins like a header line for one.
