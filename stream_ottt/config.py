@@ -17,6 +17,7 @@ from stream_ottt.evaluation import EvaluationConfig
 from stream_ottt.labels import LabelsConfig
 from stream_ottt.learner import LearnerConfig
 from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.pace import parse_speed
 from stream_ottt.registry import near_miss
 from stream_ottt.rehearsal import RehearsalConfig
 from stream_ottt.settings import Duration, Settings
@@ -53,15 +54,11 @@ class StreamConfig(Settings):
     @field_validator("speed", mode="before")
     @classmethod
     def _speed(cls, value: object) -> object:
-        if value == "max":
-            return value
         try:
-            speed = float(str(value).removesuffix("x"))
-        except ValueError:
-            speed = 0
-        if not 0 < speed < float("inf"):
-            raise ValueError("expected 'max' or a factor such as '1x'")
-        return speed
+            speed = parse_speed(str(value))
+        except UsageError as e:
+            raise ValueError(str(e)) from e
+        return "max" if speed is None else speed
 
 
 class RunConfig(Settings):
