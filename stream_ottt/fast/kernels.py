@@ -76,6 +76,21 @@ def scatter(image: Array, found: Array, n: int, columns: Array, size: int, curre
 
 
 @jit
+def transpose(rows: Array, first: int, columns: Array) -> None:
+    """Some rows of W [n, fan_in], the first of which is row ``first``, into Wᵀ [fan_in, out]."""
+    n, fan_in = rows.shape
+    whole = n - n % 16
+    for j in range(0, whole, 16):  # 16 numbers are a line of the cache
+        for i in range(fan_in):
+            line = columns[i, first + j : first + j + 16]
+            for r in range(16):
+                line[r] = rows[j + r, i]
+    for j in range(whole, n):
+        for i in range(fan_in):
+            columns[i, first + j] = rows[j, i]
+
+
+@jit
 def lif(
     current: Array,
     k: Array,

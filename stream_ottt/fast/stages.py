@@ -156,11 +156,12 @@ class ConvStage(WeightStage):
         if not turn.exact:
             return False
         n = kernels.find_active(image.array, turn.found)
-        s = self.shape
-        transposing = TRANSPOSING * s.channels if self.rows.transposed_is_old else 0
-        if SCATTERING * n + transposing > s.pixels * s.channels:
+        s, transpose = self.shape, self.rows.transpose
+        dense, sparse = s.pixels * s.channels, SCATTERING * n
+        transpose.wanted = sparse + TRANSPOSING * s.channels <= dense
+        if not transpose.wanted and not (transpose.holds(self.rows) and sparse <= dense):
             return False
-        kernels.scatter(image.array, turn.found, n, self.rows.transposed(), s.kernel, turn.current)
+        kernels.scatter(image.array, turn.found, n, transpose.array(self.rows), s.kernel, turn.current)
         return True
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:

@@ -29,11 +29,19 @@ class Rows:
         parameters: the same memory as tensors of the plain shapes, by name.
         rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
-        transposed_is_old: the next :meth:`transposed` has work to do.
+        transpose: room for Wᵀ.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, gain: Tensor | None, input_scale: float) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        gain: Tensor | None,
+        input_scale: float,
+        transpose: Transpose | None = None,
+    ) -> None:
         self.input_scale = input_scale
+        self.transpose = transpose or Transpose()
         weight, self.rows = as_rows(weight)
         self.parameters = {"weight": weight, "bias": bias}
         self.columns = self.rows.t()
@@ -49,30 +57,17 @@ class Rows:
         self.k: Array = torch.ones_like(bias).numpy()
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
-        self._transposed: Tensor | None = None
-        self.transposed_is_old = True
-
-    def transposed(self) -> Array:
-        """Wᵀ [fan_in, out] in its own memory."""
-        if self.transposed_is_old:
-            if self._transposed is None:
-                self._transposed = torch.zeros_like(self.columns, memory_format=torch.contiguous_format)
-            self._transposed.copy_(self.columns)
-            self.transposed_is_old = False
-        assert self._transposed is not None
-        array: Array = self._transposed.numpy()
-        return array
 
     def copy(self) -> Rows:
-        """A second set of the same weights."""
+        """A second set of the same weights; both share the room for their transpose."""
         p = {name: value.clone() for name, value in self.parameters.items()}
-        twin = Rows(p["weight"], p["bias"], p.get("gain"), self.input_scale)
+        twin = Rows(p["weight"], p["bias"], p.get("gain"), self.input_scale, self.transpose)
         twin.refresh()
         return twin
 
     def refresh(self) -> None:
         """The weights were changed from outside: take the mean out of each row, and find k."""
-        self.transposed_is_old = True
+        self.transpose.forget(self)
         if self.standardized:
             kernels.centre(self.array)
             kernels.squared_norms(self.array, self.squares)
@@ -85,7 +80,8 @@ class Rows:
 
     def descend(self, turn: Turn, momentum: Momentum, config: OptimizerConfig, lr: float, updated: Rows) -> None:
         """One SGD step from the error and the trace in ``turn`` into ``updated``, which may be this set itself."""
-        updated.transposed_is_old = True
+        transpose = updated.transpose
+        transpose.forget(updated)
         hyper = config.momentum, config.weight_decay, lr
         for block, (first, gradient) in enumerate(turn.blocks):
             turn.make_block(block)
@@ -93,6 +89,8 @@ class Rows:
                 gradient, first, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,
                 self.standardized, *hyper, updated.squares, turn.along,
             )  # fmt: skip
+            if transpose.wanted:
+                transpose.take(updated, first, len(gradient))
         kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
         if self.standardized:
             kernels.gain_gradient(turn.along, self.gain, turn.gain)
@@ -114,6 +112,44 @@ class Rows:
             out, channels, k, _ = weight.shape
             return found | {"weight": rows.view(out, k, k, channels).permute(0, 3, 1, 2)}
         return found | {"weight": rows}
+
+
+class Transpose:
+    """Wᵀ of one layer in memory of its own, for the forward pass over few spikes.
+
+    One is enough for two sets of weights: an update begins after the forward pass before it and ends before the next.
+
+    Attributes:
+        wanted: make it along with each update, while the new rows are in the cache, and on the thread that learns.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._array: Array | None = None
+        self._of: Rows | None = None
+
+    def holds(self, rows: Rows) -> bool:
+        """Whether it is up to date with ``rows``."""
+        return self._of is rows
+
+    def forget(self, rows: Rows) -> None:
+        """``rows`` are about to change."""
+        if self._of is rows:
+            self._of = None
+
+    def take(self, rows: Rows, first: int, count: int) -> None:
+        """Take up ``count`` new rows; with the last ones, it is up to date."""
+        if self._array is None:
+            self._array = torch.zeros_like(rows.columns, memory_format=torch.contiguous_format).numpy()
+        kernels.transpose(rows.array[first : first + count], first, self._array)
+        self._of = rows if first + count == len(rows.array) else None
+
+    def array(self, rows: Rows) -> Array:
+        """Wᵀ [fan_in, out]."""
+        if not self.holds(rows):
+            self.take(rows, 0, len(rows.array))
+        assert self._array is not None
+        return self._array
 
 
 class Momentum:

@@ -84,7 +84,10 @@ class Builder:
         self.layers: list[tuple[str, Layer]] = []
 
     def normal(self, *shape: int, std: float) -> Tensor:
-        return torch.randn(shape, generator=self.generator, dtype=torch.float64).mul_(std).to(self.dtype)
+        weights = torch.empty(shape, dtype=self.dtype)
+        for piece in weights.view(-1).split(2**16):  # drawn in float64 for any dtype, without a copy of it all
+            piece.copy_(torch.randn(piece.shape, generator=self.generator, dtype=torch.float64).mul_(std))
+        return weights
 
     def conv(self, out: int, kernel: int) -> None:
         c = self.config
