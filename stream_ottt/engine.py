@@ -18,8 +18,9 @@ class EngineConfig(Settings):
 
     Attributes:
         engine: ``fast`` (one stream, on a CPU), ``plain`` (anything), or ``auto``: fast where it can.
-        precision: of the fast engine's matrix products: ``float32``, ``bf16-backward`` (bfloat16 in the backward pass
-            only) or ``bf16`` (in both; spikes near the threshold flip). Worth trying where the CPU has AMX.
+        precision: of the operands of the fast engine's matrix products: ``float32``, ``bf16-backward`` (bfloat16 in the
+            backward pass only) or ``bf16`` (in both; spikes near the threshold flip). Where the processor multiplies
+            bfloat16 no faster than float32, operands are only rounded: the same learning, but nothing gained.
         overlap: with an error delay, learn in a second thread while the next timestep is predicted. The results are the
             same to the bit.
     """
@@ -60,11 +61,13 @@ def build_learner(
         # Imported here: compiled kernels are not for those who only ask for help.
         from stream_ottt.fast.network import FastNetwork
         from stream_ottt.fast.overlap import OverlapNetwork
+        from stream_ottt.fast.precision import Products
 
+        products = Products.of(engine.precision)
         if engine.overlap:
-            network = OverlapNetwork(network, precision=engine.precision)
+            network = OverlapNetwork(network, products=products)
         else:
-            network = FastNetwork(network, fused=fused, precision=engine.precision)
+            network = FastNetwork(network, fused=fused, products=products)
     elif wanted:
         raise UsageError("the fast engine has no Adam; use optimizer = 'sgd'")
     return OnlineLearner(network, optimizer, config, classes=classes)

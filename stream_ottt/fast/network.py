@@ -16,9 +16,10 @@ from torch import Tensor
 from stream_ottt.fast import kernels
 from stream_ottt.fast.images import Image, Lease, Pool
 from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
 from stream_ottt.fast.weights import Rows
-from stream_ottt.fast.workspace import Precision, Turn, Workspace
+from stream_ottt.fast.workspace import Turn, Workspace
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
 from stream_ottt.optimizer import SGD, Optimizer
@@ -93,10 +94,10 @@ class FastNetwork(Network):
         network: whose weights are taken over: laid out anew and, with scaled weight standardization, the means of their
             rows taken out, which changes nothing that the network does.
         fused: whether all updates are SGD's at single timesteps, by the fused kernel; else gradients are given out.
-        precision: of the matrix products.
+        products: how the operands of its matrix products are rounded.
     """
 
-    def __init__(self, network: Network, *, fused: bool = True, precision: Precision = "float32") -> None:
+    def __init__(self, network: Network, *, fused: bool = True, products: Products = EXACT) -> None:
         super().__init__(
             list(zip(network.names, network.layers, strict=True)),
             input_shape=network.input_shape,
@@ -105,10 +106,10 @@ class FastNetwork(Network):
             input_scale=network.input_scale,
         )
         self.fused = fused
-        self.stages = build_stages(network)
+        self.stages = build_stages(network, products)
         self._weighted = [i for i, s in enumerate(self.stages) if isinstance(s, WeightStage)]
         self._dtype = next(iter(self.parameters.values())).dtype
-        self._precision: Precision = precision
+        self._products = products
         self._images = self._new_images()
         self._workspace = self.new_workspace()
         stages, dtype = self.stages, self._dtype
@@ -218,7 +219,7 @@ class FastNetwork(Network):
         assert turn is not None and isinstance(memos, Memos)
         trace = memos.lease.held[i].trace
         assert trace is not None
-        turn.take_trace(trace.patches)
+        turn.take_trace(trace)
         return turn
 
     def _gradient_of(self, stage: WeightStage, turn: Turn) -> Gradient:
@@ -266,7 +267,7 @@ class FastNetwork(Network):
 
     def new_workspace(self) -> Workspace:
         """Buffers for one more thread."""
-        return Workspace([s.shape for s in self.stages], self._dtype, self._precision)
+        return Workspace([s.shape for s in self.stages], self._dtype, self._products)
 
     def _new_images(self) -> list[Image]:
         """The input of each stage, and the logits; before a convolution with the border that it needs."""

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from stream_ottt.fast.network import FastNetwork
+from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.stages import WeightStage
 from stream_ottt.fast.weights import Rows
 from stream_ottt.fast.worker import Job, Worker
-from stream_ottt.fast.workspace import Precision, Workspace
+from stream_ottt.fast.workspace import Workspace
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
 from stream_ottt.optimizer import SGD, Optimizer, OptimizerConfig
@@ -93,13 +94,13 @@ class OverlapNetwork(FastNetwork):
 
     Args:
         network: as in :class:`FastNetwork`.
-        precision: of the matrix products.
+        products: how the operands of its matrix products are rounded.
     """
 
     _worker: Worker | None = None
 
-    def __init__(self, network: Network, *, precision: Precision = "float32") -> None:
-        super().__init__(network, precision=precision)
+    def __init__(self, network: Network, *, products: Products = EXACT) -> None:
+        super().__init__(network, products=products)
         self._spare = {i: self._rows(i).copy() for i in self._weighted}
         self._last_update: dict[int, Job] = {}
         self._credits: list[Credit] = []

@@ -11,6 +11,7 @@ from torch import Tensor
 from stream_ottt.fast import kernels
 from stream_ottt.fast.images import Image
 from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.precision import Products
 from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.fast.workspace import Shape, Turn
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut, SpikingConv
@@ -96,6 +97,7 @@ class WeightStage(Stage):
         layer: whose parameters are taken over.
         input_scale: factor on its input spikes.
         shape: of its product.
+        halved: its weights are wanted as bfloat16, too.
 
     Attributes:
         rows: its weights.
@@ -105,13 +107,13 @@ class WeightStage(Stage):
     rows: Rows
     shape: Shape
 
-    def __init__(self, name: str, layer: Layer, input_scale: float, shape: Shape) -> None:
+    def __init__(self, name: str, layer: Layer, input_scale: float, shape: Shape, *, halved: bool) -> None:
         p = layer.parameters
         self.name = name
         self.layer = layer
         self.shape = shape
         self.dtype = p["weight"].dtype
-        self.rows = Rows(p["weight"], p["bias"], p.get("gain"), input_scale)
+        self.rows = Rows(p["weight"], p["bias"], p.get("gain"), input_scale, halved=halved)
         layer.set_parameters(self.rows.parameters)
         self.momentum = Momentum(name, self.rows.parameters, standardized=self.rows.standardized)
 
@@ -124,10 +126,19 @@ class ConvStage(WeightStage):
     """A convolution onto leaky integrate-and-fire neurons."""
 
     def __init__(
-        self, name: str, layer: SpikingConv, height: int, width: int, channels: int, input_scale: float
+        self,
+        name: str,
+        layer: SpikingConv,
+        size: tuple[int, int, int],
+        input_scale: float,
+        products: Products,
     ) -> None:
+        height, width, channels = size
         out, _, kernel, _ = layer.parameters["weight"].shape
-        super().__init__(name, layer, input_scale, Shape(height, width, channels, kernel, out))
+        super().__init__(
+            name, layer, input_scale, Shape(height, width, channels, kernel, out), halved=products.backward
+        )
+        self._rounded = products.forward
         self.height, self.width, self.channels = height, width, out
         self.neuron = layer.neuron
         self.rectangular = layer.neuron.surrogate == "rectangular"
@@ -144,7 +155,7 @@ class ConvStage(WeightStage):
         assert turn is not None
         rows, n = self.rows, self.neuron
         if not self._scatter(image, turn):
-            turn.make_current(image.patches, rows.columns)
+            turn.make_current(image, rows.rows, rows.half)
         kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
         if kept is not None and kept.sigma is not None:
             kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
@@ -153,7 +164,7 @@ class ConvStage(WeightStage):
 
     def _scatter(self, image: Image, turn: Turn) -> bool:
         """Make the current spike by spike, if so few are active that this is faster than the dense product."""
-        if not turn.exact:
+        if self._rounded:  # spikes cannot be scattered through rounded weights
             return False
         n = kernels.find_active(image.array, turn.found)
         s, transpose = self.shape, self.rows.transpose
@@ -178,7 +189,7 @@ class ConvStage(WeightStage):
 
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
         assert rows is not None and turn is not None
-        turn.make_columns(rows.rows)
+        turn.make_columns(rows.rows, rows.half)
         kernels.fold(turn.columns, self.shape.kernel, below.numpy())
 
 
@@ -187,7 +198,7 @@ class ReadOutStage(WeightStage):
 
     def __init__(self, name: str, layer: ReadOut, height: int, width: int, channels: int, input_scale: float) -> None:
         out, features = layer.parameters["weight"].shape
-        super().__init__(name, layer, input_scale, Shape(1, 1, features, 1, out))
+        super().__init__(name, layer, input_scale, Shape(1, 1, features, 1, out), halved=False)
         self.height, self.width, self.channels = 1, 1, out
         self._image = height, width, channels
         self._pool = layer.pool
@@ -221,7 +232,7 @@ class ReadOutStage(WeightStage):
             below.copy_(features.view(channels, height, width).permute(1, 2, 0))
 
 
-def build_stages(network: Network) -> list[Stage]:
+def build_stages(network: Network, products: Products) -> list[Stage]:
     """The stages that stand for a network's layers, taking over its parameters."""
     channels, height, width = network.input_shape
     scale = 1.0
@@ -229,7 +240,7 @@ def build_stages(network: Network) -> list[Stage]:
     for name, layer in zip(network.names, network.layers, strict=True):
         stage: Stage
         if isinstance(layer, SpikingConv):
-            stage = ConvStage(name, layer, height, width, channels, scale)
+            stage = ConvStage(name, layer, (height, width, channels), scale, products)
             scale = layer.scale
         elif isinstance(layer, AvgPool):
             stage = PoolStage(layer, height, width, channels)

@@ -24,11 +24,14 @@ class Rows:
         bias: [out].
         gain: [out, 1, 1, 1], or None without standardization.
         input_scale: factor on the layer's input spikes.
+        halved: keep W as bfloat16, too.
+        transpose: that of another set of the same layer's weights.
 
     Attributes:
         parameters: the same memory as tensors of the plain shapes, by name.
         rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
+        half: W as bfloat16 [out, fan_in], if any product wants it; else empty.
         transpose: room for Wᵀ.
     """
 
@@ -38,9 +41,12 @@ class Rows:
         bias: Tensor,
         gain: Tensor | None,
         input_scale: float,
+        *,
+        halved: bool,
         transpose: Transpose | None = None,
     ) -> None:
         self.input_scale = input_scale
+        self._halved = halved
         self.transpose = transpose or Transpose()
         weight, self.rows = as_rows(weight)
         self.parameters = {"weight": weight, "bias": bias}
@@ -57,11 +63,15 @@ class Rows:
         self.k: Array = torch.ones_like(bias).numpy()
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
+        self.half = torch.zeros(self.rows.shape if halved else (0, 0), dtype=torch.bfloat16)
+        self._bits: Array = self.half.view(torch.uint16).numpy()
 
     def copy(self) -> Rows:
         """A second set of the same weights; both share the room for their transpose."""
         p = {name: value.clone() for name, value in self.parameters.items()}
-        twin = Rows(p["weight"], p["bias"], p.get("gain"), self.input_scale, self.transpose)
+        twin = Rows(
+            p["weight"], p["bias"], p.get("gain"), self.input_scale, halved=self._halved, transpose=self.transpose
+        )
         twin.refresh()
         return twin
 
@@ -72,6 +82,8 @@ class Rows:
             kernels.centre(self.array)
             kernels.squared_norms(self.array, self.squares)
             self._rescale()
+        if self._halved:
+            kernels.narrow(self.array, self._bits)
 
     def _rescale(self) -> None:
         kernels.scales(
@@ -86,8 +98,8 @@ class Rows:
         for block, (first, gradient) in enumerate(turn.blocks):
             turn.make_block(block)
             kernels.descend(
-                gradient, first, self.array, updated.array, momentum.weight, self.inverse, self.input_scale,
-                self.standardized, *hyper, updated.squares, turn.along,
+                gradient, first, self.array, updated.array, updated._bits, momentum.weight, self.inverse,
+                self.input_scale, self.standardized, *hyper, updated.squares, turn.along,
             )  # fmt: skip
             if transpose.wanted:
                 transpose.take(updated, first, len(gradient))

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stream_ottt.fast import kernels
+from stream_ottt.fast.images import Image
 from stream_ottt.fast.kernels import Array
-
-Precision = Literal["float32", "bf16-backward", "bf16"]
+from stream_ottt.fast.precision import Products
 
 BLOCK = 600_000
 """Numbers of a gradient that are made at a time: 2.4 MB of float32, about a core's own cache."""
+
+
+WEIGHTS = 250_000
+"""Weights that are widened at a time: 1 MB of float32, half of such a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,7 @@ class Turn:
         blocks: the gradient of the weights a few rows at a time: (first row, buffer [rows, fan_in]).
         bias, along, gain: gradient of the bias, what the gain's follows from, gradient of the gain, [out].
         found: indices of active inputs.
-        exact: the forward product is in full precision.
     """
-
-    exact = True
 
     def __init__(self, shape: Shape, space: Workspace) -> None:
         s = shape
@@ -84,18 +85,18 @@ class Turn:
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
         self.found: Array = space.found
 
-    def make_current(self, patches: Tensor, weights: Tensor) -> None:
-        """``current`` [pixels, out] = patches · Wᵀ, given Wᵀ [fan_in, out]."""
-        self._patches.copy_(patches)
-        torch.mm(self._columns, weights, out=self._error)
+    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
+        """``current`` [pixels, out] = patches · Wᵀ, given W [out, fan_in], in full and as bfloat16."""
+        self._patches.copy_(image.patches)
+        torch.mm(self._columns, weights.t(), out=self._error)
 
-    def make_columns(self, weights: Tensor) -> None:
-        """``columns`` [pixels, fan_in] = error · W, the error per patch, given W [out, fan_in]."""
+    def make_columns(self, weights: Tensor, half: Tensor) -> None:
+        """``columns`` [pixels, fan_in] = error · W, the error per patch, given W [out, fan_in] likewise."""
         torch.mm(self._error, weights, out=self._columns)
 
-    def take_trace(self, patches: Tensor) -> None:
+    def take_trace(self, trace: Image) -> None:
         """Hold the patches of the trace ready for :meth:`make_block` or :meth:`make_gradient`."""
-        self._patches.copy_(patches)
+        self._patches.copy_(trace.patches)
 
     def make_block(self, block: int) -> None:
         """A block of rows of the gradient [out, fan_in] = errorᵀ · patches of the trace.
@@ -109,33 +110,78 @@ class Turn:
         return torch.mm(self._error_rows, self._columns)
 
 
-class HalfTurn(Turn):
-    """The products in bfloat16, all of them or only those of the backward pass; everything between stays float32."""
+class RoundedTurn(Turn):
+    """Products of numbers rounded to bfloat16, as float32: where bfloat16 itself is slow.
+
+    Weights are widened a part at a time, which is still in the cache when it is multiplied: less is read from memory
+    than of float32. An image is rounded before its patches are taken, which are nine times as many numbers.
+    """
 
     def __init__(self, shape: Shape, space: Workspace, *, forward: bool) -> None:
         super().__init__(shape, space)
         s = shape
-        self.exact = not forward
+        self._forward = forward
+        self._rounded = Image(s.height, s.width, s.channels, s.kernel // 2, space.error.dtype)
+        room = space.weights
+        most_in, most_out = max(room.numel() // s.out, 1), max(room.numel() // s.fan_in, 1)
+        self._in = [slice(first, min(first + most_in, s.fan_in)) for first in range(0, s.fan_in, most_in)]
+        self._out = [slice(first, min(first + most_out, s.out)) for first in range(0, s.out, most_out)]
+        self._of_in = [room[: s.out * (x.stop - x.start)].view(s.out, -1) for x in self._in]
+        self._of_out = [room[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in) for x in self._out]
+
+    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
+        if not self._forward:
+            super().make_current(image, weights, half)
+            return
+        self._patches.copy_(self._round(image).patches)
+        bits = half.view(torch.uint16).numpy()
+        for part, room in zip(self._out, self._of_out, strict=True):
+            kernels.widen(bits, part.start, 0, room.numpy())
+            torch.mm(self._columns, room.t(), out=self._error[:, part])
+
+    def make_columns(self, weights: Tensor, half: Tensor) -> None:
+        kernels.round_half(self.error, self.error)
+        bits = half.view(torch.uint16).numpy()
+        for part, room in zip(self._in, self._of_in, strict=True):
+            kernels.widen(bits, 0, part.start, room.numpy())
+            torch.mm(self._error, room, out=self._columns[:, part])
+
+    def take_trace(self, trace: Image) -> None:
+        kernels.round_half(self.error, self.error)
+        super().take_trace(self._round(trace))
+
+    def _round(self, image: Image) -> Image:
+        kernels.round_half(image.array, self._rounded.array)
+        return self._rounded
+
+
+class HalfTurn(Turn):
+    """Products of bfloat16 by the library; everything between stays float32."""
+
+    def __init__(self, shape: Shape, space: Workspace, *, forward: bool) -> None:
+        super().__init__(shape, space)
+        s = shape
+        self._forward = forward
         self._half_columns = space.half_columns[: s.pixels * s.fan_in].view(s.pixels, s.fan_in)
         self._half_patches = self._half_columns.view(self._four)
         self._half_error = space.half_error[: s.pixels * s.out].view(s.pixels, s.out)
 
-    def make_current(self, patches: Tensor, weights: Tensor) -> None:
-        if self.exact:
-            super().make_current(patches, weights)
+    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
+        if not self._forward:
+            super().make_current(image, weights, half)
             return
-        self._half_patches.copy_(patches)
-        torch.mm(self._half_columns, weights.bfloat16(), out=self._half_error)
+        self._half_patches.copy_(image.patches)
+        torch.mm(self._half_columns, half.t(), out=self._half_error)
         self._error.copy_(self._half_error)
 
-    def make_columns(self, weights: Tensor) -> None:
+    def make_columns(self, weights: Tensor, half: Tensor) -> None:
         self._half_error.copy_(self._error)
-        torch.mm(self._half_error, weights.bfloat16(), out=self._half_columns)
+        torch.mm(self._half_error, half, out=self._half_columns)
         self._columns.copy_(self._half_columns)
 
-    def take_trace(self, patches: Tensor) -> None:
+    def take_trace(self, trace: Image) -> None:
         self._half_error.copy_(self._error)
-        self._half_patches.copy_(patches)
+        self._half_patches.copy_(trace.patches)
 
     def make_block(self, block: int) -> None:
         rows = self._half_error.t()[self._slices[block]]
@@ -151,10 +197,10 @@ class Workspace:
     Args:
         shapes: of each layer; None for one without weights.
         dtype: of the buffers.
-        precision: of the matrix products.
+        products: how their operands are rounded.
     """
 
-    def __init__(self, shapes: Sequence[Shape | None], dtype: torch.dtype, precision: Precision) -> None:
+    def __init__(self, shapes: Sequence[Shape | None], dtype: torch.dtype, products: Products) -> None:
         given = [s for s in shapes if s is not None]
         columns = max(s.pixels * s.fan_in for s in given)
         error = max(s.pixels * s.out for s in given)
@@ -164,13 +210,17 @@ class Workspace:
         self.vectors = torch.zeros(3, max(s.out for s in given), dtype=dtype)
         inputs = max((s.height + s.kernel) * (s.width + s.kernel) * s.channels for s in given)
         self.found: Array = np.zeros(inputs + 1, np.int32)
-        if precision != "float32":
+        if products.native:
             self.half_columns = torch.zeros(columns, dtype=torch.bfloat16)
             self.half_error = torch.zeros(error, dtype=torch.bfloat16)
-        self._precision = precision
+        elif products.backward:
+            most = max(max(s.out, s.fan_in) for s in given)
+            self.weights = torch.zeros(max(WEIGHTS, most), dtype=dtype)
+        self._products = products
         self.turns = [None if s is None else self._turn(s) for s in shapes]
 
     def _turn(self, shape: Shape) -> Turn:
-        if self._precision == "float32":
+        if not self._products.backward:
             return Turn(shape, self)
-        return HalfTurn(shape, self, forward=self._precision == "bf16")
+        kind = HalfTurn if self._products.native else RoundedTurn
+        return kind(shape, self, forward=self._products.forward)
