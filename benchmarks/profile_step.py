@@ -23,6 +23,7 @@ NAMES = {
     "fold": "fold",
     "lif": "neurons",
     "scatter": "scattering spikes",
+    "transpose": "scattering spikes",
     "find_active": "finding spikes",
     "sigmoid_": "surrogate",
     "surrogate": "surrogate",

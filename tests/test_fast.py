@@ -18,7 +18,7 @@ from torch import Tensor
 from stream_ottt.checkpoint import load_checkpoint, save_checkpoint
 from stream_ottt.engine import EngineConfig, build_learner
 from stream_ottt.errors import UsageError
-from stream_ottt.fast import kernels, stages, workspace
+from stream_ottt.fast import rounding_kernels, spike_kernels, stages, workspace
 from stream_ottt.fast.images import Image
 from stream_ottt.fast.network import FastNetwork
 from stream_ottt.fast.precision import Products
@@ -231,8 +231,8 @@ def test_agrees_with_the_plain_engine(
 def test_few_spikes_are_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sparse way is taken where it pays, and only there; the benchmark says that it does."""
     taken: list[int] = []
-    scatter = kernels.scatter
-    monkeypatch.setattr(kernels, "scatter", lambda *args: taken.append(args[2]) or scatter(*args))
+    scatter = spike_kernels.scatter
+    monkeypatch.setattr(spike_kernels, "scatter", lambda *args: taken.append(args[2]) or scatter(*args))
     _, fast = pair({"layers": (4,)}, {}, shape=(2, 40, 40))
     for count in (1, 100, 3200):
         frame = torch.zeros(3200, dtype=torch.float64)
@@ -385,12 +385,12 @@ def test_products_of_rounded_operands(
 def test_rounds_as_torch_does(numbers: list[float]) -> None:
     exact = torch.tensor(numbers)
     expected, out = exact.bfloat16(), torch.zeros(len(exact))
-    kernels.round_half(exact.numpy(), out.numpy())
+    rounding_kernels.round_half(exact.numpy(), out.numpy())
     np.testing.assert_array_equal(out.numpy(), expected.float().numpy())
     bits = np.zeros((1, len(exact)), np.uint16)
-    kernels.narrow(exact.double().numpy().reshape(1, -1), bits)
+    rounding_kernels.narrow(exact.double().numpy().reshape(1, -1), bits)
     wide = np.zeros((1, len(exact)), np.float32)
-    kernels.widen(bits, 0, 0, wide)
+    rounding_kernels.widen(bits, 0, 0, wide)
     np.testing.assert_array_equal(wide[0], expected.float().numpy())
 
 
@@ -398,7 +398,7 @@ def test_rounds_as_torch_does(numbers: list[float]) -> None:
 def test_transposes_some_rows(n: int, first: int, fan_in: int) -> None:
     rows = np.random.default_rng(0).normal(size=(n, fan_in)).astype(np.float32)
     columns = np.zeros((fan_in, first + n + 3), np.float32)
-    kernels.transpose(rows, first, columns)
+    spike_kernels.transpose(rows, first, columns)
     np.testing.assert_array_equal(columns[:, first : first + n], rows.T)
     assert not columns[:, :first].any() and not columns[:, first + n :].any()
 
@@ -434,8 +434,8 @@ def test_compiles_where_nothing_can_be_written(tmp_path: Path) -> None:
         "import numba.core.caching as c\n"
         "c._CacheLocator.ensure_cache_path = lambda self: (_ for _ in ()).throw(OSError('read-only'))\n"
         "import numpy as np\n"
-        "from stream_ottt.fast import kernels\n"
-        "a = np.ones((1, 2)); kernels.centre(a); assert not a.any()\n"
+        "from stream_ottt.fast import weight_kernels\n"
+        "a = np.ones((1, 2)); weight_kernels.centre(a); assert not a.any()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.jit import Array
 
 T = TypeVar("T")
 

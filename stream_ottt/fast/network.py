@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stream_ottt.fast import kernels
+from stream_ottt.fast import neuron_kernels
 from stream_ottt.fast.images import Image, Lease, Pool
-from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
 from stream_ottt.fast.weights import Rows
@@ -158,7 +158,7 @@ class FastNetwork(Network):
         if old is None or (i == self._weighted[0] and not self.input_trace):
             trace.array[:] = image.array
         else:
-            kernels.track(image.array, old.array, trace.array, self.decay)
+            neuron_kernels.track(image.array, old.array, trace.array, self.decay)
 
     # --- learning ------------------------------------------------------------------------------------------------
 

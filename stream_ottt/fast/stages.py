@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from stream_ottt.fast import kernels
+from stream_ottt.fast import neuron_kernels, pixel_kernels, spike_kernels
 from stream_ottt.fast.images import Image
-from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import Products
 from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.fast.workspace import Shape, Turn
@@ -28,7 +28,7 @@ class Kept:
 
     Attributes:
         trace: presynaptic factor; an image before a convolution, features [1, 1, features] before the read-out.
-        sigma: what the surrogate derivative is made of, [pixels, channels], see :func:`kernels.surrogate`.
+        sigma: what the surrogate derivative is made of, [pixels, channels], see :func:`neuron_kernels.surrogate`.
     """
 
     trace: Image | None = None
@@ -83,10 +83,10 @@ class PoolStage(Stage):
         self.height, self.width, self.channels = height // self.size, width // self.size, channels
 
     def forward(self, image: Image, out: Image, v: Array, kept: Kept | None, turn: Turn | None) -> None:
-        kernels.pool(image.array, self.size, out.array, out.pad)
+        pixel_kernels.pool(image.array, self.size, out.array, out.pad)
 
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
-        kernels.unpool(delta.numpy(), self.size, below.numpy())
+        pixel_kernels.unpool(delta.numpy(), self.size, below.numpy())
 
 
 class WeightStage(Stage):
@@ -156,9 +156,9 @@ class ConvStage(WeightStage):
         rows, n = self.rows, self.neuron
         if not self._scatter(image, turn):
             turn.make_current(image, rows.rows, rows.half)
-        kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
+        neuron_kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
         if kept is not None and kept.sigma is not None:
-            kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
+            neuron_kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
             if not self.rectangular:
                 kept.sigma.sigmoid_()
 
@@ -166,18 +166,18 @@ class ConvStage(WeightStage):
         """Make the current spike by spike, if so few are active that this is faster than the dense product."""
         if self._rounded:  # spikes cannot be scattered through rounded weights
             return False
-        n = kernels.find_active(image.array, turn.found)
+        n = spike_kernels.find_active(image.array, turn.found)
         s, transpose = self.shape, self.rows.transpose
         dense, sparse = s.pixels * s.channels, SCATTERING * n
         transpose.wanted = sparse + TRANSPOSING * s.channels <= dense
         if not transpose.wanted and not (transpose.holds(self.rows) and sparse <= dense):
             return False
-        kernels.scatter(image.array, turn.found, n, transpose.array(self.rows), s.kernel, turn.current)
+        spike_kernels.scatter(image.array, turn.found, n, transpose.array(self.rows), s.kernel, turn.current)
         return True
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:
         assert rows is not None and turn is not None
-        kernels.membrane_error(
+        neuron_kernels.membrane_error(
             delta.numpy().reshape(turn.error.shape),
             kept.sigma_array,
             rows.k,
@@ -190,7 +190,7 @@ class ConvStage(WeightStage):
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
         assert rows is not None and turn is not None
         turn.make_columns(rows.rows, rows.half)
-        kernels.fold(turn.columns, self.shape.kernel, below.numpy())
+        pixel_kernels.fold(turn.columns, self.shape.kernel, below.numpy())
 
 
 class ReadOutStage(WeightStage):
@@ -207,7 +207,7 @@ class ReadOutStage(WeightStage):
     def gather(self, image: Image) -> Image:
         """The features of an image, in the order of the weights."""
         if self._pool:
-            kernels.mean_pixels(image.array, self.features.array[0, 0])
+            pixel_kernels.mean_pixels(image.array, self.features.array[0, 0])
         else:
             ordered = image.inside.permute(2, 0, 1)
             self.features.inside.view(ordered.shape).copy_(ordered)
@@ -227,7 +227,7 @@ class ReadOutStage(WeightStage):
         height, width, channels = self._image
         features = torch.mm(delta[0], rows.rows)[0]
         if self._pool:
-            kernels.spread(features.numpy(), below.numpy())
+            pixel_kernels.spread(features.numpy(), below.numpy())
         else:
             below.copy_(features.view(channels, height, width).permute(1, 2, 0))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stream_ottt.fast import kernels
-from stream_ottt.fast.kernels import Array
+from stream_ottt.fast import rounding_kernels, spike_kernels, weight_kernels
+from stream_ottt.fast.jit import Array
 from stream_ottt.fast.workspace import Turn
 from stream_ottt.network.weights import SWS_EPSILON
 from stream_ottt.optimizer import SGD, OptimizerConfig
@@ -79,14 +79,14 @@ class Rows:
         """The weights were changed from outside: take the mean out of each row, and find k."""
         self.transpose.forget(self)
         if self.standardized:
-            kernels.centre(self.array)
-            kernels.squared_norms(self.array, self.squares)
+            weight_kernels.centre(self.array)
+            weight_kernels.squared_norms(self.array, self.squares)
             self._rescale()
         if self._halved:
-            kernels.narrow(self.array, self._bits)
+            rounding_kernels.narrow(self.array, self._bits)
 
     def _rescale(self) -> None:
-        kernels.scales(
+        weight_kernels.scales(
             self.gain, self.squares, self.array.shape[1], SWS_EPSILON, self.input_scale, self.inverse, self.k, self.k_in
         )
 
@@ -97,16 +97,16 @@ class Rows:
         hyper = config.momentum, config.weight_decay, lr
         for block, (first, gradient) in enumerate(turn.blocks):
             turn.make_block(block)
-            kernels.descend(
+            weight_kernels.descend(
                 gradient, first, self.array, updated.array, updated._bits, momentum.weight, self.inverse,
                 self.input_scale, self.standardized, *hyper, updated.squares, turn.along,
             )  # fmt: skip
             if transpose.wanted:
                 transpose.take(updated, first, len(gradient))
-        kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
+        weight_kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
         if self.standardized:
-            kernels.gain_gradient(turn.along, self.gain, turn.gain)
-            kernels.descend_vector(self.gain, updated.gain, momentum.gain, turn.gain, *hyper)
+            weight_kernels.gain_gradient(turn.along, self.gain, turn.gain)
+            weight_kernels.descend_vector(self.gain, updated.gain, momentum.gain, turn.gain, *hyper)
             updated._rescale()
 
     def gradients(self, turn: Turn) -> dict[str, Tensor]:
@@ -115,8 +115,8 @@ class Rows:
         rows = turn.make_gradient()
         found = {"bias": torch.from_numpy(turn.bias.copy())}
         if self.standardized:
-            kernels.standardize_back(rows.numpy(), self.array, self.inverse, self.input_scale, turn.along)
-            kernels.gain_gradient(turn.along, self.gain, turn.gain)
+            weight_kernels.standardize_back(rows.numpy(), self.array, self.inverse, self.input_scale, turn.along)
+            weight_kernels.gain_gradient(turn.along, self.gain, turn.gain)
             found["gain"] = torch.from_numpy(turn.gain.copy()).view_as(self.parameters["gain"])
         else:
             rows *= self.input_scale
@@ -153,7 +153,7 @@ class Transpose:
         """Take up ``count`` new rows; with the last ones, it is up to date."""
         if self._array is None:
             self._array = torch.zeros_like(rows.columns, memory_format=torch.contiguous_format).numpy()
-        kernels.transpose(rows.array[first : first + count], first, self._array)
+        spike_kernels.transpose(rows.array[first : first + count], first, self._array)
         self._of = rows if first + count == len(rows.array) else None
 
     def array(self, rows: Rows) -> Array:
@@ -190,7 +190,7 @@ class Momentum:
                 buffer, rows = as_rows(buffer)
                 self.weight = rows.numpy()
                 if self._standardized:
-                    kernels.centre(self.weight)
+                    weight_kernels.centre(self.weight)
             elif key == "bias":
                 self.bias = buffer.numpy()
             else:

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_ottt.fast import kernels
+from stream_ottt.fast import rounding_kernels
 from stream_ottt.fast.images import Image
-from stream_ottt.fast.kernels import Array
+from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import Products
 
 BLOCK = 600_000
@@ -136,22 +136,22 @@ class RoundedTurn(Turn):
         self._patches.copy_(self._round(image).patches)
         bits = half.view(torch.uint16).numpy()
         for part, room in zip(self._out, self._of_out, strict=True):
-            kernels.widen(bits, part.start, 0, room.numpy())
+            rounding_kernels.widen(bits, part.start, 0, room.numpy())
             torch.mm(self._columns, room.t(), out=self._error[:, part])
 
     def make_columns(self, weights: Tensor, half: Tensor) -> None:
-        kernels.round_half(self.error, self.error)
+        rounding_kernels.round_half(self.error, self.error)
         bits = half.view(torch.uint16).numpy()
         for part, room in zip(self._in, self._of_in, strict=True):
-            kernels.widen(bits, 0, part.start, room.numpy())
+            rounding_kernels.widen(bits, 0, part.start, room.numpy())
             torch.mm(self._error, room, out=self._columns[:, part])
 
     def take_trace(self, trace: Image) -> None:
-        kernels.round_half(self.error, self.error)
+        rounding_kernels.round_half(self.error, self.error)
         super().take_trace(self._round(trace))
 
     def _round(self, image: Image) -> Image:
-        kernels.round_half(image.array, self._rounded.array)
+        rounding_kernels.round_half(image.array, self._rounded.array)
         return self._rounded
 
 

@@ -85,7 +85,7 @@ class Builder:
 
     def normal(self, *shape: int, std: float) -> Tensor:
         weights = torch.empty(shape, dtype=self.dtype)
-        for piece in weights.view(-1).split(2**16):  # drawn in float64 for any dtype, without a copy of it all
+        for piece in torch.split(weights.view(-1), 2**16):  # drawn in float64 for any dtype, without a copy of it all
             piece.copy_(torch.randn(piece.shape, generator=self.generator, dtype=torch.float64).mul_(std))
         return weights
 
