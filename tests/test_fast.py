@@ -499,3 +499,20 @@ def test_the_second_thread_ends_with_the_learner() -> None:
     del fast
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_program_may_end_while_it_learns() -> None:
+    """The interpreter's end waits for the step that the second thread is at."""
+    code = (
+        "import torch\n"
+        "from stream_ottt.engine import EngineConfig, build_learner\n"
+        "from stream_ottt.learner import LearnerConfig\n"
+        "from stream_ottt.network.topologies import NetworkConfig, build_network\n"
+        "network = build_network(NetworkConfig(layers=(64, 128, 128)), input_shape=(2, 48, 48), classes=3)\n"
+        "learner = build_learner(network, config=LearnerConfig(error_delay=1), engine=EngineConfig(overlap=True))\n"
+        "for t in range(4):\n"
+        "    learner.forward(torch.ones(1, 2, 48, 48), t)\n"
+        "    learner.learn(t, torch.tensor([0]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,7 @@ from stream_ottt.fast.jit import Array, jit
 
 
 @jit
-def half_bits(value: float) -> int:
+def half_bits(value: float) -> np.uint16:
     """The bits of the nearest number of bfloat16, the even one of two; infinity and NaN stay."""
     x = np.float32(value)
     bits = x.view(np.uint32)

@@ -50,7 +50,8 @@ class Worker:
         self._patient: deque[tuple[Job, Iterator[None]]] = deque()
         self._closed = False
         self._failure: BaseException | None = None
-        threading.Thread(target=self._work, name="learning", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="learning", daemon=True)
+        self._thread.start()
 
     def add(self, job: Job, *, urgent: bool) -> None:
         """Have a job done."""
@@ -88,10 +89,15 @@ class Worker:
             self._raise()
 
     def close(self) -> None:
-        """End the thread, whatever is left to do."""
+        """End the thread, whatever is left to do but the step that it is at.
+
+        Waits for it: a thread that the interpreter's end finds in the middle of a product takes the process down.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _raise(self) -> None:
         if self._failure is not None:
@@ -119,6 +125,8 @@ class Worker:
     def _work_once(self) -> None:
         """One urgent job, else one step of the first patient one, else wait."""
         with self._changed:
+            if self._closed:
+                return
             urgent = next((j for j in self._urgent if j.ready and not j.taken), None)
             patient = None
             if urgent is not None:
