@@ -7,8 +7,9 @@ from typing import Literal
 
 from stream_ottt.errors import UsageError
 from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
+from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.optimizer import SGD, Optimizer, build_optimizer
 from stream_ottt.settings import Settings
 

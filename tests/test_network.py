@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx
 
 from stream_ottt.errors import UsageError
-from stream_ottt.network.layers import AvgPool, Memo, NeuronModel, ReadOut, Signal, SpikingConv
+from stream_ottt.network.layers import AvgPool, Memo, ReadOut, Signal
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import lif_step
+from stream_ottt.network.neurons import NeuronModel, lif_step
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.network.weights import ScaledStandardization
 

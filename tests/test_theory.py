@@ -29,8 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.layers import AvgPool, SpikingConv
+from stream_ottt.network.layers import AvgPool
 from stream_ottt.network.network import Network
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.optimizer import SGD
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import Function
 
-from stream_ottt.network.layers import AvgPool, Memo, SpikingConv
+from stream_ottt.network.layers import AvgPool, Memo
 from stream_ottt.network.network import Network
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import NetworkConfig, build_network
 
 Array = NDArray[np.float64]

@@ -14,8 +14,9 @@ from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import Products
 from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.fast.workspace import Shape, Turn
-from stream_ottt.network.layers import AvgPool, Layer, ReadOut, SpikingConv
+from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
+from stream_ottt.network.spiking_conv import SpikingConv
 
 # In units of a dense product's time per input and output pixel: that of scattering one spike instead, and that of
 # transposing the weights for it, per input channel (measured; see benchmarks/README.md).

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stream_ottt.network.layers import AvgPool, FeedbackConv, Layer, Memo, Signal, SpikingConv
+from stream_ottt.network.layers import AvgPool, Layer, Memo, Signal
+from stream_ottt.network.spiking_conv import FeedbackConv, SpikingConv
 from stream_ottt.optimizer import Optimizer
 
 

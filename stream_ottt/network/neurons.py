@@ -18,6 +18,25 @@ from torch import Tensor
 SurrogateName = Literal["sigmoid", "rectangular"]
 
 
+@dataclass(frozen=True, slots=True)
+class NeuronModel:
+    """Constants shared by all neurons of a network.
+
+    Attributes:
+        decay: λ.
+        threshold: V_th.
+        surrogate: which surrogate derivative.
+        slope: k of the sigmoid surrogate.
+        dropout: share of neurons silenced, one mask per sample, while learning.
+    """
+
+    decay: float = 0.5
+    threshold: float = 1.0
+    surrogate: SurrogateName = "sigmoid"
+    slope: float = 4.0
+    dropout: float = 0.0
+
+
 @dataclass(slots=True)
 class NeuronState:
     """What one layer of neurons remembers between two timesteps; each tensor [batch, channels, height, width].

@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.network.layers import SWS_SCALE, Layer, Memo, NeuronModel, ReadOut, Signal
-from stream_ottt.network.neurons import NeuronState, lif_step, surrogate_derivative
+from stream_ottt.network.layers import Layer, Memo, ReadOut, Signal
+from stream_ottt.network.neurons import NeuronModel, NeuronState, lif_step, surrogate_derivative
+from stream_ottt.network.spiking_conv import SWS_SCALE
 from stream_ottt.network.weights import ScaledStandardization
 
 if TYPE_CHECKING:

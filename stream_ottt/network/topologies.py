@@ -16,9 +16,11 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
-from stream_ottt.network.layers import AvgPool, Layer, NeuronModel, ReadOut, SpikingConv
+from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
+from stream_ottt.network.neurons import NeuronModel
 from stream_ottt.network.nf_resnet import nf_resnet
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.registry import near_miss
 from stream_ottt.settings import Settings
 

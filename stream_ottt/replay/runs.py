@@ -16,7 +16,7 @@ import torch
 
 from stream_ottt.checkpoint import load_checkpoint, save_checkpoint
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.network.layers import SpikingConv
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.activity import measure_activity
 from stream_ottt.replay.analysis.alignment import measure_alignment

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.network.layers import AvgPool, FeedbackConv, Layer, NeuronModel, ReadOut, SpikingConv
+from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import surrogate_derivative
+from stream_ottt.network.neurons import NeuronModel, surrogate_derivative
 from stream_ottt.network.nf_resnet import ALPHA, NFBlock, StemConv, StemPool
+from stream_ottt.network.spiking_conv import FeedbackConv, SpikingConv
 from stream_ottt.network.weights import SWS_EPSILON
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from stream_ottt.errors import UsageError
 from stream_ottt.evaluation import Score
 from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.layers import SpikingConv
 from stream_ottt.network.network import Network
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import build_network
 from stream_ottt.optimizer import Optimizer, build_optimizer
 from stream_ottt.rehearsal import RehearsalMemory, Stretch

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.layers import AvgPool, NeuronModel, ReadOut, SpikingConv
+from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
+from stream_ottt.network.neurons import NeuronModel
+from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.optimizer import Optimizer, OptimizerConfig
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import loss
