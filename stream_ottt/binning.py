@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from stream_ottt.events import EventArray, Ledger
+from stream_ottt.pixel_map import PixelMap
 from stream_ottt.settings import Duration, Settings
 from stream_ottt.timestep import Timestep
 
@@ -60,27 +61,6 @@ class BinningConfig(Settings):
         return self.planes, self.height or height, self.width or width
 
 
-def axis_map(sensor: int, frame: int, *, reduce: str, scale: float) -> npt.NDArray[np.intp]:
-    """The frame's coordinate for each of the sensor's, along one axis; -1 where it falls outside.
-
-    Args:
-        sensor: pixels of the sensor along this axis.
-        frame: pixels of the frame along this axis.
-        reduce: as in :class:`BinningConfig`.
-        scale: frame pixels per sensor pixel, for ``letterbox``.
-    """
-    at = np.arange(sensor, dtype=np.intp)
-    if reduce == "crop":
-        at += (frame - sensor) // 2
-    elif reduce == "sum":
-        at = at * frame // sensor
-    else:
-        used = min(frame, max(1, round(sensor * scale)))
-        at = at * used // sensor + (frame - used) // 2
-    at[(at < 0) | (at >= frame)] = -1
-    return at
-
-
 class Binner:
     """Cuts one stream into timesteps.
 
@@ -106,16 +86,7 @@ class Binner:
         self.config = config
         self.ledger = ledger
         self.shape = config.frame_shape(width, height)
-        _, h, w = self.shape
-        scale = min(w / width, h / height)
-        x_map = axis_map(width, w, reduce=config.reduce, scale=scale)
-        y_map = axis_map(height, h, reduce=config.reduce, scale=scale)
-        self._crops = bool((x_map < 0).any() or (y_map < 0).any())
-        self._whole = self.shape[1:] == (height, width)  # each pixel of the sensor is one of the frame
-        # Outside means below zero in the sum, whatever the other coordinate adds.
-        outside = -(2**40)
-        self._x = np.where(x_map < 0, outside, x_map)
-        self._y = np.where(y_map < 0, outside, y_map * w)
+        self._pixels = PixelMap(width, height, self.shape, reduce=config.reduce)
         self._boundaries = list(boundaries)
         self._passed = 0  # boundaries at or before the open window's start
         self._index = first_index
@@ -138,7 +109,7 @@ class Binner:
 
         Use the iterator up before the next call; what it has not reached is counted by :attr:`held`.
         """
-        if self._crops:
+        if self._pixels.crops:
             events = self._without_cropped(events)
         n = self._waiting = len(events)
         if not n:
@@ -211,22 +182,8 @@ class Binner:
         np.maximum(newest, before, out=newest)
         return newest
 
-    def _pixels(self, events: EventArray) -> npt.NDArray[np.intp]:
-        """Where each event [n] falls in the flattened frame."""
-        # Indices of another type than intp are converted one by one, which takes three times as long.
-        pixels = events["y"].astype(np.intp)
-        if self._whole:
-            pixels *= self.shape[2]
-            pixels += events["x"]
-        else:
-            pixels = self._y.take(pixels)
-            pixels += self._x.take(events["x"].astype(np.intp))
-        if self.shape[0] == 2:
-            pixels += events["p"] * np.intp(self.shape[1] * self.shape[2])
-        return pixels
-
     def _without_cropped(self, events: EventArray) -> EventArray:
-        inside = (self._x[events["x"]] + self._y[events["y"]]) >= 0
+        inside = self._pixels.inside(events)
         self.ledger.drop("cropped", int(len(events) - np.count_nonzero(inside)))
         kept: EventArray = events[inside]
         return kept
