@@ -113,6 +113,15 @@ class RehearsalMemory:
         return kept[int(self.rng.integers(len(kept)))]
 
 
+def cut(timesteps: int, length: int) -> list[slice]:
+    """A whole presentation as the stretches of ``length`` timesteps that a live stream would have made of it.
+
+    The last one counts when it is at least half a stretch long; a presentation shorter than that is one stretch.
+    """
+    starts = range(0, timesteps, length)
+    return [slice(at, min(at + length, timesteps)) for at in starts if not at or 2 * (timesteps - at) >= length]
+
+
 def jitter(frames: Frames, rng: np.random.Generator, *, shift: int, zoom: float) -> Frames:
     """Frames as seen from a little aside and a little nearer or further, the same for all of them.
 

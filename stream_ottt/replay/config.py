@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -166,7 +166,8 @@ class ComputeConfig(Settings):
 
 
 class ReplayConfig(Settings):
-    """All settings of a replay. ``learner.time_steps`` is ``data.time_steps``; ``learner.rule`` the method's."""
+    """All settings of a replay. ``learner.time_steps``, T of the loss, is ``data.time_steps`` where it is not given;
+    ``learner.rule`` is the method's. Rehearsal cuts samples into stretches, as in a live stream."""
 
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()
@@ -178,6 +179,18 @@ class ReplayConfig(Settings):
     evaluation: EvaluationConfig = EvaluationConfig(window=100)
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _loss_over_a_sample(cls, tables: Any) -> Any:
+        """Fill in ``learner.time_steps``, so that the settings that are written down say what it was."""
+        data, learner = (tables.get(key, {}) for key in ("data", "learner")) if isinstance(tables, dict) else ({}, None)
+        if isinstance(learner, LearnerConfig):
+            learner = learner.model_dump(exclude_unset=True)
+        if not isinstance(learner, dict):
+            return tables
+        steps = data.get("time_steps") if isinstance(data, dict) else getattr(data, "time_steps", None)
+        return {**tables, "learner": {"time_steps": steps or DataConfig().time_steps, **learner}}
 
     @model_validator(mode="after")
     def _consistent(self) -> ReplayConfig:

@@ -190,8 +190,7 @@ class Run:
 
     def _run_settings(self) -> dict[str, Any]:
         """The settings under the names that ``stream-ottt run --load`` knows, and all of them."""
-        learner = {**self.settings["learner"], "time_steps": self.config.data.time_steps}
-        return {"network": self.settings["network"], "learner": learner, "replay": self.settings}
+        return {"network": self.settings["network"], "learner": self.settings["learner"], "replay": self.settings}
 
     def _alignment(self, bench: Workbench) -> dict[str, Any]:
         """Cosines of the gradients on the first training samples, not augmented."""

@@ -15,7 +15,7 @@ from stream_ottt.network.network import Network
 from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import build_network
 from stream_ottt.optimizer import Optimizer, build_optimizer
-from stream_ottt.rehearsal import RehearsalMemory, Stretch
+from stream_ottt.rehearsal import RehearsalMemory, Stretch, cut, jitter
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.datasets.base import DataSet, Item
@@ -34,7 +34,7 @@ class Workbench:
 
     Args:
         config: the settings.
-        batches: batches that the whole run will learn, for the cosine schedule.
+        batches: batches of new samples that the whole run will learn, for the cosine schedule.
         world: the processes of this run.
         dataset: opened already, or None.
     """
@@ -64,12 +64,16 @@ class Workbench:
         self.memory = RehearsalMemory(config.rehearsal.max_bytes, np.random.default_rng(seed))
 
     def _learner_config(self, method: type[Method], batches: int) -> LearnerConfig:
+        """The settings of the learner; its cosine ends with the run's last update, those of rehearsal counted too."""
         c = self.config
-        steps = batches * (c.data.time_steps if method.every_step else 1)
-        update: dict[str, object] = {"time_steps": c.data.time_steps}
-        if c.learner.schedule == "cosine" and not c.learner.schedule_steps:
-            update["schedule_steps"] = steps
-        return c.learner.model_copy(update=update)
+        if c.learner.schedule != "cosine" or c.learner.schedule_steps:
+            return c.learner
+        whole = c.data.time_steps
+        steps = method.updates(whole, c.learner)
+        if c.rehearsal.mode == "ratio":
+            parts = cut(whole, whole if self.dataset.static else c.rehearsal.stretch)
+            steps += c.rehearsal.ratio * sum(method.updates(p.stop - p.start, c.learner) for p in parts)
+        return c.learner.model_copy(update={"schedule_steps": batches * steps})
 
     def fresh_network(self) -> Network:
         """The network as it is before training."""
@@ -105,25 +109,38 @@ class Workbench:
         said = self.method.learn(frames, targets).mean(0).argmax(1)
         return int((said == targets).sum()) if share else 0
 
-    def remember(self, items: Sequence[Item], raws: Sequence[Raw]) -> None:
-        """Store new samples for rehearsal."""
-        if self.config.rehearsal.mode == "ratio":
-            for item, raw in zip(items, raws, strict=True):
-                self.memory.store(Stretch(np.minimum(raw, 255).astype(np.uint8), item.label))
-
-    def rehearse(self, *, learn: bool = True) -> None:
-        """Learn remembered samples, as many batches as ``rehearsal.ratio`` says; without ``learn`` only draw them, so
-        that a resumed run goes on with the same draws."""
-        c = self.config
-        if c.rehearsal.mode != "ratio":
+    def rehearse(self, items: Sequence[Item], raws: Sequence[Raw], *, learn: bool = True) -> None:
+        """Remember new samples in stretches, then learn ``rehearsal.ratio`` batches of remembered stretches for each
+        stretch of a sample; without ``learn`` only draw them, so that a resumed run goes on with the same draws."""
+        how = self.config.rehearsal
+        if how.mode != "ratio":
             return
-        for _ in range(c.rehearsal.ratio):
-            drawn = [self.memory.draw() for _ in range(c.protocol.batch_size)]
+        due = 0
+        for item, raw in zip(items, raws, strict=True):
+            parts = cut(len(raw), how.stretch)
+            due = len(parts)
+            for part in parts:
+                self.memory.store(Stretch(np.minimum(raw[part], 255).astype(np.uint8), item.label))
+        for _ in range(how.ratio * due):
+            drawn = [self._draw() for _ in range(self.config.protocol.batch_size)]
             kept = [s for s in drawn if s is not None]
             if kept and learn:
-                items = [Item(s.label, "", None) for s in kept]
-                frames, targets = self.loader.tensors([s.frames for s in kept], items)
-                self.method.learn(frames, targets)
+                self._learn_again(kept)
+
+    def _draw(self) -> Stretch | None:
+        """A remembered stretch, seen from a little aside where the settings say so."""
+        stretch, how = self.memory.draw(), self.config.rehearsal
+        if stretch is None or not (how.shift or how.zoom > 1):
+            return stretch
+        return Stretch(jitter(stretch.frames, self.memory.rng, shift=how.shift, zoom=how.zoom), stretch.label)
+
+    def _learn_again(self, stretches: Sequence[Stretch]) -> None:
+        """Learn remembered stretches as one batch, as long as the shortest of them."""
+        length = min(len(s.frames) for s in stretches)
+        items = [Item(s.label, "", None) for s in stretches]
+        steps = None if self.dataset.static else length
+        frames, targets = self.loader.tensors([s.frames[:length] for s in stretches], items, time_steps=steps)
+        self.method.learn(frames, targets)
 
     def say(self, items: Sequence[Item], raws: Sequence[Raw]) -> list[int]:
         """The class of each sample, from the mean of its logits over time; nothing is learned."""

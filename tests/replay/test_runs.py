@@ -75,7 +75,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "prequential": {
         "protocol": {"name": "prequential", "interval": 5},
-        "rehearsal": {"mode": "ratio", "ratio": 1},
+        "rehearsal": {"mode": "ratio", "ratio": 1, "stretch": 2, "shift": 1, "zoom": 1.2},
         "learner": {"lr": 0.01},
     },
     "class-incremental": {

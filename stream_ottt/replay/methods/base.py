@@ -46,6 +46,11 @@ class Method(ABC):
         self.options = options
         self.batch_size = batch_size
 
+    @classmethod
+    def updates(cls, timesteps: int, config: LearnerConfig) -> int:
+        """Optimizer steps that learning one batch of so many timesteps makes."""
+        return timesteps if cls.every_step else 1
+
     @abstractmethod
     def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:
         """Learn one batch of samples, from a state at rest.

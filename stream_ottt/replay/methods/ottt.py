@@ -45,8 +45,12 @@ class OtttO(Method):
 
 
 class OtttA(OtttO):
-    """One optimizer step for the gradients of all T timesteps (Eq. 7)."""
+    """One optimizer step for the gradients of T timesteps (Eq. 7), T that of the loss."""
 
     name = "ottt_a"
     every_step = False
     rule = "ottt_a"
+
+    @classmethod
+    def updates(cls, timesteps: int, config: LearnerConfig) -> int:
+        return -(-timesteps // config.time_steps)

@@ -43,7 +43,7 @@ class Protocol(ABC):
     @property
     @abstractmethod
     def batches(self) -> int:
-        """Batches learned in the whole run, rehearsed ones included."""
+        """Batches of new samples learned in the whole run."""
 
     @abstractmethod
     def advance(self, bench: Workbench, i: int) -> Row:
@@ -57,25 +57,22 @@ class Protocol(ABC):
         """Figures of the whole run; ``accuracy`` is the one that tables show."""
 
     def of_batches(self, samples: int) -> int:
-        """Batches that ``samples`` new samples make, with those rehearsed for them."""
-        rehearsed = self.config.rehearsal.ratio if self.config.rehearsal.mode == "ratio" else 0
-        return -(-samples // self.batch_size) * (1 + rehearsed)
+        """Batches that ``samples`` samples make."""
+        return -(-samples // self.batch_size)
 
 
 def learn_batch(bench: Workbench, items: list[Item], seeds: list[tuple[int, int]]) -> int:
     """Learn new samples, then remember them and rehearse; how many were right while being learned."""
     hits = bench.learn(items, seeds)
     if bench.config.rehearsal.mode == "ratio":
-        bench.remember(items, [bench.dataset.raw(i) for i in items])
-        bench.rehearse()
+        bench.rehearse(items, [bench.dataset.raw(i) for i in items])
     return hits
 
 
 def skip_batch(bench: Workbench, items: list[Item]) -> None:
     """As :func:`learn_batch`, without learning: the memory and its draws go on as they did."""
     if bench.config.rehearsal.mode == "ratio":
-        bench.remember(items, [bench.dataset.raw(i) for i in items])
-        bench.rehearse(learn=False)
+        bench.rehearse(items, [bench.dataset.raw(i) for i in items], learn=False)
 
 
 def score_presentations(config: ReplayConfig, outcomes: list[list[int]], classes: int) -> dict[str, Any]:

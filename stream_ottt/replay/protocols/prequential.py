@@ -53,16 +53,14 @@ class Prequential(Protocol):
             outcomes += [[item.label, said] for item, said in zip(items, bench.say(items, raws), strict=True)]
             frames, targets = bench.loader.tensors(raws, items)
             bench.method.learn(frames, targets)
-            bench.remember(items, raws)
-            bench.rehearse()
+            bench.rehearse(items, raws)
         hits = sum(a == b for a, b in outcomes)
         return {"samples": len(outcomes), "accuracy": hits / len(outcomes), "outcomes": outcomes}
 
     def skip(self, bench: Workbench, i: int, row: Row) -> None:
         if self.config.rehearsal.mode == "ratio":
             for group in self._groups(bench, i):
-                bench.remember([item for item, _ in group], [raw for _, raw in group])
-                bench.rehearse(learn=False)
+                bench.rehearse([item for item, _ in group], [raw for _, raw in group], learn=False)
 
     def result(self, bench: Workbench, rows: list[Row]) -> dict[str, Any]:
         outcomes = [pair for row in rows for pair in row["outcomes"]]
