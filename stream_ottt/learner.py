@@ -54,20 +54,12 @@ class LearnerConfig(OptimizerConfig):
 
 @dataclass(slots=True)
 class _Trail:
-    """What is kept of a timestep until its label can no longer be used."""
+    """What is kept of a timestep until its label can no longer be used, or its error signal has met the synapses."""
 
     step: int
     logits: Tensor
     memos: list[Memo]
-
-
-@dataclass(slots=True)
-class _Pending:
-    """An error signal on its way to the synapses."""
-
-    step: int
-    deltas: list[Tensor]
-    memos: list[Memo]
+    deltas: list[Tensor] = field(default_factory=list)  # the error signal, once it is on its way
 
 
 @dataclass(slots=True)
@@ -94,7 +86,7 @@ class _Sample:
     step: int = -1
     memos: list[Memo] = field(default_factory=list)
     trails: deque[_Trail] = field(default_factory=deque)
-    pending: deque[_Pending] = field(default_factory=deque)
+    pending: deque[_Trail] = field(default_factory=deque)
 
 
 class OnlineLearner:
@@ -240,13 +232,14 @@ class OnlineLearner:
         sample.trails.remove(trail)
         error = self._error(trail.logits, targets)
         if step + self.config.error_delay > sample.step:
-            credits = self.network.credits(error, trail.memos)
+            trail.deltas = self.network.credits(error, trail.memos)
             # In the order of their timesteps, whatever the order in which labels come.
-            insort(sample.pending, _Pending(step, credits, trail.memos), key=lambda p: p.step)
+            insort(sample.pending, trail, key=lambda t: t.step)
         elif step == sample.step or self.config.delay_mode == "snapshot":
             self._apply(self.network.sweep(error, trail.memos), step)
         else:
-            self._meet(_Pending(step, self.network.credits(error, trail.memos), trail.memos))
+            trail.deltas = self.network.credits(error, trail.memos)
+            self._meet(trail)
         if step == sample.step:
             self._close_step()
         return True
@@ -260,7 +253,7 @@ class OnlineLearner:
         while sample.pending and sample.pending[0].step + self.config.error_delay <= sample.step:
             self._meet(sample.pending.popleft())
 
-    def _meet(self, pending: _Pending) -> None:
+    def _meet(self, pending: _Trail) -> None:
         """An error signal reaches the synapses."""
         memos = pending.memos if self.config.delay_mode == "snapshot" else self._sample.memos
         if not memos:  # today's timestep was only watched
