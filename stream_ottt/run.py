@@ -1,4 +1,4 @@
-"""One run from the user's words to an exit code: settings, source, network, session, pipeline, outputs."""
+"""One run from the user's words to an exit code: settings, source, sinks, pipeline, outputs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stream_ottt.binning import Binner
+from stream_ottt.assembly import Assembly
 from stream_ottt.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stream_ottt.config import RunConfig, Tables, merge, read_preset, to_tables
-from stream_ottt.engine import build_learner
-from stream_ottt.errors import INTERRUPTED, InputError, ModelError, OutputError, StreamOtttError, UsageError
+from stream_ottt.errors import INTERRUPTED, InputError, OutputError, StreamOtttError, UsageError
 from stream_ottt.evaluation import Evaluator
-from stream_ottt.labels import LabelTimeline, read_label_csv
-from stream_ottt.learner import OnlineLearner
 from stream_ottt.live import LiveInputs
-from stream_ottt.network.topologies import build_network
-from stream_ottt.pipeline import BeginPass, Labels, Outcome, Pipeline
+from stream_ottt.pipeline import Outcome, Pipeline
 from stream_ottt.progress import Progress
 from stream_ottt.registry import open_sink, open_source
-from stream_ottt.session import Session
 from stream_ottt.sinks.base import Sink
 from stream_ottt.sources.base import Source
 from stream_ottt.summary import summarize, write_summary
-
-UNLABELLED_CLASSES = 10
-"""Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""
 
 
 @dataclass(slots=True)
@@ -95,20 +87,16 @@ class Run:
             source=request.source, settings=to_tables(self.config), evaluation=Evaluator(self.config.evaluation)
         )
         self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
-        self.timeline: LabelTimeline | None = None
-        self.learner: OnlineLearner | None = None
         self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
         self.progress.transport = self.source.statistics
-        labels = self.config.labels
-        if labels.file is not None:
-            intervals = read_label_csv(labels.file, self._expected_classes())
-            self.timeline = LabelTimeline(intervals, delay=labels.delay, name=labels.file)
-
-    def _expected_classes(self) -> list[int] | None:
-        """The labels that may occur, where something says so."""
-        if self.config.labels.classes is not None:
-            return list(self.config.labels.classes)
-        return None if self.checkpoint is None else self.checkpoint.classes
+        self.assembly = Assembly(
+            self.config,
+            self.source,
+            self.progress,
+            checkpoint=self.checkpoint,
+            learn=request.learn,
+            takes_labels=self._takes_labels,
+        )
 
     async def go(self) -> int:
         """Open the sinks, run the pipeline, write what was asked for."""
@@ -120,7 +108,7 @@ class Run:
             self.source,
             sinks,
             self.progress,
-            self.prepare,
+            self.assembly.prepare,
             passes=c.passes,
             speed=None if c.speed == "max" else c.speed,
             policy=policy,
@@ -165,79 +153,6 @@ class Run:
         self.sinks = opened
         return opened
 
-    # --- in the learner's thread -----------------------------------------------------------------------------------
-
-    def prepare(self, width: int, height: int, labels: Labels | None) -> tuple[Session, BeginPass]:
-        """Build what needs the sensor's size: network, learner, session, binners."""
-        c = self.config
-        labels_of_source = self.timeline is None and labels is not None
-        if labels_of_source:
-            self.timeline = self._own_timeline(labels)
-        if self.timeline is None and self._takes_labels:
-            self.timeline = LabelTimeline(name="labels")  # known when they come
-        classes = self._expected_classes()
-        if classes is None:
-            classes = self.timeline.classes() if self.timeline else list(range(UNLABELLED_CLASSES))
-        self._check_labels(classes)
-        network = build_network(
-            c.network,
-            input_shape=c.binning.frame_shape(width, height),
-            classes=len(classes),
-            seed=c.stream.seed,
-        )
-        self.learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine)
-        if self.checkpoint is not None:
-            self.checkpoint.restore(self.learner)
-        progress = self.progress
-        progress.class_names = self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
-        progress.labels = tuple(classes)
-        progress.network = describe_network(c.network)
-        progress.parameters = network.size
-        progress.learning = self._learning()
-        session = Session(
-            self.learner,
-            progress,
-            timeline=self.timeline,
-            rehearsal=c.rehearsal,
-            keep_bytes=c.labels.keep_bytes,
-            learn=self.request.learn,
-            late_labels=self._takes_labels,
-            seed=c.stream.seed,
-        )
-
-        def begin_pass(first_index: int, labels: Labels | None) -> tuple[Binner, LabelTimeline | None]:
-            if labels_of_source:
-                self.timeline = self._own_timeline(labels)
-            boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
-            ledger = progress.ledger
-            binner = Binner(c.binning, width, height, ledger, boundaries=boundaries, first_index=first_index)
-            return binner, self.timeline if labels_of_source else None
-
-        return session, begin_pass
-
-    def _own_timeline(self, labels: Labels | None) -> LabelTimeline:
-        return LabelTimeline(labels or (), delay=self.config.labels.delay, name=self.request.source)
-
-    def _check_labels(self, classes: list[int]) -> None:
-        unknown = sorted(set(self.timeline.classes() if self.timeline else ()) - set(classes))
-        if unknown:
-            raise UsageError(
-                f"{self.timeline.name if self.timeline else 'labels'}: class {unknown[0]} is not among "
-                f"{classes}; name all with labels.classes, or use another model"
-            )
-
-    def _learning(self) -> str:
-        if not self.request.learn:
-            return "off (--no-learn)"
-        if self._takes_labels and not len(self.timeline or ()) and not self.progress.live_labels:
-            return "nothing was learned: no label has come with the stream"
-        if self.timeline is None:
-            return (
-                "nothing was learned: no label was given; give some with --labels FILE.csv "
-                "(class,startTime_usec,endTime_usec)"
-            )
-        return "on"
-
     # --- at the end ------------------------------------------------------------------------------------------------
 
     async def _finish(self, outcome: Outcome, failure: StreamOtttError | None) -> int:
@@ -248,14 +163,14 @@ class Run:
             problems.append((failure.exit_code, str(failure)))
         elif outcome.error is not None:
             problems.append((outcome.error.exit_code, str(outcome.error)))
-        elif self.learner is None and outcome.reason == "end":
+        elif self.assembly.learner is None and outcome.reason == "end":
             problems.append((InputError.exit_code, f"{request.source}: the stream holds no events; nothing to do"))
         if progress.ledger.malformed or progress.ledger.late:
             problems.append((InputError.exit_code, self._unusable_events()))
         facts = self.source.statistics()
         if facts.get("malformed_messages"):
             problems.append((InputError.exit_code, self._unusable_messages(facts)))
-        if request.save is not None and self.learner is not None:
+        if request.save is not None and self.assembly.learner is not None:
             try:
                 self._save_now()
             except OutputError as e:
@@ -282,13 +197,13 @@ class Run:
                 f"stream-ottt: {request.source}: {facts['lost_messages']} messages never came; see the summary's gaps",
                 file=sys.stderr,
             )
-        if failure is None and self.learner is not None and progress.learning.startswith("nothing"):
+        if failure is None and self.assembly.learner is not None and progress.learning.startswith("nothing"):
             print(f"stream-ottt: {progress.learning}", file=sys.stderr)
         return INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
 
     def _save_now(self) -> str:
         """Write the model where the user wants it; returns the path."""
-        path, learner = self.request.save, self.learner
+        path, learner = self.request.save, self.assembly.learner
         if path is None or learner is None:
             raise UsageError("no file to save the model in; start the run with --save FILE")
         save_checkpoint(path, learner, settings=self.progress.settings, class_names=self.progress.class_names)
@@ -318,11 +233,6 @@ def model_settings(checkpoint: Checkpoint) -> Tables:
     """Those settings of the run that made a model which must be the same for the model to fit."""
     kept: Tables = {k: checkpoint.settings[k] for k in ("binning", "network", "learner") if k in checkpoint.settings}
     return kept
-
-
-def describe_network(config: Any) -> str:
-    """A topology in a few words, such as ``16-32-AP2-64``."""
-    return "-".join(map(str, config.layers)) if config.topology == "layers" else str(config.topology)
 
 
 def check_writable(path: Path) -> None:
@@ -365,6 +275,3 @@ class _interruptible:
                 self.loop.remove_signal_handler(number)
             except (NotImplementedError, RuntimeError, ValueError):
                 return
-
-
-__all__ = ["ModelError", "Run", "RunRequest", "run"]
