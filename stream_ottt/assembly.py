@@ -7,10 +7,11 @@ from stream_ottt.checkpoint import Checkpoint
 from stream_ottt.config import RunConfig
 from stream_ottt.engine import build_learner
 from stream_ottt.errors import UsageError
+from stream_ottt.inlet import Labels
 from stream_ottt.labels import LabelTimeline, read_label_csv
 from stream_ottt.learner import OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.pipeline import BeginPass, Labels
+from stream_ottt.pipeline import BeginPass
 from stream_ottt.progress import Progress
 from stream_ottt.session import Session
 from stream_ottt.sources.base import Source

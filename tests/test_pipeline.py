@@ -206,7 +206,7 @@ def test_a_blocking_source_waits_for_a_stalled_learner_and_loses_nothing() -> No
 
     async def main() -> None:
         running = asyncio.create_task(pipeline.run())
-        while pipeline._packets.weight < 900:  # noqa: ASYNC110 - the queue has no event for this
+        while pipeline._inlet.queue.weight < 900:  # noqa: ASYNC110 - the queue has no event for this
             await asyncio.sleep(0)
         read_at_release.append(session.progress.ledger.read)
         stalled.release.set()
