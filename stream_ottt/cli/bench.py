@@ -1,4 +1,4 @@
-"""``stream-ottt bench``: a named table, run by run, in a pool of processes."""
+"""``stream-ottt bench``: a named table, run by run, in a pool of processes, with its figures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def run_bench(
     Returns:
         0, 1 when some runs failed, 130 after Ctrl-C.
     """
-    from stream_ottt.replay.sweep import Table, parse_data, run_table, table_names
+    from stream_ottt.replay.tables import Table, parse_data, table_names
 
     if table is None:
         for name in table_names():
             print(f"{name:24} {Table.named(name).title}")
         return 0
+    from stream_ottt.replay.sweep import run_table
+
     loaded = Table.named(table)
     try:
         failed = run_table(

@@ -7,20 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_ottt.errors import OutputError
+from stream_ottt.replay.report import mean_and_deviation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
+ACROSS = 3
+"""Panels side by side; more go below."""
+
+WIDTHS = {1: 5.2, 2: 8.4, 3: 10.4}
+"""Panels side by side → inches. A page shows a figure of any width as wide as itself: wider means smaller letters."""
+
+
 def new_figure(panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side; matplotlib's global state is left alone."""
+    """A figure with panels; matplotlib's global state is left alone."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * panels, 3.6), layout="constrained")
+    across = min(panels, ACROSS)
+    down = -(-panels // across)
+    figure = Figure(figsize=(WIDTHS[across], 3.6 * down), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+    axes = [figure.add_subplot(down, across, i + 1) for i in range(panels)]
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -55,7 +65,8 @@ def draw_curves(
     axes[0].set_title(title, fontsize=9)
     rest = axes[1:]
     if "alignment" in result:
-        draw_alignment(rest.pop(0), result["alignment"])
+        draw_alignment(rest[0], [result["alignment"]])
+        rest.pop(0).legend(fontsize=8)
     if "activity" in result:
         layers = result["activity"]["layers"]
         rest[0].bar(list(layers), [layer["firing_rate"] for layer in layers.values()])
@@ -83,16 +94,65 @@ def _matrix(axis: Axes, matrix: Sequence[Sequence[float | None]]) -> None:
     axis.set(xlabel="tested on block", ylabel="after learning block")
 
 
-def draw_alignment(axis: Axes, alignment: Sequence[Mapping[str, Any] | None]) -> None:
-    """Cosine of OTTT's gradient with the others', of all weights together, over a run."""
-    known = [a for a in alignment if a]
+def draw_alignment(axis: Axes, runs: Sequence[Sequence[Mapping[str, Any] | None]]) -> None:
+    """Cosine of OTTT's gradient with the others', of all weights together, over the run of each seed."""
     for other, label in (("bptt", "with BPTT"), ("representation", "with the spike representation")):
-        points = [(i, a[other]["all"]) for i, a in enumerate(known) if other in a and a[other]["all"] is not None]
-        if points:
-            axis.plot(*zip(*points, strict=True), marker=".", label=label)
+        by_index: dict[float, list[float]] = {}
+        for run in runs:
+            for i, found in enumerate(f for f in run if f):
+                value = found.get(other, {}).get("all")
+                if value is not None:
+                    by_index.setdefault(i, []).append(value)
+        if by_index:
+            draw_means(axis, by_index, label)
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.set(xlabel="measured", ylabel="cosine of gradients", ylim=(-0.2, 1.02))
-    axis.legend()
+
+
+def draw_means(
+    axis: Axes,
+    values: Mapping[float, Sequence[float]],
+    label: str,
+    *,
+    color: str | None = None,
+    moved: float = 0.0,
+) -> None:
+    """Means over seeds with their standard deviations: position → a value a seed, drawn ``moved`` along x."""
+    found = [mean_and_deviation(own) or (0.0, None) for own in values.values()]
+    places = [x + moved for x in values]
+    bars = [deviation or 0.0 for _, deviation in found]
+    means = [mean for mean, _ in found]
+    axis.errorbar(
+        places,
+        means,
+        bars,
+        errorevery=-(-len(means) // 12),  # of long curves only some bars, so that the lines can be seen
+        marker="." if len(means) <= 20 else "",
+        color=color,
+        label=label,
+        linewidth=1.2,
+        elinewidth=0.9,
+        capsize=2,
+    )
+
+
+def share_scale(axes: Sequence[Axes]) -> None:
+    """Give panels, once drawn, one y axis, written at the left of each row."""
+    for i, axis in enumerate(axes[1:], start=1):
+        axis.sharey(axes[0])
+        if i % ACROSS:
+            axis.set_ylabel("")
+            axis.tick_params(labelleft=False)
+    axes[0].autoscale_view()
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend for all panels, where it hides nothing."""
+    handles = [axis.get_legend_handles_labels() for axis in figure.axes]
+    shown = {label: handle for own, labels in handles for handle, label in zip(own, labels, strict=True)}
+    figure.legend(
+        shown.values(), shown.keys(), loc="outside lower center", ncols=min(len(shown), 4), fontsize=8, frameon=False
+    )
 
 
 def draw_memory(path: Path, measured: Mapping[str, Mapping[int, int]]) -> None:

@@ -48,5 +48,7 @@ def machine() -> str:
 def command() -> str:
     """The command line of this process, as one would type it."""
     program = Path(sys.argv[0])
-    name = "python -m stream_ottt.replay" if program.name == "__main__.py" else program.name
+    name = program.name
+    if name == "__main__.py":
+        name = f"python -m stream_ottt{'.replay' if program.parent.name == 'replay' else ''}"
     return " ".join([name, *sys.argv[1:]])

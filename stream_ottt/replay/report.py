@@ -24,12 +24,19 @@ HEADER = (
 
 def percent(values: Iterable[float | None]) -> str:
     """Mean ± standard deviation over seeds, in percent; a dash without values."""
-    known = [100 * v for v in values if v is not None]
-    if not known:
+    found = mean_and_deviation(100 * v for v in values if v is not None)
+    if found is None:
         return "–"
-    if len(known) == 1:
-        return f"{known[0]:.2f}"
-    return f"{statistics.mean(known):.2f} ± {statistics.stdev(known):.2f}"
+    mean, deviation = found
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def mean_and_deviation(values: Iterable[float]) -> tuple[float, float | None] | None:
+    """Mean and standard deviation of a sample; no deviation of a single value, and nothing of none."""
+    known = list(values)
+    if not known:
+        return None
+    return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def table_row(settings: dict[str, Any], result: dict[str, Any], about: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from stream_ottt.errors import UsageError
 from stream_ottt.replay.config import ReplayConfig, preset_names, read_replay_preset
 from stream_ottt.replay.datasets import DATASETS
 from stream_ottt.replay.methods import METHODS
-from stream_ottt.replay.sweep import Table, parse_data, table_names
+from stream_ottt.replay.tables import Table, parse_data, table_names
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -102,6 +102,7 @@ def test_a_sweep_goes_on_past_a_failure_and_keeps_what_is_done(
     assert captured.out == table and "| plain | frozen |" in table and "A note." in table
     assert "- failed: broken, seed 0" in table and "missing.npz" in table and "FAILED" in captured.err
     assert (tmp_path / "out" / "broken" / "seed-0" / "error.txt").exists()
+    assert "(epochs.png)" in table and (tmp_path / "out" / "epochs.png").read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "out" / "plain" / "seed-0" / "result.json").stat().st_mtime_ns
     assert command(monkeypatch, *words, "--rows", "plain", "--seeds", "1") == 0
     assert (tmp_path / "out" / "plain" / "seed-0" / "result.json").stat().st_mtime_ns == written

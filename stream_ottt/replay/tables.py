@@ -1,0 +1,130 @@
+"""Named tables of runs: rows of settings, read from TOML.
+
+A table is a TOML file::
+
+    title = "…"
+    preset = "nmnist"       # of all rows
+    [base]                  # settings of all rows, on top of it
+    [[rows]]
+    name = "OTTT_O, batch 1"
+    settings = { method = { name = "ottt_o" } }
+
+``data.path`` is a data set's name in braces, such as ``"{nmnist}/nmnist_800.npz"``, and given as ``--data
+nmnist=FOLDER``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from stream_ottt.config import Tables, merge
+from stream_ottt.errors import UsageError
+from stream_ottt.registry import near_miss
+from stream_ottt.replay.config import ReplayConfig, read_replay_preset
+from stream_ottt.settings import Settings
+
+
+class RowSpec(Settings):
+    """One row.
+
+    Attributes:
+        name: what it is, and part of its folder's name.
+        preset: a replay preset to start from, instead of the table's.
+        settings: tables on top.
+    """
+
+    name: str
+    preset: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Table(Settings):
+    """A named table.
+
+    Attributes:
+        title: one line.
+        note: lines below the table.
+        preset: replay preset of all rows.
+        base: settings of all rows, on top of the preset.
+        rows: the rows.
+    """
+
+    title: str
+    note: str = ""
+    preset: str | None = None
+    base: dict[str, Any] = Field(default_factory=dict)
+    rows: tuple[RowSpec, ...] = Field(min_length=1)
+
+    @classmethod
+    def named(cls, name: str) -> Table:
+        """A table that comes with the package, or a TOML file.
+
+        Raises:
+            UsageError: no such table, or not one.
+        """
+        path = Path(name) if name.endswith(".toml") else _tables() / f"{name}.toml"
+        if not name.endswith(".toml") and name not in table_names():
+            raise UsageError(f"unknown table {name!r}{near_miss(name, table_names())}")
+        try:
+            return cls.load(tomllib.loads(path.read_text(encoding="utf-8")), where=path.stem)
+        except OSError as e:
+            raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise UsageError(f"{path}: no valid TOML: {e}") from e
+
+    def config(self, row: RowSpec, seed: int, data: Mapping[str, str], overrides: Tables) -> ReplayConfig:
+        """The settings of one run.
+
+        Raises:
+            UsageError: wrong settings, or a data set whose place was not given.
+        """
+        preset = row.preset or self.preset
+        tables = merge(
+            {} if preset is None else read_replay_preset(preset),
+            self.base,
+            row.settings,
+            overrides,
+            {"compute": {"seed": seed}},
+        )
+        for key in ("path", "test_path", "labels"):
+            value = tables.get("data", {}).get(key)
+            if isinstance(value, str):
+                tables["data"][key] = _fill_in(value, data)
+        return ReplayConfig.load(tables, where=row.name)
+
+
+def table_names() -> list[str]:
+    """The tables that come with the package."""
+    return sorted(p.stem for p in _tables().glob("*.toml"))
+
+
+def _tables() -> Path:
+    return Path(str(files("stream_ottt.configs"))) / "tables"
+
+
+def _fill_in(text: str, data: Mapping[str, str]) -> str:
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in data:
+            raise UsageError(f"this table needs the data set {name!r}: say where it is with --data {name}=PATH")
+        return data[name]
+
+    return re.sub(r"\{([a-z0-9-]+)\}", place, text)
+
+
+def parse_data(words: Iterable[str]) -> dict[str, str]:
+    """``NAME=PATH`` words as a mapping."""
+    out: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"--data {word!r}: expected NAME=PATH, such as nmnist=data/nmnist")
+        out[name] = path
+    return out
