@@ -6,14 +6,11 @@ Everything here is synchronous and knows neither sources nor clocks but for timi
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels import LabelInterval, LabelsConfig, LabelTimeline
@@ -21,16 +18,7 @@ from stream_ottt.learner import OnlineLearner
 from stream_ottt.progress import Progress
 from stream_ottt.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
 from stream_ottt.timestep import Prediction, StepResult, Timestep
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A timestep whose label is not known yet."""
-
-    frame: Frames  # [polarities, height, width]
-    middle: float
-    said: int
-    logits: npt.NDArray[np.float64]
+from stream_ottt.waiting import Waiting, WaitingRoom
 
 
 class Session:
@@ -67,13 +55,11 @@ class Session:
         self.learning = self.may_learn
         self.late_labels = late_labels
         self.scoring = True
-        self.keep_bytes = keep_bytes
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
         self._used: LabelInterval | None = None  # the interval whose label was used last
         self._current: LabelInterval | None = None
         self._told: LabelInterval | None = None  # the interval that was last scored as a whole, by add_label
-        self._waiting: deque[_Waiting] = deque()
-        self._release_at: int | None = None  # when the next label that something waits for becomes known, µs
+        self._waiting = WaitingRoom(keep_bytes)
         self._building: list[Frames] = []
         self._building_from: LabelInterval | None = None
         self._rehearsals_due = 0
@@ -115,17 +101,17 @@ class Session:
         if self.timeline is None:
             raise UsageError("this stream takes no labels")
         self.timeline.add(interval)
-        inside = [w for w in self._waiting if interval.t_start <= w.middle < interval.t_end]
+        inside = self._waiting.inside(interval)
         if inside and self.scoring and interval is not self._current:
             self._told = interval
             self.progress.evaluation.add_presentation(
-                interval.label, [(w.said, softmax(w.logits)) for w in inside], self.learner.classes
+                interval.label, [(w.prediction.label, w.prediction.softmax()) for w in inside], self.learner.classes
             )
         if inside:
-            self._expect(interval)
+            self._waiting.expect(self.timeline.known_at(interval))
             self._release(self._now)
-        oldest = min(self._waiting[0].middle if self._waiting else self._now, self._now)
-        self.timeline.forget_before(int(oldest))
+        oldest = self._waiting.oldest()
+        self.timeline.forget_before(self._now if oldest is None else int(min(oldest, self._now)))
         return len(inside)
 
     def label_now(self, label: int, span: int) -> int:
@@ -188,7 +174,7 @@ class Session:
         if interval is None or interval is self._used or interval is self._told or not self.scoring:
             return False
         self.progress.evaluation.add_step(
-            interval.t_start, interval.label, prediction.label, softmax(prediction.logits), self.learner.classes
+            interval.t_start, interval.label, prediction.label, prediction.softmax(), self.learner.classes
         )
         return True
 
@@ -199,7 +185,7 @@ class Session:
         assert self.timeline is not None
         frame = np.minimum(timestep.frame, 255).astype(np.uint8)
         if interval is None or self.timeline.known_at(interval) > timestep.t_end:
-            self._wait(_Waiting(frame, middle, prediction.label, prediction.logits), interval)
+            self._wait(Waiting(frame, middle, prediction), interval)
             return
         if not self.learning:
             return
@@ -225,40 +211,20 @@ class Session:
                 "that a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'"
             )
 
-    def _wait(self, waiting: _Waiting, interval: LabelInterval | None) -> None:
+    def _wait(self, waiting: Waiting, interval: LabelInterval | None) -> None:
         """Keep a timestep until its label is known; one without an interval only where labels can come late."""
+        assert self.timeline is not None
         if interval is not None:
-            self._expect(interval)
+            self._waiting.expect(self.timeline.known_at(interval))
         elif not self.late_labels:
             return
-        self._waiting.append(waiting)
-        while len(self._waiting) * waiting.frame.nbytes > self.keep_bytes:
-            self._waiting.popleft()
-            self.progress.timesteps_not_kept += 1
-
-    def _expect(self, interval: LabelInterval) -> None:
-        assert self.timeline is not None
-        known = self.timeline.known_at(interval)
-        self._release_at = known if self._release_at is None else min(known, self._release_at)
+        self.progress.timesteps_not_kept += self._waiting.keep(waiting)
 
     def _release(self, now: int) -> None:
         """Learn the timesteps that waited for a label that is known at ``now``."""
-        if self._release_at is None or self._release_at > now or self.timeline is None:
+        if self.timeline is None:
             return
-        self._release_at = None
-        kept: deque[_Waiting] = deque()
-        ready: list[tuple[LabelInterval, list[Frames]]] = []
-        for waiting in self._waiting:
-            interval = self.timeline.at(waiting.middle)
-            if interval is None or self.timeline.known_at(interval) > now:
-                kept.append(waiting)
-                if interval is not None:
-                    self._expect(interval)
-            elif ready and ready[-1][0] is interval:
-                ready[-1][1].append(waiting.frame)
-            else:
-                ready.append((interval, [waiting.frame]))
-        self._waiting = kept
+        ready = self._waiting.release(self.timeline, now)
         for interval, frames in ready if self.learning else ():
             self._used = interval
             self._counted("deferred", partial(self._run, frames, interval.label))
@@ -319,10 +285,3 @@ class Session:
         for _ in frames:
             self.progress.rehearsals.add(each)
         return True
-
-
-def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Probabilities [classes] of logits [classes]."""
-    e: npt.NDArray[np.float64] = np.exp(logits - logits.max())
-    e /= e.sum()
-    return e

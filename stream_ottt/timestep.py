@@ -56,6 +56,12 @@ class Prediction:
     learned_from: int | None = None
     latency_s: float = 0.0
 
+    def softmax(self) -> npt.NDArray[np.float64]:
+        """Probabilities [classes] of the logits."""
+        e: npt.NDArray[np.float64] = np.exp(self.logits - self.logits.max())
+        e /= e.sum()
+        return e
+
 
 @dataclass(slots=True, eq=False)
 class StepResult:
