@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from pydantic import Field
+
 from stream_ottt.errors import UsageError
 from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.network.device import find_device
 from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.spiking_conv import SpikingConv
@@ -18,6 +21,7 @@ class EngineConfig(Settings):
     """How the learner computes.
 
     Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:1``; on a GPU the plain engine learns.
         engine: ``fast`` (one stream, on a CPU), ``plain`` (anything), or ``auto``: fast where it can.
         precision: of the operands of the fast engine's matrix products: ``float32``, ``bf16-backward`` (bfloat16 in the
             backward pass only) or ``bf16`` (in both; spikes near the threshold flip). Where the processor multiplies
@@ -26,6 +30,7 @@ class EngineConfig(Settings):
             same to the bit.
     """
 
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     engine: Literal["auto", "plain", "fast"] = "auto"
     precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
     overlap: bool = False
@@ -41,14 +46,17 @@ def build_learner(
 ) -> OnlineLearner:
     """A learner on the engine that ``engine`` names; the arguments are those of :class:`OnlineLearner`.
 
-    The fast engine takes the network's weights over: use ``learner.network`` from then on.
+    The network moves to ``engine.device``; with ``cpu`` it stays where it is. The fast engine takes its weights
+    over: use ``learner.network`` from then on.
 
     Raises:
-        UsageError: an engine, a precision or an overlap that this network or rule does not allow.
+        UsageError: an engine, a precision or an overlap that this network or rule does not allow; no such device.
     """
     engine = engine or EngineConfig()
     config = config or LearnerConfig()
     optimizer = optimizer or build_optimizer(config)
+    if engine.device != "cpu":
+        network.to(find_device(engine.device, key="engine.device"))
     reason = why_not_fast(network)
     wanted = engine.engine == "fast" or engine.precision != "float32" or engine.overlap
     if wanted and (reason is not None or engine.engine == "plain"):

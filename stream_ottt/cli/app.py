@@ -58,6 +58,7 @@ def run(
     precision: Annotated[
         str | None, typer.Option(help="Of the matrix products: float32, bf16-backward or bf16.")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
@@ -72,7 +73,7 @@ def run(
 
     named = {
         "labels": {"file": labels, "delay": label_delay},
-        "engine": {"precision": precision},
+        "engine": {"precision": precision, "device": device},
         "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
     }
     given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}

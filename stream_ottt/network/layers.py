@@ -158,7 +158,7 @@ class ReadOut(Layer):
         if not self.pool:
             return delta, features.view(memo.shape)
         height, width = memo.shape[2:]
-        return delta, (features / (height * width))[:, :, None, None].expand(memo.shape)
+        return delta, (features / (height * width)).view(*memo.shape[:2], 1, 1).expand(memo.shape)
 
     def gradient(self, delta: Tensor, memo: Memo) -> dict[str, Tensor]:
         assert memo.pre is not None

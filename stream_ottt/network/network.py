@@ -87,6 +87,11 @@ class Network:
         first.feedback = FeedbackConv(weight, bias, top, (height, width))
         first.parameters |= {"feedback.weight": weight, "feedback.bias": bias}
 
+    def to(self, device: torch.device) -> None:
+        """Move the weights to a device, before anything is predicted or learned."""
+        for layer in self.layers:
+            layer.set_parameters({name: value.to(device) for name, value in layer.parameters.items()})
+
     def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
         """Advance by one timestep.
 

@@ -120,6 +120,9 @@ class SpikingConv(Layer):
         super().set_parameters(parameters)
         if self.standard is not None:
             self.standard = ScaledStandardization(parameters["weight"], parameters["gain"])
+        if self.feedback is not None:
+            self.feedback.weight = parameters["feedback.weight"]
+            self.feedback.bias = parameters["feedback.bias"]
 
     def weights_changed(self) -> None:
         if self.standard is not None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from stream_ottt.network.device import find_device
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets.base import DataSet, Item
 from stream_ottt.replay.framing import Raw
@@ -26,7 +27,7 @@ class Loader:
     def __init__(self, dataset: DataSet, config: ReplayConfig) -> None:
         self.dataset = dataset
         self.seed = config.compute.seed
-        self.device = torch.device(config.compute.device)
+        self.device = find_device(config.compute.device, key="compute.device")
         self.time_steps = config.data.time_steps
         size = config.data
         self.transform = Transform(config.transform, (size.height, size.width) if size.height and size.width else None)

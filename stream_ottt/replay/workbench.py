@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_ottt.errors import UsageError
 from stream_ottt.evaluation import Score
 from stream_ottt.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.network import Network
-from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import build_network
 from stream_ottt.optimizer import Optimizer, build_optimizer
 from stream_ottt.rehearsal import RehearsalMemory, Stretch, cut, jitter
@@ -49,7 +47,8 @@ class Workbench:
         self.loader = Loader(self.dataset, config)
         method: type[Method] = METHODS.get(config.method.name)
         self.learner_config = self._learner_config(method, batches)
-        self.network = place(self.fresh_network(), self.loader.device)
+        self.network = self.fresh_network()
+        self.network.to(self.loader.device)
         optimizer: Optimizer = build_optimizer(self.learner_config)
         if self.world.size > 1:
             optimizer = ReducingOptimizer(optimizer)
@@ -168,17 +167,3 @@ class Workbench:
         counts = [float(score.table.get((a, b), 0)) for a in range(n) for b in range(n)]
         summed = self.world.total(counts)
         return Score({divmod(i, n): int(c) for i, c in enumerate(summed) if c})
-
-
-def place(network: Network, device: torch.device) -> Network:
-    """Move a network's weights to a device."""
-    if device.type == "cpu":
-        return network
-    if not torch.cuda.is_available():
-        raise UsageError("compute.device: there is no CUDA device here; use --device cpu")
-    for layer in network.layers:
-        layer.set_parameters({k: v.to(device) for k, v in layer.parameters.items()})
-        if isinstance(layer, SpikingConv) and layer.feedback is not None:
-            layer.feedback.weight = layer.parameters["feedback.weight"]
-            layer.feedback.bias = layer.parameters["feedback.bias"]
-    return network

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from stream_ottt.errors import StreamOtttError
 from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.device import find_device
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.optimizer import build_optimizer
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
-from stream_ottt.replay.workbench import place
 from stream_ottt.settings import Settings
 
 
@@ -76,7 +76,7 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
         of a process that has trained a tiny network: weights, optimizer, states and whatever the method keeps.
     """
     torch.set_num_threads(1)
-    device = torch.device(config.device)
+    device = find_device(config.device, key="device")
     tiny = config.model_copy(update={"network": NetworkConfig(layers=(2, "AP2", 2)), "shape": (2, 8, 8)})
     # As many timesteps as are measured: code and garbage that come with time are no memory of the method.
     _learn(tiny, device)
@@ -90,7 +90,8 @@ def peak_of(config: MemoryConfig) -> dict[str, Any]:
 
 
 def _learn(config: MemoryConfig, device: torch.device) -> Method:
-    network = place(build_network(config.network, input_shape=config.shape, classes=config.classes), device)
+    network = build_network(config.network, input_shape=config.shape, classes=config.classes)
+    network.to(device)
     learner = LearnerConfig(time_steps=config.time_steps)
     method: Method = METHODS.get(config.method)(
         network, build_optimizer(learner), learner, MethodConfig(name=config.method), batch_size=config.batch_size
