@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class LearnerThread:
         self._enough = enough
         self._begun = asyncio.Event()
         self._queue: BoundedQueue[Binned | Task] = BoundedQueue(2 * batch)
+        self._taken: deque[Binned | Task] = deque()  # from the queue, for the thread
         self._pool = ThreadPoolExecutor(1, "learner", initializer=_set_up, initargs=(threads,))
 
     # --- what comes in ---------------------------------------------------------------------------------------------
@@ -100,8 +102,9 @@ class LearnerThread:
         self._begun.set()
 
     def shut_down(self) -> None:
-        """Wait for what the thread still does."""
+        """Wait for what the thread still does, and count what it will not do."""
         self._pool.shutdown()
+        self._drop(self._taken)
 
     # --- what becomes of it ----------------------------------------------------------------------------------------
 
@@ -113,40 +116,48 @@ class LearnerThread:
             if session is None:
                 return
             while not self._stopped.is_set():
-                batch = self._next_batch()
-                if not batch:
+                self._take()
+                if not self._taken:
                     # Nothing waits: the time is the rehearsal's, if it wants it.
-                    rehearsed = not self._queue.exhausted and await self.call(session.idle)
-                    if not rehearsed:
-                        first = await self._queue.get()
-                        if first is None:
-                            break
-                        batch = [first, *self._next_batch()]
-                results = await self.call(self._process, session, batch)
-                for result in results:
-                    for outlet in outlets:
-                        await outlet.put(result)
+                    if not self._queue.exhausted and await self.call(session.idle):
+                        continue
+                    first = await self._queue.get()
+                    if first is None:
+                        break
+                    self._taken.append(first)
+                    self._take()
+                while self._taken:
+                    results, rehearse = await self.call(self._process, session)
+                    for result in results:
+                        for outlet in outlets:
+                            await outlet.put(result)
+                    if rehearse:
+                        await self.call(session.rehearse)
             await self.call(session.finish)
         finally:
             self._drop(self._queue.close())
             for outlet in outlets:
                 outlet.end()
 
-    def _next_batch(self) -> list[Binned | Task]:
-        batch: list[Binned | Task] = []
-        while len(batch) < self._batch and (item := self._queue.get_nowait()) is not None:
-            batch.append(item)
-        return batch
+    def _take(self) -> None:
+        """As much of what waits as may cross at once."""
+        while len(self._taken) < self._batch and (item := self._queue.get_nowait()) is not None:
+            self._taken.append(item)
 
     def _drop(self, given_up: Iterable[Binned | Task]) -> None:
         for item in given_up:
             if isinstance(item, Binned):
                 self.progress.ledger.drop("stopped", item.timestep.events)
 
-    def _process(self, session: Session, batch: list[Binned | Task]) -> list[StepResult]:
-        """In the thread."""
+    def _process(self, session: Session) -> tuple[list[StepResult], bool]:
+        """In the thread: go through what was taken, as far as to a timestep that makes rehearsals due.
+
+        Returns:
+            The results, and whether to rehearse when they have been handed over: no result waits for a rehearsal.
+        """
         results: list[StepResult] = []
-        for item in batch:
+        while self._taken:
+            item = self._taken.popleft()
             if not isinstance(item, Binned):
                 item(session)
                 continue
@@ -160,7 +171,9 @@ class LearnerThread:
             results.append(result)
             if self.progress.timesteps == self._max_steps:
                 self._enough()
-        return results
+            if session.rehearsal_due:
+                return results, True
+        return results, False
 
 
 def _set_up(threads: int) -> None:

@@ -24,8 +24,8 @@ class RehearsalConfig(Settings):
     """When and from how much memory to rehearse.
 
     Attributes:
-        mode: ``ratio`` rehearses a fixed number of stretches for each new one, ``idle`` in whatever time the stream
-            leaves, ``off`` never.
+        mode: ``ratio`` rehearses a fixed number of stretches for each new one, right after the result of the timestep
+            that completed it is out, ``idle`` in whatever time the stream leaves, ``off`` never.
         ratio: remembered stretches for each new one, in ``ratio`` mode.
         stretch: timesteps in a stretch.
         max_bytes: memory for remembered frames, bytes.

@@ -66,7 +66,7 @@ class Session:
         self._now = 0
 
     def process(self, timestep: Timestep) -> StepResult:
-        """Predict one timestep, then learn what can be learned now."""
+        """Predict one timestep, then learn what can be learned now; what it makes due is left to :meth:`rehearse`."""
         started = time.perf_counter()
         self._release(timestep.t_start)
         prediction = self.learner.step(timestep, learn=self.learning)
@@ -81,11 +81,18 @@ class Session:
         progress.timesteps += 1
         progress.ledger.binned += timestep.events
         progress.stream_us += timestep.t_end - timestep.t_start
-        if self.rehearsal.mode == "ratio":
-            while self._rehearsals_due > 0:
-                self._rehearsals_due -= 1
-                self._rehearse_one()
         return StepResult(timestep, prediction, None if interval is None else interval.label, scored)
+
+    @property
+    def rehearsal_due(self) -> bool:
+        """Whether :meth:`rehearse` has something to do."""
+        return self._rehearsals_due > 0
+
+    def rehearse(self) -> None:
+        """Rehearse as many remembered stretches as are due, before the next timestep; its result can go out first."""
+        while self._rehearsals_due > 0:
+            self._rehearsals_due -= 1
+            self._rehearse_one()
 
     def add_label(self, interval: LabelInterval) -> int:
         """Take a label that comes with the stream, late or early.
@@ -270,7 +277,8 @@ class Session:
         self.memory.store(Stretch(np.stack(self._building), self._building_from.label))
         self.progress.memory = self.memory.counts()
         self._building = []
-        self._rehearsals_due += self.rehearsal.ratio
+        if self.rehearsal.mode == "ratio":
+            self._rehearsals_due += self.rehearsal.ratio
 
     def _rehearse_one(self) -> bool:
         stretch = self.memory.draw()

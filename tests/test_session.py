@@ -10,9 +10,18 @@ from helpers import intervals, labelled_events, small_learner, small_session, ti
 from stream_ottt.errors import UsageError
 from stream_ottt.labels import LabelInterval, LabelTimeline
 from stream_ottt.rehearsal import RehearsalConfig
+from stream_ottt.session import Session
+from stream_ottt.timestep import Timestep
 
 PRESENTATIONS = 12
 EVENTS = labelled_events(0, PRESENTATIONS)
+
+
+def said(session: Session, timestep: Timestep) -> np.ndarray:
+    """The logits of a timestep, after which what it made due was rehearsed."""
+    logits = session.process(timestep).prediction.logits
+    session.rehearse()
+    return logits
 
 
 @pytest.mark.parametrize(("delay", "scored_each"), [(0, 1), (3000, 3), (2500, 3), ("end", 10), (99_000, 10)])
@@ -45,7 +54,7 @@ def test_labels_cannot_reach_a_prediction_before_they_are_known(delay) -> None:
         ]
         timeline = LabelTimeline(labels, delay=delay)
         session = small_session(timeline, rehearsal=RehearsalConfig(ratio=1, stretch=5))
-        return [session.process(t).prediction.logits for t in timesteps(EVENTS, timeline)]
+        return [said(session, t) for t in timesteps(EVENTS, timeline)]
 
     plain, swapped = run(False), run(True)
     known = 10 * changed_from + {0: 1, 3000: 3, "end": 10}[delay]
@@ -71,7 +80,7 @@ def test_rehearsal_has_counts_of_its_own_and_leaves_the_live_state_alone() -> No
     session = small_session(timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(ratio=2, stretch=5))
     plain = small_session(timeline, learner=small_learner(lr=0.0))
     for t in timesteps(EVENTS, timeline):
-        np.testing.assert_array_equal(session.process(t).prediction.logits, plain.process(t).prediction.logits)
+        np.testing.assert_array_equal(said(session, t), said(plain, t))
     updates = session.progress.updates
     assert updates.live == plain.progress.updates.live == 10 * PRESENTATIONS
     assert updates.rehearsed == 2 * PRESENTATIONS * 10
