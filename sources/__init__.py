@@ -21,6 +21,7 @@ SOURCES = Registry(
         "rcls": "stream_ottt.sources.rcls:RclsSource",
         "nmnist": "stream_ottt.sources.nmnist:NmnistSource",
         "folder": "stream_ottt.sources.folder:FolderSource",
+        "tonic": "stream_ottt.sources.tonic_data:TonicSource",
         "stdin": "stream_ottt.sources.stdin:StdinSource",
         "zmq": "stream_ottt.sources.zmq:ZmqSource",
         "tcp": "stream_ottt.sources.tcp:TcpSource",

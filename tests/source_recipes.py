@@ -9,10 +9,12 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from aedat4_files import Aedat4File, info_xml, stream_xml
 
 from stream_ottt import feed
@@ -193,6 +195,18 @@ async def from_images(folder: Path) -> AsyncIterator[tuple[Source, EventArray | 
 
 
 @asynccontextmanager
+async def from_tonic(folder: Path) -> AsyncIterator[tuple[Source, EventArray | None]]:
+    if find_spec("tonic") is None:
+        pytest.skip("tonic is not installed")
+    for name in ("3", "7"):
+        (folder / "NMNIST" / "Test" / name).mkdir(parents=True)
+        write_nmnist(folder / "NMNIST" / "Test" / name / "00001.bin", some_events())
+    events = some_events()
+    source = open_source(f"tonic:NMNIST?root={folder}&train=false")
+    yield source, np.concatenate([shifted(events, 0), shifted(events, SPAN)])
+
+
+@asynccontextmanager
 async def from_scene(folder: Path) -> AsyncIterator[tuple[Source, EventArray | None]]:
     yield open_source("synthetic:?presentations=2&duration=100ms&pause=50ms"), None
 
@@ -293,6 +307,9 @@ STREAMS = {
     "rcls": StreamRecipe(from_images, "rcls:.", "loops"),
     "folder": StreamRecipe(
         from_folder, ".?format=folder", "limit", labels=[LabelInterval(0, SPAN, 0), LabelInterval(SPAN, 2 * SPAN, 1)]
+    ),
+    "tonic": StreamRecipe(
+        from_tonic, "tonic:NMNIST?root=.", "limit", labels=[LabelInterval(0, SPAN, 3), LabelInterval(SPAN, 2 * SPAN, 7)]
     ),
     "stdin": StreamRecipe(from_stdin, "-?format=aedat4", "stream"),
     "zmq": StreamRecipe(from_zmq, "zmq+pull://127.0.0.1:1", "topic"),
