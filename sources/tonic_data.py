@@ -6,10 +6,10 @@ memory at a time (all of POKERDVS, a few MB: its class reads them when it is mad
 
 What comes from tonic is put right where that is certain: samples stand in the order of their paths, numbers in them by
 value (tonic leaves that of most to the file system); the columns of ASLDVS become one-dimensional; polarities -1 and 1
-become OFF and ON; DVSGesture and POKERDVS are readable with NumPy 2. What stays as tonic gives it: DVSGesture is cut
-into gestures and its times are whole milliseconds; NCALTECH101 is moved so that each recording touches the left and the
-upper edge; CIFAR10DVS is a conversion of the authors' AEDAT 2.0. Times of ASLDVS and DVSLip are taken for µs: that is
-what their cameras' software writes, and no file says it.
+become OFF and ON. What stays as tonic gives it: DVSGesture is cut into gestures and its times are whole milliseconds;
+NCALTECH101 is moved so that each recording touches the left and the upper edge; CIFAR10DVS is a conversion of the
+authors' AEDAT 2.0. Times of ASLDVS and DVSLip are taken for µs: that is what their cameras' software writes, and no
+file says it.
 """
 
 from __future__ import annotations
@@ -192,7 +192,6 @@ def offline_class(name: str) -> type[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what tonic's own imports say
-            import numpy.lib.recfunctions  # noqa: F401 - tonic uses it and imports it nowhere
             import tonic
     except ImportError as e:
         fix = "pip install tonic" if e.name == "tonic" else f"tonic cannot be imported: {e}"

@@ -337,6 +337,12 @@ def huge_npy(path: Path, good: EventArray) -> None:
     path.write_bytes(data.replace(shape + b", }" + b" " * 9, b"(34359738368, 4), }" + b" " * (len(shape) - 3)))
 
 
+def longer_npy(path: Path, good: EventArray) -> None:
+    """More bytes than the header promises, which NumPy passes over."""
+    saved(path, rows(good, "xypt"))
+    path.write_bytes(path.read_bytes() + bytes(32))
+
+
 def not_a_number(path: Path, good: EventArray) -> None:
     array = rows(good, "xypt")
     array[3, 3] = np.nan
@@ -370,6 +376,7 @@ def panicking_aedat4(path: Path, good: EventArray) -> None:
         ("NMNIST", "Train/1/1.bin", "Train/1/2.bin", cut_bin),
         ("NCALTECH101", "Caltech101/a/1.bin", "Caltech101/a/2.bin", cut_bin),
         ("DVSGesture", "ibmGestureTrain/user1_led/1.npy", "ibmGestureTrain/user1_led/2.npy", huge_npy),
+        ("DVSGesture", "ibmGestureTrain/user1_led/1.npy", "ibmGestureTrain/user1_led/2.npy", longer_npy),
         ("DVSGesture", "ibmGestureTrain/user1_led/1.npy", "ibmGestureTrain/user1_led/2.npy", not_a_number),
         ("DVSGesture", "ibmGestureTrain/user1_led/1.npy", "ibmGestureTrain/user1_led/2.npy", objects),
         ("CIFAR10DVS", "cat/1.aedat4", "cat/2.aedat4", cut_aedat4),
@@ -379,6 +386,7 @@ def panicking_aedat4(path: Path, good: EventArray) -> None:
     ],
 )
 @pytest.mark.parametrize("duration", ["", "&duration=1s"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a warning is no error where people work
 def test_damage_comes_after_what_was_good(
     name: str, good: str, bad: str, damage: Any, duration: str, tmp_path: Path
 ) -> None:
@@ -415,3 +423,9 @@ def test_files_where_none_are_expected(name: str, file: str, tmp_path: Path) -> 
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     assert str(tmp_path / name) in str(refusal(f"tonic:{name}?root={tmp_path}"))
+
+
+def test_poker_dvs_is_checked_before_tonic_reads_it(tmp_path: Path) -> None:
+    saved(tmp_path / "POKERDVS/pips_train/cl/1.npy", rows(some_events(), "txyp", "i8"))
+    longer_npy(tmp_path / "POKERDVS/pips_train/cl/2.npy", some_events())
+    assert refusal(f"tonic:POKERDVS?root={tmp_path}").path == tmp_path / "POKERDVS/pips_train/cl/2.npy"
