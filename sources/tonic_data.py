@@ -270,7 +270,7 @@ def make_event_array(events: Any, path: Path) -> EventArray:
 def _tonic_at_work(path: Path) -> Iterator[None]:
     """Whatever tonic makes of files that are not as they should be becomes an InputError about ``path``."""
     try:
-        with np.errstate(invalid="raise"):  # NaN as a time
+        with np.errstate(invalid="raise"):  # NaN would become a coordinate
             yield
     except (StreamOtttError, KeyboardInterrupt):
         raise

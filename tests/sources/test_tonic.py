@@ -345,7 +345,7 @@ def longer_npy(path: Path, good: EventArray) -> None:
 
 def not_a_number(path: Path, good: EventArray) -> None:
     array = rows(good, "xypt")
-    array[3, 3] = np.nan
+    array[3, 0] = np.nan
     saved(path, array)
 
 
