@@ -124,15 +124,16 @@ def test_gestures_of_the_authors_are_cut_by_their_csv_and_split_by_user(tmp_path
         dataset("dvs-gesture", tmp_path)
 
 
-def test_gestures_in_tonic_s_copies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["f8", "i2"])
+def test_gestures_in_tonic_s_copies(tmp_path: Path, dtype: str) -> None:
     for part, user in (("ibmGestureTrain", 3), ("ibmGestureTest", 29)):
         folder = tmp_path / part / f"user{user:02d}_led"
         folder.mkdir(parents=True)
-        np.save(folder / "5.npy", np.array([[9, 8, 1, 2.0], [9, 8, 0, 25.0]]))
-    data = dataset("dvs-gesture", tmp_path, time_steps=2, window="20ms")
+        np.save(folder / "5.npy", np.array([[9, 8, 1, 2], [9, 8, 0, 45]], dtype))
+    data = dataset("dvs-gesture", tmp_path, time_steps=3, window="20ms")
     assert split(data)[1] == [(5, "ibmGestureTest/user29_led/5.npy")]
     raw = data.raw(data.train[0])
-    assert raw[0, 1, 8, 9] == 1 and raw[1, 0, 8, 9] == 1
+    assert raw[0, 1, 8, 9] == 1 and raw[2, 0, 8, 9] == 1
     (tmp_path / "ibmGestureTrain" / "user03_led" / "5.npy").write_bytes(b"\x93NUMPY damaged")
     with pytest.raises(InputError, match=r"5\.npy"):
         DATASETS.get("dvs-gesture")(DataConfig(path=str(tmp_path), cache="off")).raw(data.train[0])

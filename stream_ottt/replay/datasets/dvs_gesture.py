@@ -96,7 +96,7 @@ def read_tonic(path: Path) -> EventArray:
         raise InputError(
             f"expected numbers [n, 4] (x, y, p, t in ms), found {rows.dtype} {list(rows.shape)}", path=path
         )
-    return make_events(rows[:, 0], rows[:, 1], (rows[:, 3] * 1000).astype(np.int64), rows[:, 2] > 0)
+    return make_events(rows[:, 0], rows[:, 1], (rows[:, 3].astype(np.float64) * 1000).astype(np.int64), rows[:, 2] > 0)
 
 
 def _user(name: str) -> int:
