@@ -22,6 +22,7 @@ from stream_ottt.fast import rounding_kernels, spike_kernels, stages, workspace
 from stream_ottt.fast.images import Image
 from stream_ottt.fast.network import FastNetwork
 from stream_ottt.fast.precision import Products
+from stream_ottt.fast.weights import Rows
 from stream_ottt.fast.workspace import Shape, Workspace
 from stream_ottt.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
@@ -357,17 +358,19 @@ def test_products_of_rounded_operands(
     image = Image(shape.height, shape.width, shape.channels, shape.kernel // 2, torch.float32)
     image.inside.copy_(torch.randn(image.inside.shape))
     weights = torch.randn(shape.out, shape.fan_in)
+    rows = Rows(weights, torch.zeros(shape.out), None, 1.0, halved=True)
+    rows.refresh()
     error = torch.randn(shape.pixels, shape.out)
     patches = image.patches.reshape(shape.pixels, shape.fan_in)
     tolerance = {"rtol": 0.0, "atol": (0.02 if native else 2e-6) * shape.fan_in**0.5 * 5}
 
-    turn.make_current(image, weights, weights.bfloat16())
+    turn.make_current(image, rows)
     operands = (half(patches), half(weights)) if forward else (patches.double(), weights.double())
     expected = operands[0] @ operands[1].t()
     np.testing.assert_allclose(turn.current, expected.numpy(), **(tolerance if forward else {"atol": 1e-4}))
 
     turn.error[:] = error
-    turn.make_columns(weights, weights.bfloat16())
+    turn.make_columns(rows)
     expected = half(error) @ half(weights)
     np.testing.assert_allclose(turn.columns, expected.numpy(), **tolerance)
 

@@ -156,7 +156,7 @@ class ConvStage(WeightStage):
         assert turn is not None
         rows, n = self.rows, self.neuron
         if not self._scatter(image, turn):
-            turn.make_current(image, rows.rows, rows.half)
+            turn.make_current(image, rows)
         neuron_kernels.lif(turn.current, rows.k_in, rows.bias, v, out.array, out.pad, n.decay, n.threshold)
         if kept is not None and kept.sigma is not None:
             neuron_kernels.surrogate(turn.current, kept.sigma_array, n.threshold, n.slope, self.rectangular)
@@ -190,7 +190,7 @@ class ConvStage(WeightStage):
 
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
         assert rows is not None and turn is not None
-        turn.make_columns(rows.rows, rows.half)
+        turn.make_columns(rows)
         pixel_kernels.fold(turn.columns, self.shape.kernel, below.numpy())
 
 

@@ -31,7 +31,7 @@ class Rows:
         parameters: the same memory as tensors of the plain shapes, by name.
         rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
-        half: W as bfloat16 [out, fan_in], if any product wants it; else empty.
+        half: W as bfloat16 [out, fan_in], if any product wants it; else empty. ``bits`` is its memory, uint16.
         transpose: room for Wᵀ.
     """
 
@@ -64,7 +64,7 @@ class Rows:
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
         self.half = torch.zeros(self.rows.shape if halved else (0, 0), dtype=torch.bfloat16)
-        self._bits: Array = self.half.view(torch.uint16).numpy()
+        self.bits: Array = self.half.view(torch.uint16).numpy()
 
     def copy(self) -> Rows:
         """A second set of the same weights; both share the room for their transpose."""
@@ -83,7 +83,7 @@ class Rows:
             weight_kernels.squared_norms(self.array, self.squares)
             self._rescale()
         if self._halved:
-            rounding_kernels.narrow(self.array, self._bits)
+            rounding_kernels.narrow(self.array, self.bits)
 
     def _rescale(self) -> None:
         weight_kernels.scales(
@@ -98,7 +98,7 @@ class Rows:
         for block, (first, gradient) in enumerate(turn.blocks):
             turn.make_block(block)
             weight_kernels.descend(
-                gradient, first, self.array, updated.array, updated._bits, momentum.weight, self.inverse,
+                gradient, first, self.array, updated.array, updated.bits, momentum.weight, self.inverse,
                 self.input_scale, self.standardized, *hyper, updated.squares, turn.along,
             )  # fmt: skip
             if transpose.wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -52,6 +53,19 @@ class Shape:
         return self.channels * self.kernel**2
 
 
+class Weights(Protocol):
+    """The weights of a layer.
+
+    Attributes:
+        rows: W [out, fan_in].
+        half: W as bfloat16, where a product wants it rounded; ``bits`` is its memory, uint16.
+    """
+
+    rows: Tensor
+    half: Tensor
+    bits: Array
+
+
 class Turn:
     """One layer's views into a workspace, and the three matrix products of its turn.
 
@@ -85,14 +99,14 @@ class Turn:
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
         self.found: Array = space.found
 
-    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
-        """``current`` [pixels, out] = patches · Wᵀ, given W [out, fan_in], in full and as bfloat16."""
+    def make_current(self, image: Image, weights: Weights) -> None:
+        """``current`` [pixels, out] = patches · Wᵀ."""
         self._patches.copy_(image.patches)
-        torch.mm(self._columns, weights.t(), out=self._error)
+        torch.mm(self._columns, weights.rows.t(), out=self._error)
 
-    def make_columns(self, weights: Tensor, half: Tensor) -> None:
-        """``columns`` [pixels, fan_in] = error · W, the error per patch, given W [out, fan_in] likewise."""
-        torch.mm(self._error, weights, out=self._columns)
+    def make_columns(self, weights: Weights) -> None:
+        """``columns`` [pixels, fan_in] = error · W, the error per patch."""
+        torch.mm(self._error, weights.rows, out=self._columns)
 
     def take_trace(self, trace: Image) -> None:
         """Hold the patches of the trace ready for :meth:`make_block` or :meth:`make_gradient`."""
@@ -124,27 +138,31 @@ class RoundedTurn(Turn):
         self._rounded = Image(s.height, s.width, s.channels, s.kernel // 2, space.error.dtype)
         room = space.weights
         most_in, most_out = max(room.numel() // s.out, 1), max(room.numel() // s.fan_in, 1)
-        self._in = [slice(first, min(first + most_in, s.fan_in)) for first in range(0, s.fan_in, most_in)]
-        self._out = [slice(first, min(first + most_out, s.out)) for first in range(0, s.out, most_out)]
-        self._of_in = [room[: s.out * (x.stop - x.start)].view(s.out, -1) for x in self._in]
-        self._of_out = [room[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in) for x in self._out]
+        self._in = []
+        for first in range(0, s.fan_in, most_in):
+            end = min(first + most_in, s.fan_in)
+            part = room[: s.out * (end - first)].view(s.out, -1)
+            self._in.append((first, part, part.numpy(), self._columns[:, first:end]))
+        self._out = []
+        for first in range(0, s.out, most_out):
+            end = min(first + most_out, s.out)
+            part = room[: (end - first) * s.fan_in].view(-1, s.fan_in)
+            self._out.append((first, part.t(), part.numpy(), self._error[:, first:end]))
 
-    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
+    def make_current(self, image: Image, weights: Weights) -> None:
         if not self._forward:
-            super().make_current(image, weights, half)
+            super().make_current(image, weights)
             return
         self._patches.copy_(self._round(image).patches)
-        bits = half.view(torch.uint16).numpy()
-        for part, room in zip(self._out, self._of_out, strict=True):
-            rounding_kernels.widen(bits, part.start, 0, room.numpy())
-            torch.mm(self._columns, room.t(), out=self._error[:, part])
+        for first, part, array, current in self._out:
+            rounding_kernels.widen(weights.bits, first, 0, array)
+            torch.mm(self._columns, part, out=current)
 
-    def make_columns(self, weights: Tensor, half: Tensor) -> None:
+    def make_columns(self, weights: Weights) -> None:
         rounding_kernels.round_half(self.error, self.error)
-        bits = half.view(torch.uint16).numpy()
-        for part, room in zip(self._in, self._of_in, strict=True):
-            rounding_kernels.widen(bits, 0, part.start, room.numpy())
-            torch.mm(self._error, room, out=self._columns[:, part])
+        for first, part, array, columns in self._in:
+            rounding_kernels.widen(weights.bits, 0, first, array)
+            torch.mm(self._error, part, out=columns)
 
     def take_trace(self, trace: Image) -> None:
         rounding_kernels.round_half(self.error, self.error)
@@ -166,17 +184,17 @@ class HalfTurn(Turn):
         self._half_patches = self._half_columns.view(self._four)
         self._half_error = space.half_error[: s.pixels * s.out].view(s.pixels, s.out)
 
-    def make_current(self, image: Image, weights: Tensor, half: Tensor) -> None:
+    def make_current(self, image: Image, weights: Weights) -> None:
         if not self._forward:
-            super().make_current(image, weights, half)
+            super().make_current(image, weights)
             return
         self._half_patches.copy_(image.patches)
-        torch.mm(self._half_columns, half.t(), out=self._half_error)
+        torch.mm(self._half_columns, weights.half.t(), out=self._half_error)
         self._error.copy_(self._half_error)
 
-    def make_columns(self, weights: Tensor, half: Tensor) -> None:
+    def make_columns(self, weights: Weights) -> None:
         self._half_error.copy_(self._error)
-        torch.mm(self._half_error, half, out=self._half_columns)
+        torch.mm(self._half_error, weights.half, out=self._half_columns)
         self._columns.copy_(self._half_columns)
 
     def take_trace(self, trace: Image) -> None:
