@@ -358,7 +358,7 @@ def test_products_of_rounded_operands(
     image = Image(shape.height, shape.width, shape.channels, shape.kernel // 2, torch.float32)
     image.inside.copy_(torch.randn(image.inside.shape))
     weights = torch.randn(shape.out, shape.fan_in)
-    rows = Rows(weights, torch.zeros(shape.out), None, 1.0, halved=True)
+    rows = Rows(weights, torch.zeros(shape.out), None, 1.0, Products(forward, True, native))
     rows.refresh()
     error = torch.randn(shape.pixels, shape.out)
     patches = image.patches.reshape(shape.pixels, shape.fan_in)
@@ -381,6 +381,22 @@ def test_products_of_rounded_operands(
     for block, (first, gradient) in enumerate(turn.blocks):
         turn.make_block(block)
         np.testing.assert_allclose(gradient, expected[first : first + len(gradient)].numpy(), **tolerance)
+
+
+def test_rounded_spikes_are_scattered_through_rounded_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spike by spike or as a product: the same sums, up to the order of float32."""
+    engine = EngineConfig(precision="bf16")
+    said = []
+    for scattering in (0, 10**9):
+        monkeypatch.setattr(stages, "SCATTERING", scattering)
+        monkeypatch.setattr(stages, "TRANSPOSING", 0)
+        _, fast = pair({"layers": (24,)}, {}, shape=(2, 9, 7), dtype=torch.float32, engine=engine)
+        frame = torch.rand(1, 2, 9, 7, generator=torch.Generator().manual_seed(1))
+        fast.forward(frame, 0)
+        (stage,) = (s for s in fast.network.stages if isinstance(s, stages.ConvStage))
+        assert stage.rows.transpose.holds(stage.rows) == (scattering == 0)
+        said.append(fast.network._workspace.turns[0].current.copy())
+    np.testing.assert_allclose(said[0], said[1], rtol=0, atol=1e-6)
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=40))
@@ -407,11 +423,14 @@ def test_transposes_some_rows(n: int, first: int, fan_in: int) -> None:
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_copies_of_the_weights_keep_up_with_them(overlap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", ["bf16-backward", "bf16"])
+def test_copies_of_the_weights_keep_up_with_them(
+    precision: Any, overlap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rounded one and the transpose, which each update writes along the way."""
     monkeypatch.setattr(stages, "SCATTERING", 0)
     monkeypatch.setattr(stages, "TRANSPOSING", 0)
-    engine = EngineConfig(engine="fast", overlap=overlap, precision="bf16-backward")
+    engine = EngineConfig(engine="fast", overlap=overlap, precision=precision)
     network = {"layers": (16, "AP2", 40, 40)}
     _, fast = pair(network, {"error_delay": 1, "lr": 0.1}, shape=(2, 12, 12), dtype=torch.float32, engine=engine)
     drive(fast, [(0, False, False, False)] * 6, 0)
@@ -423,7 +442,11 @@ def test_copies_of_the_weights_keep_up_with_them(overlap: bool, monkeypatch: pyt
         if isinstance(stage, stages.ConvStage):
             assert torch.equal(stage.rows.half, stage.rows.rows.bfloat16())
             assert stage.rows.transpose.holds(stage.rows)
-            np.testing.assert_array_equal(stage.rows.transpose.array(stage.rows), stage.rows.array.T)
+            transpose = stage.rows.transpose
+            if precision == "bf16":
+                np.testing.assert_array_equal(transpose.bits, stage.rows.bits.T)
+            else:
+                np.testing.assert_array_equal(transpose.columns, stage.rows.array.T)
 
 
 def test_numba_is_not_imported_for_help() -> None:

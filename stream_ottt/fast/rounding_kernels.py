@@ -18,6 +18,12 @@ def half_bits(value: float) -> np.uint16:
 
 
 @jit
+def widened(bits: np.uint16) -> np.float32:
+    """The number that these bits of bfloat16 are."""
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+@jit
 def narrow(source: Array, half: Array) -> None:
     """Numbers of any dtype to the bits of bfloat16, uint16, arrays of the same shape."""
     flat, bits = source.ravel(), half.ravel()
@@ -32,7 +38,7 @@ def widen(half: Array, row: int, column: int, out: Array) -> None:
     for j in range(rows):
         bits, numbers = half[row + j, column : column + columns], out[j]
         for i in range(columns):
-            numbers[i] = np.uint32(np.uint32(bits[i]) << np.uint32(16)).view(np.float32)
+            numbers[i] = widened(bits[i])
 
 
 @jit
@@ -40,4 +46,4 @@ def round_half(numbers: Array, out: Array) -> None:
     """Numbers rounded to those of bfloat16, in their own dtype; ``out`` may be ``numbers``."""
     flat, rounded = numbers.ravel(), out.ravel()
     for i in range(flat.size):
-        rounded[i] = np.uint32(np.uint32(half_bits(flat[i])) << np.uint32(16)).view(np.float32)
+        rounded[i] = widened(half_bits(flat[i]))

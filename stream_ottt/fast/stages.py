@@ -11,7 +11,7 @@ from torch import Tensor
 from stream_ottt.fast import neuron_kernels, pixel_kernels, spike_kernels
 from stream_ottt.fast.images import Image
 from stream_ottt.fast.jit import Array
-from stream_ottt.fast.precision import Products
+from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.fast.workspace import Shape, Turn
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut
@@ -98,7 +98,7 @@ class WeightStage(Stage):
         layer: whose parameters are taken over.
         input_scale: factor on its input spikes.
         shape: of its product.
-        halved: its weights are wanted as bfloat16, too.
+        products: which of its products take its weights rounded.
 
     Attributes:
         rows: its weights.
@@ -108,13 +108,13 @@ class WeightStage(Stage):
     rows: Rows
     shape: Shape
 
-    def __init__(self, name: str, layer: Layer, input_scale: float, shape: Shape, *, halved: bool) -> None:
+    def __init__(self, name: str, layer: Layer, input_scale: float, shape: Shape, products: Products) -> None:
         p = layer.parameters
         self.name = name
         self.layer = layer
         self.shape = shape
         self.dtype = p["weight"].dtype
-        self.rows = Rows(p["weight"], p["bias"], p.get("gain"), input_scale, halved=halved)
+        self.rows = Rows(p["weight"], p["bias"], p.get("gain"), input_scale, products)
         layer.set_parameters(self.rows.parameters)
         self.momentum = Momentum(name, self.rows.parameters, standardized=self.rows.standardized)
 
@@ -136,10 +136,7 @@ class ConvStage(WeightStage):
     ) -> None:
         height, width, channels = size
         out, _, kernel, _ = layer.parameters["weight"].shape
-        super().__init__(
-            name, layer, input_scale, Shape(height, width, channels, kernel, out), halved=products.backward
-        )
-        self._rounded = products.forward
+        super().__init__(name, layer, input_scale, Shape(height, width, channels, kernel, out), products)
         self.height, self.width, self.channels = height, width, out
         self.neuron = layer.neuron
         self.rectangular = layer.neuron.surrogate == "rectangular"
@@ -165,15 +162,14 @@ class ConvStage(WeightStage):
 
     def _scatter(self, image: Image, turn: Turn) -> bool:
         """Make the current spike by spike, if so few are active that this is faster than the dense product."""
-        if self._rounded:  # spikes cannot be scattered through rounded weights
-            return False
         n = spike_kernels.find_active(image.array, turn.found)
         s, transpose = self.shape, self.rows.transpose
         dense, sparse = s.pixels * s.channels, SCATTERING * n
         transpose.wanted = sparse + TRANSPOSING * s.channels <= dense
         if not transpose.wanted and not (transpose.holds(self.rows) and sparse <= dense):
             return False
-        spike_kernels.scatter(image.array, turn.found, n, transpose.array(self.rows), s.kernel, turn.current)
+        transpose.follow(self.rows)
+        spike_kernels.scatter(image.array, turn.found, n, transpose.columns, transpose.bits, s.kernel, turn.current)
         return True
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:
@@ -199,7 +195,7 @@ class ReadOutStage(WeightStage):
 
     def __init__(self, name: str, layer: ReadOut, height: int, width: int, channels: int, input_scale: float) -> None:
         out, features = layer.parameters["weight"].shape
-        super().__init__(name, layer, input_scale, Shape(1, 1, features, 1, out), halved=False)
+        super().__init__(name, layer, input_scale, Shape(1, 1, features, 1, out), EXACT)
         self.height, self.width, self.channels = 1, 1, out
         self._image = height, width, channels
         self._pool = layer.pool

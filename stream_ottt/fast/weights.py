@@ -6,11 +6,13 @@ It is taken out once; from then on Ŵ = k W with one number k per row, which is 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from stream_ottt.fast import rounding_kernels, spike_kernels, weight_kernels
 from stream_ottt.fast.jit import Array
+from stream_ottt.fast.precision import Products
 from stream_ottt.fast.workspace import Turn
 from stream_ottt.network.weights import SWS_EPSILON
 from stream_ottt.optimizer import SGD, OptimizerConfig
@@ -24,7 +26,7 @@ class Rows:
         bias: [out].
         gain: [out, 1, 1, 1], or None without standardization.
         input_scale: factor on the layer's input spikes.
-        halved: keep W as bfloat16, too.
+        products: which products take W rounded.
         transpose: that of another set of the same layer's weights.
 
     Attributes:
@@ -41,13 +43,12 @@ class Rows:
         bias: Tensor,
         gain: Tensor | None,
         input_scale: float,
-        *,
-        halved: bool,
+        products: Products,
         transpose: Transpose | None = None,
     ) -> None:
         self.input_scale = input_scale
-        self._halved = halved
-        self.transpose = transpose or Transpose()
+        self._products = products
+        self.transpose = transpose or Transpose(half=products.forward)
         weight, self.rows = as_rows(weight)
         self.parameters = {"weight": weight, "bias": bias}
         self.columns = self.rows.t()
@@ -63,15 +64,13 @@ class Rows:
         self.k: Array = torch.ones_like(bias).numpy()
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
-        self.half = torch.zeros(self.rows.shape if halved else (0, 0), dtype=torch.bfloat16)
+        self.half = torch.zeros(self.rows.shape if products.backward else (0, 0), dtype=torch.bfloat16)
         self.bits: Array = self.half.view(torch.uint16).numpy()
 
     def copy(self) -> Rows:
         """A second set of the same weights; both share the room for their transpose."""
         p = {name: value.clone() for name, value in self.parameters.items()}
-        twin = Rows(
-            p["weight"], p["bias"], p.get("gain"), self.input_scale, halved=self._halved, transpose=self.transpose
-        )
+        twin = Rows(p["weight"], p["bias"], p.get("gain"), self.input_scale, self._products, self.transpose)
         twin.refresh()
         return twin
 
@@ -82,7 +81,7 @@ class Rows:
             weight_kernels.centre(self.array)
             weight_kernels.squared_norms(self.array, self.squares)
             self._rescale()
-        if self._halved:
+        if self._products.backward:
             rounding_kernels.narrow(self.array, self.bits)
 
     def _rescale(self) -> None:
@@ -131,13 +130,19 @@ class Transpose:
 
     One is enough for two sets of weights: an update begins after the forward pass before it and ends before the next.
 
+    Args:
+        half: of the weights as bfloat16.
+
     Attributes:
         wanted: make it along with each update, while the new rows are in the cache, and on the thread that learns.
+        columns, bits: Wᵀ [fan_in, out] as numbers or as the bits of bfloat16; the other one is empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, half: bool = False) -> None:
         self.wanted = False
-        self._array: Array | None = None
+        self.columns: Array = np.zeros((0, 0), np.float32)
+        self.bits: Array = np.zeros((0, 0), np.uint16)
+        self._half = half
         self._of: Rows | None = None
 
     def holds(self, rows: Rows) -> bool:
@@ -151,17 +156,17 @@ class Transpose:
 
     def take(self, rows: Rows, first: int, count: int) -> None:
         """Take up ``count`` new rows; with the last ones, it is up to date."""
-        if self._array is None:
-            self._array = torch.zeros_like(rows.columns, memory_format=torch.contiguous_format).numpy()
-        spike_kernels.transpose(rows.array[first : first + count], first, self._array)
-        self._of = rows if first + count == len(rows.array) else None
+        source = rows.bits if self._half else rows.array
+        if not self.columns.size and not self.bits.size:
+            room = np.zeros(source.T.shape, source.dtype)
+            self.columns, self.bits = (self.columns, room) if self._half else (room, self.bits)
+        spike_kernels.transpose(source[first : first + count], first, self.bits if self._half else self.columns)
+        self._of = rows if first + count == len(source) else None
 
-    def array(self, rows: Rows) -> Array:
-        """Wᵀ [fan_in, out]."""
+    def follow(self, rows: Rows) -> None:
+        """Be up to date with ``rows``."""
         if not self.holds(rows):
             self.take(rows, 0, len(rows.array))
-        assert self._array is not None
-        return self._array
 
 
 class Momentum:
