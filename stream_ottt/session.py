@@ -85,12 +85,12 @@ class Session:
 
     @property
     def rehearsal_due(self) -> bool:
-        """Whether :meth:`rehearse` has something to do."""
-        return self._rehearsals_due > 0
+        """Whether :meth:`rehearse` has something to do; not while learning is paused."""
+        return self.learning and self._rehearsals_due > 0
 
     def rehearse(self) -> None:
         """Rehearse as many remembered stretches as are due, before the next timestep; its result can go out first."""
-        while self._rehearsals_due > 0:
+        while self.rehearsal_due:
             self._rehearsals_due -= 1
             self._rehearse_one()
 

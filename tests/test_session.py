@@ -188,3 +188,22 @@ def test_an_error_delay_that_nears_a_stimulus_is_said_once(delay, mode, warned) 
         session.process(t)
     assert len(session.progress.warnings) == int(warned)
     assert not warned or "snapshot" in session.progress.warnings[0]
+
+
+def test_nothing_is_rehearsed_while_learning_is_paused() -> None:
+    """What was due before the pause waits for its end; the weights of a paused model stay as they are."""
+    timeline = LabelTimeline(intervals(PRESENTATIONS), delay=0)
+    session = small_session(timeline, rehearsal=RehearsalConfig(ratio=2, stretch=5))
+    stream = iter(timesteps(EVENTS, timeline))
+    while not session.rehearsal_due:
+        session.process(next(stream))
+    before = {name: value.clone() for name, value in session.learner.network.parameters.items()}
+    session.learn(False)
+    session.reset()
+    said(session, next(stream))
+    assert not session.rehearsal_due and session.progress.updates.rehearsed == 0
+    for name, value in session.learner.network.parameters.items():
+        assert torch.equal(value, before[name]), name
+    session.learn(True)
+    session.rehearse()
+    assert session.progress.updates.rehearsed == 2 * 5
