@@ -2,9 +2,9 @@
 
     python benchmarks/profile_overlap.py
 
-Throughput: timesteps one after another. Latency: timesteps that arrive at a period which the learner keeps up with;
-from the arrival until the prediction is out, beside the same forward pass with nothing else running. One and two
-threads take turns. Needs two free cores to mean anything.
+Throughput: timesteps one after another. Latency: timesteps that arrive every 1.5 times as long as one thread takes to
+learn one, so that it keeps up; from the arrival until the prediction is out, beside the same forward pass with nothing
+else running. One and two threads take turns. Needs two free cores to mean anything.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def main() -> None:
                     one.learn()
                 two.step()
                 doubles += [two.step() for _ in range(3)]
-                beside += two.paced(1.3 * statistics.median(doubles), 3)[1:]
+                learning = statistics.median(singles) - statistics.median(alone)
+                beside += two.paced(1.5 * learning, 5)[1:]
                 two.learner.network.parameters  # noqa: B018
             a, b, *forward = (1e3 * statistics.median(x) for x in (singles, doubles, alone, between, beside))
             times = " | ".join(f"{x:.1f} ms" for x in forward)
