@@ -1,0 +1,55 @@
+"""Peak memory of learning the paper's VGG at batch size 1, over that of Python with torch.
+
+    python benchmarks/profile_memory.py
+
+Each figure from a fresh process, as Linux counts its peak. The first run on a machine also compiles the kernels and
+takes more, so it is made once before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+PEAK = """
+for line in open("/proc/self/status"):
+    if line.startswith("VmHWM"):
+        print(line.split()[1])
+"""
+LEARN = """
+import torch
+torch.set_num_threads(1)
+from stream_ottt.engine import EngineConfig, build_learner
+from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.topologies import NetworkConfig, build_network
+network = build_network(NetworkConfig(topology="vgg"), input_shape=(2, 48, 48), classes=10)
+engine = EngineConfig(engine="fast", precision={precision!r})
+learner = build_learner(network, config=LearnerConfig(lr=0.1), engine=engine)
+for t in range({time_steps}):
+    learner.forward(torch.poisson(torch.full((1, 2, 48, 48), 0.5)), t)
+    learner.learn(t, torch.tensor([3]))
+"""
+
+
+def peak(code: str) -> float:
+    """Peak of a fresh process that runs ``code``, MB."""
+    done = subprocess.run([sys.executable, "-c", code + PEAK], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1]) * 1024 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--time-steps", type=int, nargs="*", default=[2, 20, 100])
+    parser.add_argument("--precision", default="float32", help="float32, bf16-backward or bf16")
+    options = parser.parse_args()
+    peak(LEARN.format(time_steps=1, precision=options.precision))
+    bare = peak("import torch\n")
+    print(f"Python with torch: {bare:.0f} MB")
+    for t in options.time_steps:
+        own = peak(LEARN.format(time_steps=t, precision=options.precision)) - bare
+        print(f"learning {t} timesteps: {own:.0f} MB more")
+
+
+if __name__ == "__main__":
+    main()
