@@ -8,16 +8,15 @@ what was learned is kept for later passes, unless ``duration``, ``width`` and ``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
 from stream_ottt.sources.base import FileSource
-from stream_ottt.sources.samples import LabelledStream, SampleConfig
+from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 
 class FolderConfig(SampleConfig):
@@ -36,7 +35,7 @@ class FolderConfig(SampleConfig):
     height: int | None = Field(default=None, ge=1, le=2**15)
 
 
-class FolderSource(FileSource):
+class FolderSource(SampleSource, FileSource):
     """All recordings of a folder, one after another, each labelled with its class."""
 
     name = "folder"
@@ -46,31 +45,13 @@ class FolderSource(FileSource):
     def __init__(self, config: FolderConfig) -> None:
         super().__init__(config)
         self._files: list[Path] = []
-        self._names: dict[int, str] = {}
-        self._stream: LabelledStream | None = None
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
         """Any folder; tried last."""
         return path.is_dir()
 
-    @property
-    def labels(self) -> Sequence[LabelInterval] | None:
-        """Slots of the recordings in the pass begun last."""
-        return self._stream.labels if self._stream else None
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """Label → name of the folder or file, once iteration has begun."""
-        return self._names
-
-    def packets(self) -> Iterator[EventPacket]:
-        """Decode from the beginning; each further pass over a shuffled folder has another order."""
-        if self._stream is None:
-            self._stream = self._open()
-        yield from self._stream.packets()
-
-    def _open(self) -> LabelledStream:
+    def open_stream(self) -> LabelledStream:
         config = self.config
         if not self.path.is_dir():
             raise self.fail("no folder; expected one with recordings in CLASS/*.ext or CLASS.ext")

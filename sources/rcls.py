@@ -10,7 +10,7 @@ model (:mod:`stream_ottt.camera_model`) sees it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +21,8 @@ from pydantic import Field, model_validator
 from stream_ottt.camera_model import EventCamera
 from stream_ottt.errors import InputError
 from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
 from stream_ottt.settings import Duration
-from stream_ottt.sources.base import BlockingSource
-from stream_ottt.sources.samples import LabelledStream, SampleConfig
+from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 STEP_US = 4_000
 """Time from one position of the image to the next, µs."""
@@ -70,7 +68,7 @@ class RclsConfig(SampleConfig):
         return values
 
 
-class RclsSource(BlockingSource):
+class RclsSource(SampleSource):
     """Images of a static data set, moving, as one labelled stream."""
 
     name = "rcls"
@@ -80,28 +78,10 @@ class RclsSource(BlockingSource):
 
     def __init__(self, config: RclsConfig) -> None:
         super().__init__(config)
-        self._stream: LabelledStream | None = None
-        self._names: dict[int, str] = {}
         self._images: list[Any] = []
         self._raw: Any = None
 
-    @property
-    def labels(self) -> Sequence[LabelInterval] | None:
-        """Slots of the images in the pass begun last."""
-        return self._stream.labels if self._stream else None
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """Of the data set, once iteration has begun."""
-        return self._names
-
-    def packets(self) -> Iterator[EventPacket]:
-        """Make the events from the beginning. The same options and pass give the same events."""
-        if self._stream is None:
-            self._stream = self._open()
-        yield from self._stream.packets()
-
-    def _open(self) -> LabelledStream:
+    def open_stream(self) -> LabelledStream:
         # Imported here: the data sets know this source's package.
         from stream_ottt.replay.config import DataConfig
         from stream_ottt.replay.datasets import open_dataset

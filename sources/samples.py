@@ -9,6 +9,7 @@ the first packet, so without a ``duration`` every selected sample is read once b
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events import EventPacket
 from stream_ottt.labels import LabelInterval
 from stream_ottt.settings import Duration
-from stream_ottt.sources.base import FileConfig
+from stream_ottt.sources.base import BlockingSource, FileConfig
 
 MAX_SPAN_US = 2**53
 """285 years: times further apart than this in one sample are damage."""
@@ -64,6 +65,41 @@ class SampleConfig(FileConfig):
         given = sorted(self.model_fields_set & set(SampleConfig.model_fields) - {"path"})
         if given:
             raise UsageError(f"{self.path}: {given[0]!r} is for labelled collections; this is {what}")
+
+
+class SampleSource(BlockingSource):
+    """A source of which samples make one labelled stream; :meth:`open_stream` is its own."""
+
+    config: SampleConfig
+
+    def __init__(self, config: SampleConfig) -> None:
+        super().__init__(config)
+        self._stream: LabelledStream | None = None
+        self._names: dict[int, str] = {}
+
+    @property
+    def labels(self) -> Sequence[LabelInterval] | None:
+        """Slots of the samples in the pass begun last."""
+        return self._stream.labels if self._stream else None
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Label → name, where there are such, once iteration has begun."""
+        return self._names
+
+    def packets(self) -> Iterator[EventPacket]:
+        """Decode from the beginning; each further pass over shuffled samples has another order."""
+        if self._stream is None:
+            self._stream = self.open_stream()
+        yield from self._stream.packets()
+
+    @abstractmethod
+    def open_stream(self) -> LabelledStream:
+        """Find the samples, and put the names of their classes into ``_names``.
+
+        Raises:
+            InputError: there are none, or they cannot be read.
+        """
 
 
 class LabelledStream:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stream_ottt.errors import InputError, StreamOtttError, UsageError
 from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.labels import LabelInterval
-from stream_ottt.sources.base import BlockingSource
 from stream_ottt.sources.nmnist import RECORD
 from stream_ottt.sources.npy import open_array
-from stream_ottt.sources.samples import LabelledStream, SampleConfig
+from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +105,12 @@ class TonicConfig(SampleConfig):
         return train
 
 
-class TonicSource(BlockingSource):
-    """The samples of one of tonic's data sets, one after another, each with its label."""
+class TonicSource(SampleSource):
+    """The samples of one of tonic's data sets, one after another, each with its label.
+
+    Iterating raises UsageError when tonic, or a package that it reads the files with, is not installed. Of a damaged
+    sample nothing is yielded.
+    """
 
     name = "tonic"
     schemes = ("tonic",)
@@ -117,34 +119,11 @@ class TonicSource(BlockingSource):
 
     def __init__(self, config: TonicConfig) -> None:
         super().__init__(config)
-        self._stream: LabelledStream | None = None
-        self._names: dict[int, str] = {}
         self._data: Any = None
         self._order: list[int] = []
         self._size = (1, 1)
 
-    @property
-    def labels(self) -> Sequence[LabelInterval] | None:
-        """Slots of the samples in the pass begun last."""
-        return self._stream.labels if self._stream else None
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """Of the data set, once iteration has begun."""
-        return self._names
-
-    def packets(self) -> Iterator[EventPacket]:
-        """Decode from the beginning; each further pass over a shuffled data set has another order.
-
-        Raises:
-            UsageError: tonic, or a package that it reads the files with, is not installed.
-            InputError: the files are not there, or a sample is damaged; of that sample nothing is yielded.
-        """
-        if self._stream is None:
-            self._stream = self._open()
-        yield from self._stream.packets()
-
-    def _open(self) -> LabelledStream:
+    def open_stream(self) -> LabelledStream:
         config, name = self.config, _name(self.config.address)
         cls = offline_class(name)
         with _tonic_at_work(config.path):
