@@ -28,12 +28,15 @@ class EngineConfig(Settings):
             bfloat16 no faster than float32, operands are only rounded: the same learning, but nothing gained.
         overlap: with an error delay, learn in a second thread while the next timestep is predicted. The results are the
             same to the bit.
+        compiled: have torch compile the plain engine's forward pass at its first timesteps, for long runs with batches;
+            on a CPU it needs a C++ compiler.
     """
 
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     engine: Literal["auto", "plain", "fast"] = "auto"
     precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
     overlap: bool = False
+    compiled: bool = False
 
 
 def build_learner(
@@ -62,11 +65,13 @@ def build_learner(
     if wanted and (reason is not None or engine.engine == "plain"):
         what = "engine = 'fast'" if engine.engine == "fast" else "precision and overlap"
         raise UsageError(f"{what}: only the fast engine has it, and {reason or 'engine = plain was asked for'}")
+    if engine.compiled and wanted:
+        raise UsageError("engine.compiled: only the plain engine has it; leave out engine, precision and overlap")
     fused = config.rule == "ottt_o" and type(optimizer) is SGD
     if engine.overlap and not (fused and config.error_delay):
         raise UsageError("overlap: needs learner.error_delay of 1 or more, rule = 'ottt_o' and optimizer = 'sgd'")
     # Adam moves the means of the rows that the fast network has taken out.
-    if reason is None and engine.engine != "plain" and isinstance(optimizer, SGD):
+    if reason is None and engine.engine != "plain" and not engine.compiled and isinstance(optimizer, SGD):
         # Imported here: compiled kernels are not for those who only ask for help.
         from stream_ottt.fast.network import FastNetwork
         from stream_ottt.fast.overlap import OverlapNetwork
@@ -79,6 +84,8 @@ def build_learner(
             network = FastNetwork(network, fused=fused, products=products)
     elif wanted:
         raise UsageError("the fast engine has no Adam; use optimizer = 'sgd'")
+    elif engine.compiled:
+        network.compile()
     return OnlineLearner(network, optimizer, config, classes=classes)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from stream_ottt.engine import EngineConfig, build_learner
+from stream_ottt.errors import UsageError
 from stream_ottt.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.optimizer import SGD
@@ -373,3 +377,32 @@ def test_memory_is_given_back_when_learning_pauses() -> None:
     for i in range(30, 32):
         learner.step(timestep(i), learn=False)
     assert live_tensors()[0] == few
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where it imports its compiler
+def test_compiled_forward_pass_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    said = []
+    for compiled in (False, True):
+        network = build_network(NetworkConfig(layers=(4, "AP2")), input_shape=(2, 6, 6), classes=3)
+        learner = build_learner(
+            network, config=LearnerConfig(lr=0.01), engine=EngineConfig(engine="plain", compiled=compiled)
+        )
+        generator = torch.Generator().manual_seed(0)
+        logits = []
+        for t in range(6):
+            if t == 4:
+                learner.reset()
+            logits.append(learner.forward(torch.rand(2, 2, 6, 6, generator=generator) * 3, t))
+            learner.learn(t, torch.tensor([0, 2]))
+        said.append(torch.cat([*logits, learner.network.parameters["conv1.weight"].flatten()[:, None].expand(-1, 3)]))
+    torch.testing.assert_close(said[1], said[0], rtol=0, atol=1e-5)
+    assert not torch.equal(said[0][:2], said[0][2:4])
+
+
+def test_compiled_is_the_plain_engines() -> None:
+    network = build_network(NetworkConfig(layers=(4,)), input_shape=(2, 6, 6), classes=3)
+    with pytest.raises(UsageError, match="only the plain engine"):
+        build_learner(network, engine=EngineConfig(precision="bf16", compiled=True))

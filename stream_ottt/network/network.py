@@ -92,6 +92,10 @@ class Network:
         for layer in self.layers:
             layer.set_parameters({name: value.to(device) for name, value in layer.parameters.items()})
 
+    def compile(self) -> None:
+        """Have torch compile the forward pass when it is first called."""
+        self.forward = torch.compile(self.forward)  # type: ignore[method-assign]
+
     def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
         """Advance by one timestep.
 

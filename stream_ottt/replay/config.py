@@ -98,11 +98,13 @@ class MethodConfig(Settings):
         name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``frozen``, or one of another package.
         truncation: of ``bptt``: gradients reach back over so many timesteps; None for all of a sample.
         precision: of the fast engine's matrix products, for the ottt methods at batch size 1.
+        compiled: the forward pass of the ottt methods is compiled by torch, which pays for long runs with batches.
     """
 
     name: str = "ottt_o"
     truncation: int | None = Field(None, ge=1)
     precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
+    compiled: bool = False
 
 
 class ProtocolConfig(Settings):

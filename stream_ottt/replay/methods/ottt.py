@@ -29,7 +29,9 @@ class OtttO(Method):
         super().__init__(network, optimizer, config, options, batch_size=batch_size)
         # The fast engine takes one stream, and steps by itself only with a plain SGD.
         plain = batch_size > 1 or type(optimizer) is not SGD
-        engine = EngineConfig(engine="plain" if plain else "auto", precision=options.precision)
+        engine = EngineConfig(
+            engine="plain" if plain else "auto", precision=options.precision, compiled=options.compiled
+        )
         self.learner = build_learner(network, optimizer, config.model_copy(update={"rule": self.rule}), engine=engine)
         self.network = self.learner.network
 
