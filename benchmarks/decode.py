@@ -13,15 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from formats import FORMATS, Reader, ours, recording
+from fresh import peak_bytes
 
-PEAK = """
+READ = """
 import sys
 if len(sys.argv) > 1:
     from stream_ottt.events import split_well_formed
@@ -29,14 +28,12 @@ if len(sys.argv) > 1:
     options = {"width": 346, "height": 260} if sys.argv[1].endswith((".npy", ".h5")) else {}
     for packet in open_source({"uri": sys.argv[1], **options}).packets():
         split_well_formed(packet)
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
 
 def peak_mib(*words: str) -> float:
-    """Peak memory of a fresh process, MiB, as Linux counts it."""
-    done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True)
-    return int(done.stdout) / 1024
+    """Peak memory of a fresh process that reads a file, or none, MiB."""
+    return peak_bytes(READ, *words) / 2**20
 
 
 Results = dict[str, list[tuple[float, float]] | str]

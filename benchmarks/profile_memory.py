@@ -9,14 +9,9 @@ takes more, so it is made once before.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 
-PEAK = """
-for line in open("/proc/self/status"):
-    if line.startswith("VmHWM"):
-        print(line.split()[1])
-"""
+from fresh import peak_bytes
+
 LEARN = """
 import torch
 torch.set_num_threads(1)
@@ -34,8 +29,7 @@ for t in range({time_steps}):
 
 def peak(code: str) -> float:
     """Peak of a fresh process that runs ``code``, MB."""
-    done = subprocess.run([sys.executable, "-c", code + PEAK], check=True, capture_output=True, text=True)
-    return int(done.stdout.split()[-1]) * 1024 / 1e6
+    return peak_bytes(code) / 1e6
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ what their first records say, after all other formats were tried. N-Caltech101 h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,8 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError
 from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.labels import LabelInterval
 from stream_ottt.sources.base import FileSource
-from stream_ottt.sources.samples import LabelledStream, SampleConfig
+from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 RECORD = 5
 SIDE = 34
@@ -87,16 +86,12 @@ def read_bin(path: Path, width: int, height: int) -> Iterator[EventPacket]:
                 )
 
 
-class NmnistSource(FileSource):
+class NmnistSource(SampleSource, FileSource):
     """Events of one N-MNIST file, or the samples of a folder of them as one labelled stream."""
 
     name = "nmnist"
     Config = NmnistConfig
     config: NmnistConfig
-
-    def __init__(self, config: NmnistConfig) -> None:
-        super().__init__(config)
-        self._stream: LabelledStream | None = None
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -111,36 +106,32 @@ class NmnistSource(FileSource):
         return bool(inside.all() and (np.diff(events["t"]) >= 0).all())
 
     @property
-    def labels(self) -> Sequence[LabelInterval] | None:
-        """Slots of the samples of a folder, the digit its label; None for one file."""
-        return self._stream.labels if self._stream else None
-
-    @property
     def class_names(self) -> dict[int, str]:
         """The digits of a folder."""
         return {int(d.name): d.name for d in _digits(self.path)} if self.path.is_dir() else {}
 
     def packets(self) -> Iterator[EventPacket]:
         """Decode from the beginning; see the base class."""
-        size = self.config.width, self.config.height
         if not self.path.is_dir():
             self.config.refuse("one N-MNIST file")
             if self.path.is_file() and not self.path.stat().st_size:
                 raise self.fail("the file is empty; expected a recording", 0)
-            yield from read_bin(self.path, *size)
+            yield from read_bin(self.path, self.config.width, self.config.height)
             return
-        if self._stream is None:
-            files = [f for d in _digits(self.path) for f in sorted(d.glob("*.bin"))[: self.config.limit]]
-            if not files:
-                raise self.fail("no files <digit>/NNNNN.bin in this folder")
-            self._stream = LabelledStream(
-                [int(f.parent.name) for f in files],
-                lambda i: read_bin(files[i], *size),
-                lambda i, message: InputError(message, path=files[i]),
-                self.config,
-                size,
-            )
-        yield from self._stream.packets()
+        yield from super().packets()
+
+    def open_stream(self) -> LabelledStream:
+        size = self.config.width, self.config.height
+        files = [f for d in _digits(self.path) for f in sorted(d.glob("*.bin"))[: self.config.limit]]
+        if not files:
+            raise self.fail("no files <digit>/NNNNN.bin in this folder")
+        return LabelledStream(
+            [int(f.parent.name) for f in files],
+            lambda i: read_bin(files[i], *size),
+            lambda i, message: InputError(message, path=files[i]),
+            self.config,
+            size,
+        )
 
 
 def _digits(path: Path) -> list[Path]:

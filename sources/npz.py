@@ -8,14 +8,13 @@ options) the file is read once for the largest coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.columns import (
     ORDER,
@@ -29,7 +28,7 @@ from stream_ottt.sources.columns import (
 )
 from stream_ottt.sources.npy import ColumnsConfig, NpyArray, RowTable
 from stream_ottt.sources.npz_archive import NpzArchive
-from stream_ottt.sources.samples import LabelledStream, SampleConfig
+from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 
 class NpzConfig(SampleConfig, ColumnsConfig):
@@ -63,7 +62,7 @@ class ColumnTable:
         return {role: array.rows(start, stop) for role, array in self._arrays.items()}
 
 
-class NpzSource(FileSource):
+class NpzSource(SampleSource, FileSource):
     """Events of one NPZ file, read in pieces; the samples of a collection as one labelled stream."""
 
     name = "npz"
@@ -72,9 +71,8 @@ class NpzSource(FileSource):
 
     def __init__(self, config: NpzConfig) -> None:
         super().__init__(config)
-        self._stream: LabelledStream | None = None
-        self._names: dict[int, str] = {}
         self._size: tuple[int, int] | None = None
+        self._archive: NpzArchive  # of the pass that was begun last
         self._table: Table
         self._offsets: list[int] = []
 
@@ -84,20 +82,11 @@ class NpzSource(FileSource):
         name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
         return head.startswith(b"PK\x03\x04") and name.endswith(b".npy")
 
-    @property
-    def labels(self) -> Sequence[LabelInterval] | None:
-        """Slots of the samples in the pass begun last; None for one recording."""
-        return self._stream.labels if self._stream else None
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """From the array ``class_names``, where there is one, once iteration has begun."""
-        return self._names
-
     def packets(self) -> Iterator[EventPacket]:
         """Decode from the beginning; each further pass over a shuffled collection has another order."""
         self.open().close()
         with NpzArchive(self.path) as archive:
+            self._archive = archive
             used = self._open_table(archive)
             if self._size is None:
                 self._size = self._sensor(archive)
@@ -106,7 +95,7 @@ class NpzSource(FileSource):
                 yield from table_packets(self._table, self, *self._size)
                 return
             if self._stream is None:
-                self._stream = self._open_stream(archive, self._size)
+                self._stream = self.open_stream()
             if self.config.shuffle:
                 for name in used:
                     archive.members[name].spool()
@@ -139,7 +128,8 @@ class NpzSource(FileSource):
             given.append(option)
         return sensor_size(table_packets(self._table, self, 1, 1), given[0], given[1])
 
-    def _open_stream(self, archive: NpzArchive, size: tuple[int, int]) -> LabelledStream:
+    def open_stream(self) -> LabelledStream:
+        archive = self._archive
         for name in ("offsets", "labels"):
             if name not in archive:
                 raise self.fail(f"a labelled collection needs the arrays offsets and labels; {name} is missing")
@@ -161,7 +151,7 @@ class NpzSource(FileSource):
             if names.dtype.kind != "U":
                 raise self.fail(f"class_names is {names.dtype}; expected text")
             self._names = dict(enumerate(names.tolist()))
-        return LabelledStream(labels.tolist(), self._sample, self._fail_sample, self.config, size)
+        return LabelledStream(labels.tolist(), self._sample, self._fail_sample, self.config, self._size)
 
     def _sample(self, i: int) -> Iterator[EventPacket]:
         yield from table_packets(self._table, self, 1, 1, self._offsets[i], self._offsets[i + 1])

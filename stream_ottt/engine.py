@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field
-
 from stream_ottt.errors import UsageError
+from stream_ottt.fast.precision import Precision, Products
 from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.device import find_device
+from stream_ottt.network.device import Device, find_device
 from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.spiking_conv import SpikingConv
@@ -32,9 +31,9 @@ class EngineConfig(Settings):
             on a CPU it needs a C++ compiler.
     """
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: Device = "cpu"
     engine: Literal["auto", "plain", "fast"] = "auto"
-    precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
+    precision: Precision = "float32"
     overlap: bool = False
     compiled: bool = False
 
@@ -75,7 +74,6 @@ def build_learner(
         # Imported here: compiled kernels are not for those who only ask for help.
         from stream_ottt.fast.network import FastNetwork
         from stream_ottt.fast.overlap import OverlapNetwork
-        from stream_ottt.fast.precision import Products
 
         products = Products.of(engine.precision)
         if engine.overlap:

@@ -91,7 +91,7 @@ class Turn:
         self.error: Array = self._error.numpy()
         self.current: Array = self.error
         rows = max(space.gradient.numel() // s.fan_in, 1)
-        self._slices = [slice(first, min(first + rows, s.out)) for first in range(0, s.out, rows)]
+        self._slices = parts(s.out, rows)
         self._gradients = [space.gradient[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in) for x in self._slices]
         self.blocks: list[tuple[int, Array]] = [
             (x.start, g.numpy()) for x, g in zip(self._slices, self._gradients, strict=True)
@@ -139,15 +139,13 @@ class RoundedTurn(Turn):
         room = space.weights
         most_in, most_out = (max(room.numel() // n // 32 * 32, 1) for n in (s.out, s.fan_in))
         self._in = []
-        for first in range(0, s.fan_in, most_in):
-            end = min(first + most_in, s.fan_in)
-            part = room[: s.out * (end - first)].view(s.out, -1)
-            self._in.append((first, part, part.numpy(), self._columns[:, first:end]))
+        for x in parts(s.fan_in, most_in):
+            part = room[: s.out * (x.stop - x.start)].view(s.out, -1)
+            self._in.append((x.start, part, part.numpy(), self._columns[:, x]))
         self._out = []
-        for first in range(0, s.out, most_out):
-            end = min(first + most_out, s.out)
-            part = room[: (end - first) * s.fan_in].view(-1, s.fan_in)
-            self._out.append((first, part.t(), part.numpy(), self._error[:, first:end]))
+        for x in parts(s.out, most_out):
+            part = room[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in)
+            self._out.append((x.start, part.t(), part.numpy(), self._error[:, x]))
 
     def make_current(self, image: Image, weights: Weights) -> None:
         if not self._forward:
@@ -242,3 +240,8 @@ class Workspace:
             return Turn(shape, self)
         kind = HalfTurn if self._products.native else RoundedTurn
         return kind(shape, self, forward=self._products.forward)
+
+
+def parts(whole: int, most: int) -> list[slice]:
+    """0 to ``whole`` in slices of at most ``most``."""
+    return [slice(first, min(first + most, whole)) for first in range(0, whole, most)]

@@ -12,7 +12,9 @@ from pydantic import Field, model_validator
 from stream_ottt.config import Tables
 from stream_ottt.errors import UsageError
 from stream_ottt.evaluation import EvaluationConfig
+from stream_ottt.fast.precision import Precision
 from stream_ottt.learner import LearnerConfig
+from stream_ottt.network.device import Device
 from stream_ottt.network.topologies import NetworkConfig
 from stream_ottt.registry import near_miss
 from stream_ottt.rehearsal import RehearsalConfig
@@ -103,7 +105,7 @@ class MethodConfig(Settings):
 
     name: str = "ottt_o"
     truncation: int | None = Field(None, ge=1)
-    precision: Literal["float32", "bf16-backward", "bf16"] = "float32"
+    precision: Precision = "float32"
     compiled: bool = False
 
 
@@ -163,7 +165,7 @@ class ComputeConfig(Settings):
     """
 
     seed: int = Field(0, ge=0, lt=2**31)
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    device: Device = "cpu"
     threads: int = Field(1, ge=1)
 
 

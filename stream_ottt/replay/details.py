@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from stream_ottt.replay.records import Record, by_row, families
+from stream_ottt.replay.records import Record, by_row, families, without
 from stream_ottt.replay.report import markdown, mean_and_deviation, percent
 
 Records = Sequence[Record]
@@ -60,12 +60,8 @@ SHARES = ("presentations", "second_half")
 def precisions(records: Records) -> str:
     """A line a row of reduced precision: whether its mean lies within one standard deviation of float32's."""
 
-    def but_precision(settings: dict[str, Any]) -> object:
-        method = settings["method"] | {"precision": None}
-        return {k: v for k, v in settings.items() if k not in ("compute", "report")} | {"method": method}
-
     lines = []
-    for family in families(records, but_precision):
+    for family in families(records, lambda settings: without(settings, "compute", "report", "method.precision")):
         rows = {own[0].settings["method"]["precision"]: own for own in family.rows.values()}
         full = rows.pop("float32", None)
         if full is None:

@@ -106,6 +106,15 @@ def same_task(settings: dict[str, Any]) -> object:
     return settings["data"], settings["protocol"]
 
 
+def without(settings: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Settings but for some tables (``compute``) or keys in them (``learner.lr``)."""
+    left = {table: value for table, value in settings.items() if table not in keys}
+    for table, _, key in (key.partition(".") for key in keys):
+        if key:
+            left[table] = {k: v for k, v in left[table].items() if k != key}
+    return left
+
+
 def split_names(names: Sequence[str]) -> tuple[str, list[str]]:
     """What names such as "OTTT_O, batch 1" have in common between their commas, and what is left of each."""
     parts = [name.split(", ") for name in names]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_ottt.replay.figures import draw_alignment, draw_means, legend_below, new_figure, save, share_scale
-from stream_ottt.replay.records import Family, Record, by_row, families, same_task
+from stream_ottt.replay.records import Family, Record, by_row, families, same_task, without
 from stream_ottt.replay.report import mean_and_deviation
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ def batch_sizes(records: Records) -> Figure | None:
     """Accuracy against batch size, a line for rows that differ in nothing else but the learning rate."""
 
     def but_batch(settings: dict[str, Any]) -> object:
-        learner = {k: v for k, v in settings["learner"].items() if k != "lr"}
-        protocol = {k: v for k, v in settings["protocol"].items() if k != "batch_size"}
-        rest = {k: v for k, v in settings.items() if k not in ("compute", "report")}
-        return rest | {"learner": learner, "protocol": protocol}
+        return without(settings, "compute", "report", "learner.lr", "protocol.batch_size")
 
     def by_size(family: Family) -> dict[int, list[float]]:
         out: dict[int, list[float]] = {}
