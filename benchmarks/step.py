@@ -69,6 +69,9 @@ def contenders(layers: Sequence[int | str], shape: tuple[int, int, int]) -> dict
         "fast": ours(layers, shape, EngineConfig(engine="fast")),
         "fast, bf16-backward": ours(layers, shape, EngineConfig(precision="bf16-backward")),
         "fast, bf16": ours(layers, shape, EngineConfig(precision="bf16")),
+        "fast, fp16-backward": ours(layers, shape, EngineConfig(precision="fp16-backward")),
+        "fast, fp16": ours(layers, shape, EngineConfig(precision="fp16")),
+        "fast, fp16, predicting only": ours(layers, shape, EngineConfig(precision="fp16"), learn=False),
         "fast, predicting only": ours(layers, shape, EngineConfig(engine="fast"), learn=False),
         "three convolutions": three_convolutions(layers, shape),
     }

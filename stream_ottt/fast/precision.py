@@ -1,4 +1,4 @@
-"""How the operands of matrix products are rounded, and which product that calls for."""
+"""The formats of the operands of matrix products, and which of them gain anything on this processor."""
 
 from __future__ import annotations
 
@@ -9,39 +9,47 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bf16-backward", "bf16"]
+Precision = Literal["float32", "bf16-backward", "bf16", "fp16-backward", "fp16"]
+Format = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """The operands of the forward and of the backward products; sums are float32 in any case.
+    """What the operands of the products are rounded to.
 
     Attributes:
-        forward, backward: the operands are rounded to bfloat16, 8 significant bits.
-        native: they are stored and multiplied as bfloat16; else as what they are rounded from, which gives the same
-            products.
+        format: ``bfloat16`` has 8 significant bits and the range of float32; ``float16`` has 11, and operands are
+            scaled by powers of two into its range.
+        forward: in the forward pass too; else only the backward pass has rounded operands.
     """
 
-    forward: bool
-    backward: bool
-    native: bool
+    format: Format = "float32"
+    forward: bool = False
+
+    @property
+    def reduced(self) -> bool:
+        return self.format != "float32"
 
     @classmethod
     def of(cls, precision: Precision) -> Products:
-        """What ``precision`` means on this processor."""
-        rounded = precision != "float32"
-        return cls(forward=precision == "bf16", backward=rounded, native=rounded and bfloat16_is_faster())
+        """What ``precision`` allows: its format where this processor multiplies it faster than float32, else float32."""
+        if precision == "float32":
+            return EXACT
+        format: Format = "bfloat16" if precision.startswith("bf16") else "float16"
+        return cls(format, forward="-" not in precision) if is_faster(format) else EXACT
 
 
-EXACT = Products(forward=False, backward=False, native=False)
+EXACT = Products()
+
+
+def is_faster(format: Format) -> bool:
+    """Whether this processor multiplies numbers of ``format`` faster than float32."""
+    return bfloat16_is_faster() if format == "bfloat16" else float16_is_faster()
 
 
 @cache
 def bfloat16_is_faster() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32, by a trial of some milliseconds.
-
-    With AMX it does, severalfold. Some processors have an instruction for it that is slower than that for float32.
-    """
+    """By a trial of some milliseconds: with AMX it is, severalfold; other processors have a slow instruction for it."""
     least = []
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 256, dtype=dtype)
@@ -52,3 +60,11 @@ def bfloat16_is_faster() -> bool:
             times.append(time.perf_counter() - started)
         least.append(min(times))
     return least[1] < least[0] / 1.25
+
+
+@cache
+def float16_is_faster() -> bool:
+    """By the processor's instructions: AVX512-FP16 works on twice as many numbers at a time as that for float32."""
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512fp16"))

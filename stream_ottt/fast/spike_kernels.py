@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stream_ottt.fast.jit import Array, jit
-from stream_ottt.fast.rounding_kernels import half_bits, widened
 
 
 @jit
@@ -18,14 +17,13 @@ def find_active(image: Array, found: Array) -> int:
 
 
 @jit
-def scatter(image: Array, found: Array, n: int, columns: Array, bits: Array, size: int, current: Array) -> None:
+def scatter(image: Array, found: Array, n: int, columns: Array, size: int, current: Array) -> None:
     """A convolution that only looks at what is active: each spike adds its weights to the currents it reaches.
 
     Args:
         image: [H + 2 pad, W + 2 pad, C].
         found, n: what :func:`find_active` gave.
-        columns: Wᵀ [size·size·C, out], or empty;
-        bits: then Wᵀ as bfloat16, and spikes are rounded likewise.
+        columns: Wᵀ [size·size·C, out].
         size: edge of the kernel.
         current: [H·W, out], out.
     """
@@ -37,27 +35,20 @@ def scatter(image: Array, found: Array, n: int, columns: Array, bits: Array, siz
         every[i] = 0
     for j in range(n):
         spike = flat[found[j]]
-        if bits.size:
-            spike = image.dtype.type(widened(half_bits(spike)))
         pixel, channel = found[j] // channels, found[j] % channels
         y, x = pixel // padded_width - pad, pixel % padded_width - pad
         for ky in range(max(0, y + pad - height + 1), min(size, y + pad + 1)):
             for kx in range(max(0, x + pad - width + 1), min(size, x + pad + 1)):
                 out = current[(y + pad - ky) * width + x + pad - kx]
                 row = (ky * size + kx) * channels + channel
-                if bits.size:
-                    b = bits[row]
-                    for i in range(out.size):
-                        out[i] += spike * widened(b[i])
-                else:
-                    w = columns[row]
-                    for i in range(out.size):
-                        out[i] += spike * w[i]
+                w = columns[row]
+                for i in range(out.size):
+                    out[i] += spike * w[i]
 
 
 @jit
 def transpose(rows: Array, first: int, columns: Array) -> None:
-    """Some rows of W [n, fan_in], the first of which is row ``first``, into Wᵀ [fan_in, out]; numbers or bits."""
+    """Some rows of W [n, fan_in], the first of which is row ``first``, into Wᵀ [fan_in, out]."""
     n, fan_in = rows.shape
     whole = n - n % 16
     for j in range(0, whole, 16):  # 16 numbers are a line of the cache

@@ -13,7 +13,7 @@ from stream_ottt.fast.images import Image
 from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.weights import Momentum, Rows
-from stream_ottt.fast.workspace import Shape, Turn
+from stream_ottt.fast.turn import Shape, Turn
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.spiking_conv import SpikingConv
@@ -98,7 +98,7 @@ class WeightStage(Stage):
         layer: whose parameters are taken over.
         input_scale: factor on its input spikes.
         shape: of its product.
-        products: which of its products take its weights rounded.
+        products: how its products take its weights rounded.
 
     Attributes:
         rows: its weights.
@@ -136,7 +136,8 @@ class ConvStage(WeightStage):
     ) -> None:
         height, width, channels = size
         out, _, kernel, _ = layer.parameters["weight"].shape
-        super().__init__(name, layer, input_scale, Shape(height, width, channels, kernel, out), products)
+        shape = Shape(height, width, channels, kernel, out)
+        super().__init__(name, layer, input_scale, shape, products if shape.pixels > 1 else EXACT)
         self.height, self.width, self.channels = height, width, out
         self.neuron = layer.neuron
         self.rectangular = layer.neuron.surrogate == "rectangular"
@@ -164,12 +165,12 @@ class ConvStage(WeightStage):
         """Make the current spike by spike, if so few are active that this is faster than the dense product."""
         n = spike_kernels.find_active(image.array, turn.found)
         s, transpose = self.shape, self.rows.transpose
-        dense, sparse = s.pixels * s.channels, SCATTERING * n
+        dense, sparse = turn.dense * s.pixels * s.channels, SCATTERING * n
         transpose.wanted = sparse + TRANSPOSING * s.channels <= dense
-        if not transpose.wanted and not (transpose.holds(self.rows) and sparse <= dense):
+        if sparse > dense or not (transpose.wanted or transpose.holds(self.rows)):
             return False
         transpose.follow(self.rows)
-        spike_kernels.scatter(image.array, turn.found, n, transpose.columns, transpose.bits, s.kernel, turn.current)
+        spike_kernels.scatter(image.array, turn.found, n, transpose.columns, s.kernel, turn.current)
         return True
 
     def to_membrane(self, delta: Tensor, kept: Kept, rows: Rows | None, turn: Turn | None) -> None:
@@ -183,6 +184,7 @@ class ConvStage(WeightStage):
             self._factor,
             self.rectangular,
         )
+        turn.take_error()
 
     def pass_down(self, delta: Tensor, rows: Rows | None, turn: Turn | None, below: Tensor) -> None:
         assert rows is not None and turn is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from stream_ottt.fast.jit import Array, jit
-from stream_ottt.fast.rounding_kernels import half_bits
 
 
 @jit
@@ -20,7 +19,6 @@ def descend(
     first: int,
     weights: Array,
     updated: Array,
-    half: Array,
     momentum: Array,
     inverse: Array,
     factor: float,
@@ -43,7 +41,6 @@ def descend(
         first: the first of these rows.
         weights: W [out, N].
         updated: where the new W goes; ``weights`` itself or another array.
-        half: where the new W goes as bfloat16, uint16 [out, N]; or an empty array.
         momentum: m, in place; not used when ``mu`` is 0.
         inverse: [out], 1 / sqrt(‖W‖² N/(N-1) + ε).
         standardized: False for plain weights: ∇ = g.
@@ -83,10 +80,6 @@ def descend(
                 w[i] = value
                 new += value * value
         squares[j] = new
-        if half.size:
-            bits = half[j]
-            for i in range(n):
-                bits[i] = half_bits(w[i])
 
 
 @jit

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_ottt.fast import rounding_kernels, spike_kernels, weight_kernels
+from stream_ottt.fast import spike_kernels, weight_kernels
 from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import Products
-from stream_ottt.fast.workspace import Turn
+from stream_ottt.fast.turn import Turn
 from stream_ottt.network.weights import SWS_EPSILON
 from stream_ottt.optimizer import SGD, OptimizerConfig
 
@@ -26,14 +26,14 @@ class Rows:
         bias: [out].
         gain: [out, 1, 1, 1], or None without standardization.
         input_scale: factor on the layer's input spikes.
-        products: which products take W rounded.
+        products: how products take W rounded.
         transpose: that of another set of the same layer's weights.
 
     Attributes:
         parameters: the same memory as tensors of the plain shapes, by name.
         rows: W [out, fan_in], as a tensor; ``columns`` (its transpose) and ``array`` are the same memory.
         k: [out]; Ŵ = k W. ``k_in`` has the input's scale in it.
-        half: W as bfloat16 [out, fan_in], if any product wants it; else empty. ``bits`` is its memory, uint16.
+        half: W as bfloat16 [out, fan_in], if any product wants it.
         transpose: room for Wᵀ.
     """
 
@@ -48,7 +48,6 @@ class Rows:
     ) -> None:
         self.input_scale = input_scale
         self._products = products
-        self.transpose = transpose or Transpose(half=products.forward)
         weight, self.rows = as_rows(weight)
         self.parameters = {"weight": weight, "bias": bias}
         self.columns = self.rows.t()
@@ -64,8 +63,8 @@ class Rows:
         self.k: Array = torch.ones_like(bias).numpy()
         self.k_in: Array = (ones * input_scale).numpy()
         self.squares: Array = torch.zeros_like(bias).numpy()
-        self.half = torch.zeros(self.rows.shape if products.backward else (0, 0), dtype=torch.bfloat16)
-        self.bits: Array = self.half.view(torch.uint16).numpy()
+        self.half = self.rows.bfloat16() if products.format == "bfloat16" else None
+        self.transpose = transpose or Transpose()
 
     def copy(self) -> Rows:
         """A second set of the same weights; both share the room for their transpose."""
@@ -79,10 +78,11 @@ class Rows:
         self.transpose.forget(self)
         if self.standardized:
             weight_kernels.centre(self.array)
-            weight_kernels.squared_norms(self.array, self.squares)
+        weight_kernels.squared_norms(self.array, self.squares)
+        if self.standardized:
             self._rescale()
-        if self._products.backward:
-            rounding_kernels.narrow(self.array, self.bits)
+        if self.half is not None:
+            self.half.copy_(self.rows)
 
     def _rescale(self) -> None:
         weight_kernels.scales(
@@ -97,9 +97,12 @@ class Rows:
         for block, (first, gradient) in enumerate(turn.blocks):
             turn.make_block(block)
             weight_kernels.descend(
-                gradient, first, self.array, updated.array, updated.bits, momentum.weight, self.inverse,
+                gradient, first, self.array, updated.array, momentum.weight, self.inverse,
                 self.input_scale, self.standardized, *hyper, updated.squares, turn.along,
             )  # fmt: skip
+            if updated.half is not None:
+                new = slice(first, first + len(gradient))
+                updated.half[new].copy_(updated.rows[new])
             if transpose.wanted:
                 transpose.take(updated, first, len(gradient))
         weight_kernels.descend_vector(self.bias, updated.bias, momentum.bias, turn.bias, *hyper)
@@ -130,19 +133,14 @@ class Transpose:
 
     One is enough for two sets of weights: an update begins after the forward pass before it and ends before the next.
 
-    Args:
-        half: of the weights as bfloat16.
-
     Attributes:
         wanted: make it along with each update, while the new rows are in the cache, and on the thread that learns.
-        columns, bits: Wᵀ [fan_in, out] as numbers or as the bits of bfloat16; the other one is empty.
+        columns: Wᵀ [fan_in, out]; empty before the first.
     """
 
-    def __init__(self, *, half: bool = False) -> None:
+    def __init__(self) -> None:
         self.wanted = False
         self.columns: Array = np.zeros((0, 0), np.float32)
-        self.bits: Array = np.zeros((0, 0), np.uint16)
-        self._half = half
         self._of: Rows | None = None
 
     def holds(self, rows: Rows) -> bool:
@@ -156,12 +154,10 @@ class Transpose:
 
     def take(self, rows: Rows, first: int, count: int) -> None:
         """Take up ``count`` new rows; with the last ones, it is up to date."""
-        source = rows.bits if self._half else rows.array
-        if not self.columns.size and not self.bits.size:
-            room = np.zeros(source.T.shape, source.dtype)
-            self.columns, self.bits = (self.columns, room) if self._half else (room, self.bits)
-        spike_kernels.transpose(source[first : first + count], first, self.bits if self._half else self.columns)
-        self._of = rows if first + count == len(source) else None
+        if not self.columns.size:
+            self.columns = np.zeros(rows.array.T.shape, rows.array.dtype)
+        spike_kernels.transpose(rows.array[first : first + count], first, self.columns)
+        self._of = rows if first + count == len(rows.array) else None
 
     def follow(self, rows: Rows) -> None:
         """Be up to date with ``rows``."""
