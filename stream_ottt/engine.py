@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Literal
 
@@ -22,9 +23,10 @@ class EngineConfig(Settings):
     Attributes:
         device: ``cpu``, ``cuda`` or ``cuda:1``; on a GPU the plain engine learns.
         engine: ``fast`` (one stream, on a CPU), ``plain`` (anything), or ``auto``: fast where it can.
-        precision: of the operands of the fast engine's matrix products: ``float32``, ``bf16-backward`` (bfloat16 in the
-            backward pass only) or ``bf16`` (in both; spikes near the threshold flip). Where the processor multiplies
-            bfloat16 no faster than float32, operands are only rounded: the same learning, but nothing gained.
+        precision: of the operands of the fast engine's convolutions: ``float32``, or a format of 16 bits where this
+            processor multiplies it faster than float32 (else float32 is used, with a warning). ``fp16-backward`` and
+            ``fp16`` need AVX512-FP16; ``bf16-backward`` and ``bf16`` are tried, and faster with AMX. ``-backward`` is
+            the safer half: the forward pass stays float32, so that no spikes near the threshold flip.
         overlap: with an error delay, learn in a second thread while the next timestep is predicted. The results are the
             same to the bit.
         compiled: have torch compile the plain engine's forward pass at its first timesteps, for long runs with batches;
@@ -76,6 +78,9 @@ def build_learner(
         from stream_ottt.fast.overlap import OverlapNetwork
 
         products = Products.of(engine.precision)
+        if engine.precision != "float32" and not products.reduced:
+            said = f"engine.precision = {engine.precision!r} is no faster here, so float32 is used"
+            warnings.warn(f"{said}: this processor has no fast products of that format", stacklevel=2)
         if engine.overlap:
             network = OverlapNetwork(network, products=products)
         else:

@@ -56,7 +56,8 @@ def run(
     seed: Annotated[str | None, typer.Option(help="Of weights, dropout, rehearsal and shuffles.")] = None,
     max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of the matrix products: float32, bf16-backward or bf16.")
+        str | None,
+        typer.Option(help="Of the convolutions: float32, or fp16-backward, fp16, bf16-backward, bf16 where faster."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,

@@ -35,7 +35,8 @@ class Float16Buffers:
     def __init__(self, shapes: Sequence[Shape]) -> None:
         # A tile reads some rows and columns beyond the end, which are not used.
         beyond = ROWS * max(max(s.fan_in, s.out) for s in shapes) + WIDTH
-        columns, error = (max(s.pixels * n(s) for s in shapes) + beyond for n in (lambda s: s.fan_in, lambda s: s.out))
+        columns = max(s.pixels * s.fan_in for s in shapes) + beyond
+        error = max(s.pixels * s.out for s in shapes) + beyond
         self.columns = torch.zeros(columns, dtype=torch.int16)
         self.pair_columns = torch.zeros(columns, dtype=torch.int32)
         self.pair_error: Array = np.zeros(error, np.uint32)

@@ -1,7 +1,7 @@
 """Matrix products in float16, and what brings their operands into the order in which they are read.
 
-A matrix [k, n] lies in panels [n / WIDTH, k, WIDTH]: a row of a panel is what one step of a tile reads. Weights are brought
-into panels as they are multiplied, some at a time, which then come from the core's own cache.
+What one step of a tile reads of the right operand is WIDTH numbers of a row. Of weights these are brought together as
+they are multiplied, in panels [DEPTH, WIDTH], which then come from the core's own cache.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ def multiply_panel(
 
 @jit
 def multiply(a: Array, b: Array, out: Array, scale: float, edge: Array) -> None:
-    """out = scale · A B for B uint16 [depth, columns], with memory of WIDTH numbers beyond it; see :func:`multiply_panel`."""
+    """out = scale · A B for B uint16 [depth, columns], with memory of WIDTH numbers beyond it."""
     depth, columns = b.shape
-    scale = np.float32(scale)
+    undo = np.float32(scale)
     for first in range(0, depth, DEPTH):
         last = min(first + DEPTH, depth)
         for column in range(0, columns, WIDTH):
-            multiply_panel(a, first, last, b[first:, column:], column, out, scale, edge)
+            multiply_panel(a, first, last, b[first:, column:], column, out, undo, edge)
 
 
 @jit
 def multiply_rows(a: Array, rows: Array, factor: float, out: Array, scale: float, edge: Array, room: Array) -> None:
     """out = scale · A (factor · W) for W float32 [depth, columns]; ``room``: uint16 [PANELS, DEPTH, WIDTH]."""
     depth, columns = rows.shape
-    factor, scale = np.float32(factor), np.float32(scale)
+    by, undo = np.float32(factor), np.float32(scale)
     for first in range(0, depth, DEPTH):
         last = min(first + DEPTH, depth)
         for column in range(0, columns, PANELS * WIDTH):
@@ -90,12 +90,12 @@ def multiply_rows(a: Array, rows: Array, factor: float, out: Array, scale: float
                     source, to = rows[k, start : start + WIDTH], room[panel, k - first]
                     if source.size == WIDTH:
                         for i in range(WIDTH):
-                            to[i] = float16_bits(source[i] * factor)
+                            to[i] = float16_bits(source[i] * by)
                     else:
                         for i in range(source.size):
-                            to[i] = float16_bits(source[i] * factor)
+                            to[i] = float16_bits(source[i] * by)
             for panel in range(count):
-                multiply_panel(a, first, last, room[panel], column + panel * WIDTH, out, scale, edge)
+                multiply_panel(a, first, last, room[panel], column + panel * WIDTH, out, undo, edge)
 
 
 @jit
@@ -104,7 +104,7 @@ def multiply_transposed(
 ) -> None:
     """out = scale · A (factor · W)ᵀ for W float32 [columns, depth]; ``room``: uint16 [PANELS, DEPTH, WIDTH]."""
     columns, depth = rows.shape
-    factor, scale = np.float32(factor), np.float32(scale)
+    by, undo = np.float32(factor), np.float32(scale)
     for first in range(0, depth, DEPTH):
         last = min(first + DEPTH, depth)
         for column in range(0, columns, WIDTH):
@@ -113,12 +113,12 @@ def multiply_transposed(
                 for k in range(0, last - first, EDGE):
                     if column + n + EDGE <= columns and first + k + EDGE <= last:
                         source = rows.ctypes.data + ((column + n) * depth + first + k) * 4
-                        turn_tile(source, 4 * depth, factor, panel.ctypes.data + 2 * (k * WIDTH + n), 2 * WIDTH)
+                        turn_tile(source, 4 * depth, by, panel.ctypes.data + 2 * (k * WIDTH + n), 2 * WIDTH)
                     else:
                         for i in range(min(EDGE, columns - column - n)):
                             for j in range(min(EDGE, last - first - k)):
-                                panel[k + j, n + i] = float16_bits(rows[column + n + i, first + k + j] * factor)
-            multiply_panel(a, first, last, panel, column, out, scale, edge)
+                                panel[k + j, n + i] = float16_bits(rows[column + n + i, first + k + j] * by)
+            multiply_panel(a, first, last, panel, column, out, undo, edge)
 
 
 @jit
@@ -138,9 +138,9 @@ def fitting(numbers: Array, most: float) -> float:
 def twice(numbers: Array, scale: float, out: Array) -> None:
     """Numbers of float32 as float16, each twice in 32 bits."""
     flat, words = numbers.ravel(), out.ravel()
-    scale = np.float32(scale)
+    by = np.float32(scale)
     for i in range(flat.size):
-        bits = np.uint32(float16_bits(flat[i] * scale))
+        bits = np.uint32(float16_bits(flat[i] * by))
         words[i] = bits | (bits << np.uint32(16))
 
 
@@ -148,6 +148,6 @@ def twice(numbers: Array, scale: float, out: Array) -> None:
 def halves(numbers: Array, scale: float, out: Array) -> None:
     """Numbers of float32 as float16."""
     flat, bits = numbers.ravel(), out.ravel()
-    scale = np.float32(scale)
+    by = np.float32(scale)
     for i in range(flat.size):
-        bits[i] = float16_bits(flat[i] * scale)
+        bits[i] = float16_bits(flat[i] * by)

@@ -1,12 +1,12 @@
 """One tile of a matrix product in float16, instruction by instruction: numba has no vectors of float16 on a CPU.
 
-A processor with AVX512-FP16 multiplies 32 numbers of float16 at a time, twice as many as of float32. A tile is ROWS × WIDTH
-sums that stay in registers while a column of A and a row of B are read for each step:
+A processor with AVX512-FP16 multiplies 32 numbers of float16 at a time, twice as many as of float32. A tile is
+ROWS × WIDTH sums that stay in registers while a column of A and a row of B are read for each step:
 
     C[r, n] (+)= scale · Σ_k A[r, k] B[k, n]        0 ≤ r < ROWS, 0 ≤ n < WIDTH
 
-The sums are float16, so a tile should have few steps; its results are added up as float32. Numbers of A are stored twice
-in 32 bits each: spreading 32 bits over a vector is part of loading them, spreading 16 is not.
+The sums are float16, so a tile should have few steps; its results are added up as float32. Numbers of A are stored
+twice in 32 bits each: spreading 32 bits over a vector is part of loading them, spreading 16 is not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ _HALVES, _WORDS = ir.VectorType(_HALF, LANES), ir.VectorType(_I32, LANES // 2)
 _FLOATS = ir.VectorType(_FLOAT, LANES // 2)
 
 
+_function: Any = cgutils.get_or_insert_function
+
+
+def compiled(generator: Any) -> Any:
+    """What a kernel may call, by the instructions that ``generator`` makes for it."""
+    return intrinsic(generator)
+
+
 def _constant(value: int) -> Any:
     return ir.Constant(_I64, value)
 
@@ -44,7 +52,7 @@ def _spread(builder: Any, value: Any, kind: Any) -> Any:
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     kind = ir.FunctionType(a.type, [a.type] * 3)
     name = f"llvm.fma.v{a.type.count}f{16 if a.type.element == _HALF else 32}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
+    return builder.call(_function(builder.module, kind, name), [a, b, c])
 
 
 def _floats(builder: Any, halves: Any) -> list[Any]:
@@ -93,11 +101,11 @@ def _sum_up(builder: Any, a: Any, b: Any, b_stride: Any, depth: Any, *, by_rows:
 
 
 def _tile(*, by_rows: bool) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @compiled
     def tile(
         _: Any, a: Any, a_stride: Any, b: Any, b_stride: Any, depth: Any, c: Any, c_stride: Any, scale: Any, add: Any
     ) -> Any:
-        """Addresses, strides in bytes; ``a_stride`` is from row to row or from k to k; ``add`` to C, or overwrite it."""
+        """Addresses, strides in bytes; ``a_stride`` is from row to row or from k to k; ``add`` to C, or replace it."""
         signature = types.void(*[types.int64] * 7, types.float32, types.boolean)
 
         def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
@@ -130,7 +138,7 @@ tile_by_columns = _tile(by_rows=False)
 """A's numbers follow each other within a column."""
 
 
-@intrinsic  # type: ignore[misc]
+@compiled
 def float16_bits(_: Any, value: Any) -> Any:
     """The bits of the nearest number of float16, uint16."""
 
@@ -145,7 +153,7 @@ EDGE = LANES // 2
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """EDGE vectors of EDGE numbers, transposed: off-diagonal squares change places, from large ones to single numbers."""
+    """EDGE vectors of EDGE numbers, transposed: off-diagonal squares change places, large ones first."""
     bit = EDGE // 2
     while bit:
         for i in (i for i in range(EDGE) if not i & bit):
@@ -158,7 +166,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic  # type: ignore[misc]
+@compiled
 def turn_tile(_: Any, source: Any, stride: Any, scale: Any, target: Any, target_stride: Any) -> Any:
     """EDGE × EDGE numbers of float32, transposed, times ``scale``, as float16; addresses, and strides in bytes."""
     signature = types.void(types.int64, types.int64, types.float32, types.int64, types.int64)

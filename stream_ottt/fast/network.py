@@ -18,8 +18,8 @@ from stream_ottt.fast.images import Image, Lease, Pool
 from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import EXACT, Products
 from stream_ottt.fast.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
-from stream_ottt.fast.weights import Rows
 from stream_ottt.fast.turn import Turn
+from stream_ottt.fast.weights import Rows
 from stream_ottt.fast.workspace import Workspace
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network

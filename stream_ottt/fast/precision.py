@@ -32,7 +32,7 @@ class Products:
 
     @classmethod
     def of(cls, precision: Precision) -> Products:
-        """What ``precision`` allows: its format where this processor multiplies it faster than float32, else float32."""
+        """What ``precision`` allows: its format where this processor is faster at it than at float32."""
         if precision == "float32":
             return EXACT
         format: Format = "bfloat16" if precision.startswith("bf16") else "float16"

@@ -12,8 +12,8 @@ from stream_ottt.fast import neuron_kernels, pixel_kernels, spike_kernels
 from stream_ottt.fast.images import Image
 from stream_ottt.fast.jit import Array
 from stream_ottt.fast.precision import EXACT, Products
-from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.fast.turn import Shape, Turn
+from stream_ottt.fast.weights import Momentum, Rows
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.spiking_conv import SpikingConv
