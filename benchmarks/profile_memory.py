@@ -35,7 +35,7 @@ def peak(code: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--time-steps", type=int, nargs="*", default=[2, 20, 100])
-    parser.add_argument("--precision", default="float32", help="float32, bf16-backward or bf16")
+    parser.add_argument("--precision", default="float32", help="as of `run --precision`")
     options = parser.parse_args()
     peak(LEARN.format(time_steps=1, precision=options.precision))
     bare = peak("import torch\n")
