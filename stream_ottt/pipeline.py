@@ -158,8 +158,8 @@ class Pipeline:
                 for outlet in outlets:
                     group.create_task(outlet.run())
                 self._reader = group.create_task(self._read())
-                group.create_task(self._bin())
-                group.create_task(self._learning.run(outlets))
+                binning = group.create_task(self._bin())
+                group.create_task(self._learn(outlets, binning))
         except BaseExceptionGroup as e:
             raise _first(e) from e
         finally:
@@ -171,6 +171,17 @@ class Pipeline:
             await self._inlet.run()
         except InputError as e:
             self.outcome = Outcome("damaged", e)
+
+    async def _learn(self, outlets: Sequence[Outlet], binning: asyncio.Task[None]) -> None:
+        try:
+            await self._learning.run(outlets)
+        except Exception:
+            # The others end as after a stop; to be cancelled, they would let go of events that are not yet counted.
+            self._stopped.set()
+            assert self._reader is not None
+            self._reader.cancel()
+            await asyncio.wait([binning])
+            raise
 
     # --- binner ----------------------------------------------------------------------------------------------------
 
