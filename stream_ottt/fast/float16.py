@@ -107,4 +107,4 @@ class Float16Turn(Turn):
 def weight_scale(rows: Rows) -> float:
     """The power of two that brings the largest root mean square of a row to about MEAN_WEIGHT."""
     mean = float(np.sqrt(rows.squares.max() / rows.array.shape[1]))
-    return float(2.0 ** np.floor(np.log2(MEAN_WEIGHT / mean))) if 0 < mean < np.inf else 1.0
+    return float(float16_kernels.power_of_two(MEAN_WEIGHT, mean))

@@ -122,6 +122,12 @@ def multiply_transposed(
 
 
 @jit
+def power_of_two(most: float, value: float) -> float:
+    """The one that brings a number to between ``most`` / 2 and ``most``; 1 for zero and what is not finite."""
+    return 2.0 ** np.floor(np.log2(most / value)) if 0 < value < np.inf else 1.0
+
+
+@jit
 def fitting(numbers: Array, most: float) -> float:
     """The power of two that brings the largest of the numbers, float32, to between ``most`` / 2 and ``most``.
 
@@ -130,8 +136,7 @@ def fitting(numbers: Array, most: float) -> float:
     largest = np.uint32(0)
     for bits in numbers.ravel().view(np.uint32):
         largest = max(largest, bits & np.uint32(0x7FFFFFFF))  # as a whole number, it is ordered as the float is
-    value = np.float64(np.uint32(largest).view(np.float32))
-    return 2.0 ** np.floor(np.log2(most / value)) if 0 < value < np.inf else 1.0
+    return float(power_of_two(most, np.float64(np.uint32(largest).view(np.float32))))
 
 
 @jit

@@ -137,7 +137,7 @@ class ConvStage(WeightStage):
         height, width, channels = size
         out, _, kernel, _ = layer.parameters["weight"].shape
         shape = Shape(height, width, channels, kernel, out)
-        super().__init__(name, layer, input_scale, shape, products if shape.pixels > 1 else EXACT)
+        super().__init__(name, layer, input_scale, shape, EXACT if shape.outer else products)
         self.height, self.width, self.channels = height, width, out
         self.neuron = layer.neuron
         self.rectangular = layer.neuron.surrogate == "rectangular"

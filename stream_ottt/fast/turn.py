@@ -40,6 +40,11 @@ class Shape:
         return self.height * self.width
 
     @property
+    def outer(self) -> bool:
+        """One pixel: its products are outer ones, or with one row, and bound by memory in any format."""
+        return self.pixels == 1
+
+    @property
     def fan_in(self) -> int:
         return self.channels * self.kernel**2
 
@@ -69,6 +74,9 @@ class Turn:
         found: indices of active inputs.
     """
 
+    dense = 1.0
+    """Time of a dense product in the forward pass, in units of that of float32."""
+
     def __init__(self, shape: Shape, space: Buffers) -> None:
         s = shape
         self._four = (s.height, s.width, s.kernel, s.kernel * s.channels)
@@ -87,9 +95,6 @@ class Turn:
         ]
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
         self.found: Array = space.found
-
-    dense = 1.0
-    """Time of a dense product in the forward pass, in units of that of float32."""
 
     def make_current(self, image: Image, rows: Rows) -> None:
         """``current`` [pixels, out] = patches · Wᵀ."""

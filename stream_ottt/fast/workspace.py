@@ -40,9 +40,8 @@ class Workspace:
         self.vectors = torch.zeros(3, max(s.out for s in given), dtype=dtype)
         inputs = max((s.height + s.kernel) * (s.width + s.kernel) * s.channels for s in given)
         self.found: Array = np.zeros(inputs + 1, np.int32)
-        reduced = self._reduced([s for s in given if s.pixels > 1], products)
-        # The product with one pixel is an outer one, or with one row: bound by memory, in any format.
-        self.turns = [None if s is None else Turn(s, self) if s.pixels == 1 else reduced(s) for s in shapes]
+        reduced = self._reduced([s for s in given if not s.outer], products)
+        self.turns = [None if s is None else Turn(s, self) if s.outer else reduced(s) for s in shapes]
 
     def _reduced(self, shapes: Sequence[Shape], products: Products) -> Callable[[Shape], Turn]:
         """What makes the turn of a convolution."""
