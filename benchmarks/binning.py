@@ -18,8 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from stream_ottt.binning import Binner, BinningConfig
-from stream_ottt.events import PACKET_EVENTS, EventArray, Ledger, make_events
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, Ledger, make_events
 
 SIDE = 128
 WINDOW_US = 10_000

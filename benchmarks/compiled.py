@@ -14,8 +14,8 @@ import time
 import torch
 from step import machine
 
-from stream_ottt.engine import EngineConfig, build_learner
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
 
 LAYERS, SHAPE, CLASSES = (16, "AP2", 32, "AP2", 64, "AP2"), (3, 32, 32), 10

@@ -23,7 +23,7 @@ from fresh import peak_bytes
 READ = """
 import sys
 if len(sys.argv) > 1:
-    from stream_ottt.events import split_well_formed
+    from stream_ottt.events.packet import split_well_formed
     from stream_ottt.registry import open_source
     options = {"width": 346, "height": 260} if sys.argv[1].endswith((".npy", ".h5")) else {}
     for packet in open_source({"uri": sys.argv[1], **options}).packets():

@@ -23,8 +23,8 @@ import torch
 from baselines import LR, MOMENTUM, Step, released, spikingjelly, three_convolutions
 from torch import Tensor
 
-from stream_ottt.engine import EngineConfig, build_learner
-from stream_ottt.learner import LearnerConfig
+from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.topologies import VGG, NetworkConfig, build_network
 
 CLASSES = 10
@@ -69,9 +69,6 @@ def contenders(layers: Sequence[int | str], shape: tuple[int, int, int]) -> dict
         "fast": ours(layers, shape, EngineConfig(engine="fast")),
         "fast, bf16-backward": ours(layers, shape, EngineConfig(precision="bf16-backward")),
         "fast, bf16": ours(layers, shape, EngineConfig(precision="bf16")),
-        "fast, fp16-backward": ours(layers, shape, EngineConfig(precision="fp16-backward")),
-        "fast, fp16": ours(layers, shape, EngineConfig(precision="fp16")),
-        "fast, fp16, predicting only": ours(layers, shape, EngineConfig(precision="fp16"), learn=False),
         "fast, predicting only": ours(layers, shape, EngineConfig(engine="fast"), learn=False),
         "three convolutions": three_convolutions(layers, shape),
     }

@@ -9,11 +9,11 @@ import io
 import time
 from typing import TYPE_CHECKING
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.base import Sink, SinkConfig
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
     from stream_ottt.sinks.meter import Meter
 
 

@@ -21,11 +21,11 @@ from multiprocessing.connection import Connection
 import numpy as np
 import zmq
 
-from stream_ottt import feed
-from stream_ottt.events import EVENT_DTYPE, make_events
+from stream_ottt.events.packet import EVENT_DTYPE, make_events
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.registry import open_source
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions
 
 MESSAGE_EVENTS = 10_000
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.settings import Settings
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 
 class SinkConfig(Settings):

@@ -6,12 +6,12 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.jsonl import record
 from stream_ottt.sinks.textfile import TextFileSink
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 COLUMNS = (
     "step",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.timestep import StepResult
+from stream_ottt.events.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 Frame = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.textfile import TextFileSink
-from stream_ottt.timestep import StepResult
 
 VERSION = 1
 """Value of ``v``; it changes when a key changes its meaning."""

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sinks.textfile import unwritable
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
     from stream_ottt.sinks.meter import Meter
 
 LIVE_S = 0.1

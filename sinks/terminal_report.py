@@ -14,7 +14,7 @@ from stream_ottt.sinks.drawing import class_name
 from stream_ottt.sinks.terminal_view import figure, ledger_line
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 MAX_CLASSES = 20
 """Above this many classes the per-class table is left to the summary file."""

@@ -13,13 +13,13 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.blocks import Picture, bar, chart
 from stream_ottt.sinks.drawing import OFF, ON, class_name, colours, fit
 from stream_ottt.sinks.meter import Meter, Rates
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 TOP_CLASSES = 5
 BORDER = "grey37"

@@ -15,7 +15,7 @@ from stream_ottt.errors import OutputError
 from stream_ottt.sinks.base import Sink, SinkConfig
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 FLUSH_S = 1.0
 """Seconds between flushes: a reader of the file is at most this far behind."""

@@ -10,15 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from stream_ottt.errors import OutputError
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sinks.drawing import annotated
 from stream_ottt.sinks.textfile import FileTarget, unwritable
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
     import cv2
 
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 PICTURE_SIDE = 320
 """Pixels that the frame's longer side is enlarged to, at least, where no scale is given."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from stream_ottt.errors import OutputError
+from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sinks.drawing import annotated
-from stream_ottt.timestep import StepResult
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 TITLE = "stream-ottt"
 REFRESH_S = 0.033

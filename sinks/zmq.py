@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from stream_ottt import feed
 from stream_ottt.errors import UsageError
+from stream_ottt.events.timestep import StepResult
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions, check_exposure, parse_address
 from stream_ottt.settings import Duration
 from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sinks.jsonl import finite
-from stream_ottt.timestep import StepResult
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions, check_exposure, parse_address
 
 if TYPE_CHECKING:
-    from stream_ottt.progress import Progress
+    from stream_ottt.pipeline.progress import Progress
 
 PATIENCE_S = 5.0
 """Longest wait for a reader that takes nothing: of PUSH at each message, of both at the last."""

@@ -5,12 +5,12 @@ from stream_ottt.registry import Registry
 SOURCES = Registry(
     "source",
     {
-        "aedat4": "stream_ottt.sources.aedat4:Aedat4Source",
+        "aedat4": "stream_ottt.sources.aedat4.source:Aedat4Source",
         "aedat2": "stream_ottt.sources.aedat2:Aedat2Source",
         "aedat31": "stream_ottt.sources.aedat31:Aedat31Source",
-        "evt2": "stream_ottt.sources.evt2:Evt2Source",
-        "evt3": "stream_ottt.sources.evt3:Evt3Source",
-        "dat": "stream_ottt.sources.dat:DatSource",
+        "evt2": "stream_ottt.sources.prophesee.evt2:Evt2Source",
+        "evt3": "stream_ottt.sources.prophesee.evt3:Evt3Source",
+        "dat": "stream_ottt.sources.prophesee.dat:DatSource",
         "rosbag": "stream_ottt.sources.rosbag:RosbagSource",
         "es": "stream_ottt.sources.es:EventStreamSource",
         "npz": "stream_ottt.sources.npz:NpzSource",

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.events import PACKET_EVENTS, EventPacket, make_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.sources.base import FileConfig, FileSource
 
 MAGIC = b"#!AER-DAT2.0"

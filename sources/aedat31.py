@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileConfig, FileSource
 from stream_ottt.sources.gather import gathered
 

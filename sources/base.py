@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.settings import Settings
 
 

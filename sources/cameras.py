@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventArray, make_events
+from stream_ottt.events.packet import EventArray, make_events
 
 WAIT_S = 0.05
 """How long neuromorphic-drivers waits for events before it says that there are none yet."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileSource
 
 ORDER = ("t", "x", "y", "p")

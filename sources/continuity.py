@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 
 MAX_GAPS = 100
 """Gaps that are kept one by one; all are counted."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.events import EVENT_DTYPE, EventArray, EventPacket, make_events
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.compiled import WORDS, Reach
 

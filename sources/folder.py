@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventPacket
+from stream_ottt.events.packet import EventPacket
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 

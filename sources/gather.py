@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import PACKET_EVENTS, EventArray, join_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, join_events
 
 
 def gathered(pieces: Iterable[EventArray]) -> Iterator[EventArray]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventPacket
+from stream_ottt.events.packet import EventPacket
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.columns import (
     ORDER,

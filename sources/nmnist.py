@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 

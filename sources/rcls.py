@@ -5,7 +5,7 @@ reads, one
 after another, with their labels. The image goes round a diamond of four smooth diagonal legs, again and again
 ("repeated
 closed-loop smooth" movement; Li et al., "CIFAR10-DVS", Frontiers in Neuroscience 2017), and the project's own camera
-model (:mod:`stream_ottt.camera_model`) sees it.
+model (:mod:`stream_ottt.scene.camera_model`) sees it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from stream_ottt.camera_model import EventCamera
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventPacket
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.scene.camera_model import EventCamera
 from stream_ottt.settings import Duration
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.settings import Duration
 from stream_ottt.sources.base import BlockingSource, FileConfig
 

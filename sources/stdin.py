@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventPacket
-from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.base import BlockingSource, SourceConfig
 
 CHUNK = 1 << 18

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from stream_ottt.camera_model import EventCamera
-from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket
-from stream_ottt.labels import LabelInterval
-from stream_ottt.scene import GESTURES, SIZE, Scene
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.scene.camera_model import EventCamera
+from stream_ottt.scene.scene import GESTURES, SIZE, Scene
 from stream_ottt.settings import Duration
 from stream_ottt.sources.base import BlockingSource, SourceConfig
 

@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventPacket
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.live.zmq_socket import Flag
 from stream_ottt.settings import Duration
-from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
-from stream_ottt.sources.aedat4_header import MAGIC, MAX_SIDE
+from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
+from stream_ottt.sources.aedat4.header import MAGIC, MAX_SIDE
 from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.continuity import Continuity
-from stream_ottt.zmq_socket import Flag
 
 ADDRESS = re.compile(r"(?:tcp|udp)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^/:\[\]?#]+):(?P<port>\d{1,5})/?")
 CHUNK = 1 << 18

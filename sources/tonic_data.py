@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from stream_ottt.errors import InputError, StreamOtttError, UsageError
-from stream_ottt.events import PACKET_EVENTS, EventArray, EventPacket, make_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.sources.nmnist import RECORD
 from stream_ottt.sources.npy import open_array
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource

@@ -10,14 +10,14 @@ from typing import Any
 import zmq
 from pydantic import Field, field_validator
 
-from stream_ottt import feed
 from stream_ottt.errors import UsageError
-from stream_ottt.events import EventPacket
-from stream_ottt.labels import LabelInterval
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_socket import FeedSocket, Flag, SocketOptions, check_exposure, parse_address
 from stream_ottt.settings import Duration
 from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.continuity import Continuity
-from stream_ottt.zmq_socket import FeedSocket, Flag, SocketOptions, check_exposure, parse_address
 
 BUSY_S = 0.001
 """A flood of messages must not keep the event loop from everything else for longer."""

@@ -9,27 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream_ottt.binning import Binner, BinningConfig
-    from stream_ottt.events import EventPacket, Ledger
-    from stream_ottt.labels import LabelInterval, LabelTimeline
-    from stream_ottt.learner import LearnerConfig, OnlineLearner
+    from stream_ottt.events.binning import Binner, BinningConfig
+    from stream_ottt.events.packet import EventPacket, Ledger
+    from stream_ottt.events.timestep import Prediction, StepResult, Timestep
+    from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+    from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
     from stream_ottt.network.topologies import NetworkConfig, build_network
     from stream_ottt.registry import open_sink, open_source
-    from stream_ottt.timestep import Prediction, StepResult, Timestep
 
 _HOME = {
-    "Binner": "binning",
-    "BinningConfig": "binning",
-    "EventPacket": "events",
-    "Ledger": "events",
-    "LabelInterval": "labels",
-    "LabelTimeline": "labels",
-    "LearnerConfig": "learner",
+    "Binner": "events.binning",
+    "BinningConfig": "events.binning",
+    "EventPacket": "events.packet",
+    "Ledger": "events.packet",
+    "LabelInterval": "labels.timeline",
+    "LabelTimeline": "labels.timeline",
+    "LearnerConfig": "learning.learner",
     "NetworkConfig": "network.topologies",
-    "OnlineLearner": "learner",
-    "Prediction": "timestep",
-    "StepResult": "timestep",
-    "Timestep": "timestep",
+    "OnlineLearner": "learning.learner",
+    "Prediction": "events.timestep",
+    "StepResult": "events.timestep",
+    "Timestep": "events.timestep",
     "build_network": "network.topologies",
     "open_sink": "registry",
     "open_source": "registry",

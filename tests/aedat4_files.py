@@ -9,7 +9,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from stream_ottt.events import EventArray, make_events
+from stream_ottt.events.packet import EventArray, make_events
 
 PACKERS = {
     0: bytes,

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
 
-from stream_ottt.binning import Binner, BinningConfig
-from stream_ottt.evaluation import Evaluator
-from stream_ottt.events import EventArray, EventPacket, make_events
-from stream_ottt.labels import LabelInterval, LabelTimeline
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EventArray, EventPacket, make_events
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.progress import Progress
-from stream_ottt.session import Session
+from stream_ottt.pipeline.progress import Progress
 from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sources.base import BlockingSource, Source, SourceConfig
-from stream_ottt.timestep import StepResult, Timestep
 
 WINDOW = 1000
 SIZE = 8
@@ -53,7 +53,7 @@ def small_session(
 
 def timesteps(events: EventArray, timeline: LabelTimeline | None = None) -> list[Timestep]:
     """The timesteps of a stream, cut at the labels' boundaries."""
-    from stream_ottt.events import Ledger
+    from stream_ottt.events.packet import Ledger
 
     boundaries = [] if timeline is None else timeline.boundaries()
     binner = Binner(BinningConfig(window=WINDOW, width=SIZE, height=SIZE), SIZE, SIZE, Ledger(), boundaries=boundaries)

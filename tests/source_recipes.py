@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from aedat4_files import Aedat4File, info_xml, stream_xml
 
-from stream_ottt import feed
-from stream_ottt.events import EventArray, make_events
-from stream_ottt.labels import LabelInterval
+from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sources.base import Source
 from stream_ottt.sources.camera import CameraConfig, CameraSource
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions
 
 SIDE = 34
 """Pixels along both sides: what every format can say, N-MNIST's included."""

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.binning import Binner, BinningConfig
 from stream_ottt.errors import UsageError
-from stream_ottt.events import EVENT_DTYPE, EventArray, Ledger, make_events
-from stream_ottt.timestep import Timestep
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray, Ledger, make_events
+from stream_ottt.events.timestep import Timestep
 
 WIDTH, HEIGHT = 12, 8
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.camera_model import EventCamera
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
+from stream_ottt.scene.camera_model import EventCamera
 
 EPS = 0.01
 

@@ -12,7 +12,7 @@ import pytest
 from stream_ottt.cli import main
 from stream_ottt.cli.convert import convert
 from stream_ottt.errors import UsageError
-from stream_ottt.events import EventArray, make_events
+from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stream_ottt.engine import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig, build_learner
 from stream_ottt.errors import UsageError
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.device import find_device
 from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import build_optimizer
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.optimizer import build_optimizer
 
 SHAPE, CLASSES, BATCH = (2, 32, 32), 3, 2
 LAYERS = (4, "AP2", 4)

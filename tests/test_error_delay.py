@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.network.optimizer import OptimizerConfig, build_optimizer
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.optimizer import OptimizerConfig, build_optimizer
-from stream_ottt.timestep import Timestep
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

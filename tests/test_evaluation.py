@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.evaluation import EvaluationConfig, Evaluator, Score
+from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator, Score
 
 CLASSES = [2, 5, 7, 11]  # positions and labels differ, so that mixing them up shows
 

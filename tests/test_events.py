@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_ottt.events import EVENT_DTYPE, EventPacket, Ledger, join_events, make_events, split_well_formed
+from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, Ledger, join_events, make_events, split_well_formed
 
 
 def some_events(n: int, seed: int = 0) -> np.ndarray:

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stream_ottt import feed
-from stream_ottt.events import EVENT_DTYPE, EventPacket, make_events, split_well_formed
-from stream_ottt.labels import LabelInterval
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions
+from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, make_events, split_well_formed
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import SGD, OptimizerConfig
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.optimizer import SGD, OptimizerConfig
 
 RELEASED = "ottt_released_code.npz"
 DELAY = "ottt_delay.npz"

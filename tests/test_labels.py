@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels import LabelInterval, LabelTimeline, read_label_csv
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline, read_label_csv
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stream_ottt.engine import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig, build_learner
 from stream_ottt.errors import UsageError
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.network.optimizer import SGD
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.optimizer import SGD
-from stream_ottt.timestep import Timestep
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

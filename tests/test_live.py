@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import zmq
 
-from stream_ottt import feed
 from stream_ottt.cli.control import control
 from stream_ottt.errors import UsageError
-from stream_ottt.events import EventArray, make_events
-from stream_ottt.labels import LabelInterval
-from stream_ottt.run import Run, RunRequest
+from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.events.timestep import StepResult
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
+from stream_ottt.run.run import Run, RunRequest
 from stream_ottt.sinks.base import Sink, SinkConfig
-from stream_ottt.timestep import StepResult
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
 LIMIT = 60.0

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from helpers import SIZE, WINDOW, ListSink, LiveSource, prepare_for, small_session
 
-from stream_ottt.events import EventPacket, make_events
-from stream_ottt.labels import LabelInterval, LabelTimeline
-from stream_ottt.pipeline import LIVE_BATCH, Outcome, Pipeline
-from stream_ottt.queues import OverflowPolicy
-from stream_ottt.session import Session
-from stream_ottt.timestep import StepResult, Timestep
+from stream_ottt.events.packet import EventPacket, make_events
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.pipeline import LIVE_BATCH, Outcome, Pipeline
+from stream_ottt.pipeline.queues import OverflowPolicy
 
 PER_PACKET = 10
 

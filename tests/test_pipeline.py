@@ -19,9 +19,9 @@ from helpers import (
 )
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.labels import LabelTimeline
-from stream_ottt.pipeline import Outcome, Pipeline
-from stream_ottt.session import Session
+from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.sinks.base import Sink
 
 PRESENTATIONS = 6

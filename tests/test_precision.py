@@ -7,50 +7,45 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from test_fast import centred, drive, pair
 from torch import Tensor
 
-from stream_ottt.engine import EngineConfig
-from stream_ottt.fast import float16_kernels, stages
-from stream_ottt.fast import precision as precisions
-from stream_ottt.fast import turn as turns
-from stream_ottt.fast.float16_tiles import ROWS, WIDTH
-from stream_ottt.fast.images import Image
-from stream_ottt.fast.network import FastNetwork
-from stream_ottt.fast.precision import EXACT, Format, Products
-from stream_ottt.fast.turn import Shape
-from stream_ottt.fast.weights import Rows
-from stream_ottt.fast.workspace import Workspace
+from stream_ottt.engine import precision as precisions
+from stream_ottt.engine import stages
+from stream_ottt.engine import turn as turns
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.images import Image
+from stream_ottt.engine.network import FastNetwork
+from stream_ottt.engine.precision import EXACT, Format, Products
+from stream_ottt.engine.turn import Shape
+from stream_ottt.engine.weights import Rows
+from stream_ottt.engine.workspace import Workspace
 
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-REDUCED = ["bf16-backward", "bf16", "fp16-backward", "fp16"]
+DTYPES = {"bfloat16": torch.bfloat16}
+REDUCED = ["bf16-backward", "bf16"]
 
 
 @pytest.fixture
 def any_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every format is multiplied, whether or not this processor is fast at it."""
-    monkeypatch.setattr(precisions, "is_faster", lambda _: True)
+    monkeypatch.setattr(precisions, "bfloat16_is_faster", lambda: True)
 
 
-def test_a_format_is_taken_where_it_is_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for faster in ("bfloat16", "float16"):
-        monkeypatch.setattr(precisions, "is_faster", lambda format, faster=faster: format == faster)
-        expected = {
-            "float32": EXACT,
-            "bf16": Products("bfloat16", forward=True) if faster == "bfloat16" else EXACT,
-            "bf16-backward": Products("bfloat16") if faster == "bfloat16" else EXACT,
-            "fp16": Products("float16", forward=True) if faster == "float16" else EXACT,
-            "fp16-backward": Products("float16") if faster == "float16" else EXACT,
-        }
-        assert {name: Products.of(name) for name in expected} == expected  # type: ignore[arg-type]
+@pytest.mark.parametrize("faster", [False, True])
+def test_a_format_is_taken_where_it_is_the_faster_one(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precisions, "bfloat16_is_faster", lambda: faster)
+    expected = {
+        "float32": EXACT,
+        "bf16": Products("bfloat16", forward=True) if faster else EXACT,
+        "bf16-backward": Products("bfloat16") if faster else EXACT,
+    }
+    assert {name: Products.of(name) for name in expected} == expected  # type: ignore[arg-type]
 
 
 def test_what_gains_nothing_is_not_done_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precisions, "is_faster", lambda _: False)
-    with pytest.warns(UserWarning, match="'fp16' is no faster here, so float32 is used"):
-        _, fast = pair({"layers": (4,)}, {}, dtype=torch.float32, engine=EngineConfig(precision="fp16"))
+    monkeypatch.setattr(precisions, "bfloat16_is_faster", lambda: False)
+    with pytest.warns(UserWarning, match="'bf16' is no faster here, so float32 is used"):
+        _, fast = pair({"layers": (4,)}, {}, dtype=torch.float32, engine=EngineConfig(precision="bf16"))
     assert isinstance(fast.network, FastNetwork) and fast.network._products == EXACT
 
 
@@ -59,7 +54,7 @@ def rounded(x: Tensor, format: Format) -> Tensor:
 
 
 @pytest.mark.parametrize("forward", [False, True])
-@pytest.mark.parametrize("format", ["bfloat16", "float16"])
+@pytest.mark.parametrize("format", ["bfloat16"])
 @pytest.mark.parametrize(
     "shape", [Shape(7, 5, 3, 3, 6), Shape(4, 4, 300, 3, 130), Shape(30, 20, 16, 3, 64), Shape(3, 2, 40, 1, 10)]
 )
@@ -69,7 +64,7 @@ def test_products_of_rounded_operands(
 ) -> None:
     """Of numbers of any size, in as many blocks as the layer needs; whole tiles and parts of tiles."""
     monkeypatch.setattr(turns, "BLOCK", 50_000)
-    monkeypatch.setattr("stream_ottt.fast.workspace.BLOCK", 50_000)
+    monkeypatch.setattr("stream_ottt.engine.workspace.BLOCK", 50_000)
     torch.manual_seed(3)
     (turn,) = Workspace([shape], torch.float32, Products(format, forward=forward)).turns
     assert turn is not None
@@ -104,81 +99,6 @@ def test_products_of_rounded_operands(
     for block, (first, gradient) in enumerate(turn.blocks):
         turn.make_block(block)
         close(gradient, expected[first : first + len(gradient)], shape.pixels, size)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    rows=st.integers(1, 2 * ROWS + 3),
-    depth=st.sampled_from([1, 15, 16, 17, 64, 130, 513, 700]),
-    columns=st.sampled_from([1, 16, 31, WIDTH - 1, WIDTH, WIDTH + 1, 5 * WIDTH + 17]),
-    seed=st.integers(0, 9),
-)
-@example(rows=2 * ROWS, depth=1024, columns=4 * WIDTH, seed=0)
-def test_whole_numbers_are_multiplied_exactly(rows: int, depth: int, columns: int, seed: int) -> None:
-    """Small whole numbers lose nothing in float16, so that every product must be there exactly once."""
-    rng = np.random.default_rng(seed)
-    a = rng.integers(-1, 2, (rows, depth)).astype(np.float32)
-    b = rng.integers(-1, 2, (depth, columns)).astype(np.float32)
-    pairs = np.zeros(rows * depth + ROWS * max(rows, depth), np.uint32)
-    by_rows, by_columns = pairs[: rows * depth].reshape(rows, depth), pairs[: rows * depth].reshape(depth, rows)
-    edge = np.zeros((ROWS, WIDTH), np.float32)
-    room = np.zeros((float16_kernels.PANELS, float16_kernels.DEPTH, WIDTH), np.uint16)
-    room[:] = np.float16(np.nan).view(np.uint16)  # what is beyond the end must not get in
-    float16_kernels.twice(a, 1.0, by_rows)
-    for product, operand in ((float16_kernels.multiply_rows, b), (float16_kernels.multiply_transposed, b.T.copy())):
-        out = np.full((rows, columns), np.nan, np.float32)
-        product(by_rows, operand, 0.5, out, 2.0, edge, room)
-        np.testing.assert_array_equal(out, a @ b)
-    flat = np.full(depth * columns + WIDTH, np.float16(np.nan).view(np.uint16))
-    halves = flat[: depth * columns].reshape(depth, columns)
-    float16_kernels.halves(b, 0.5, halves)
-    float16_kernels.twice(a.T.copy(), 1.0, by_columns)
-    out = np.full((rows, columns), np.nan, np.float32)
-    float16_kernels.multiply(by_columns.T, halves, out, 2.0, edge)
-    np.testing.assert_array_equal(out, a @ b)
-
-
-@given(st.lists(st.floats(width=32), min_size=1, max_size=40))
-@example([0.0, -0.0, 1e-45, 6e-8, 65504.0, 65520.0, float("inf"), float("-inf"), float("nan"), 1.00048828125])
-def test_rounds_as_torch_does(numbers: list[float]) -> None:
-    exact = np.array(numbers, np.float32)
-    bits, pairs = np.zeros(exact.shape, np.uint16), np.zeros(exact.shape, np.uint32)
-    float16_kernels.halves(exact, 1.0, bits)
-    float16_kernels.twice(exact, 1.0, pairs)
-    np.testing.assert_array_equal(bits.view(np.float16), torch.from_numpy(exact).half().numpy())
-    np.testing.assert_array_equal(pairs, bits * np.uint32(65537))
-
-
-@given(st.lists(st.floats(width=32), min_size=1, max_size=9))
-@example([0.0])
-@example([float("nan"), 3.0])
-@example([float("-inf"), 3.0])
-def test_the_largest_number_is_brought_to_where_it_fits(numbers: list[float]) -> None:
-    scale = float16_kernels.fitting(np.array(numbers, np.float32), 16.0)
-    largest = max((abs(x) for x in numbers), key=lambda x: np.inf if np.isnan(x) else x)
-    if 0 < largest < np.inf:
-        assert 8 < largest * scale <= 16 and np.log2(scale) == round(np.log2(scale))
-    else:
-        assert scale == 1
-
-
-def test_a_number_that_is_not_finite_is_not_hidden() -> None:
-    shape = Shape(4, 4, 8, 3, 70)
-    (turn,) = Workspace([shape], torch.float32, Products("float16")).turns
-    assert turn is not None
-    rows = Rows(torch.ones(70, 72), torch.zeros(70), None, 1.0, Products("float16"))
-    rows.refresh()
-    for bad in (np.nan, np.inf):
-        turn.error[:] = 1
-        turn.error[5, 3] = bad
-        turn.take_error()
-        turn.make_columns(rows)
-        assert not np.isfinite(turn.columns[5]).any() and np.isfinite(turn.columns[6]).all()
-
-
-def test_float16_is_for_float32() -> None:
-    with pytest.raises(ValueError, match="float64"):
-        Workspace([Shape(4, 4, 8, 3, 7)], torch.float64, Products("float16"))
 
 
 @pytest.mark.usefixtures("any_format")

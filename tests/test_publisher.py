@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventPacket, make_events
-from stream_ottt.labels import LabelInterval, LabelTimeline
-from stream_ottt.pace import parse_speed
-from stream_ottt.publisher import MESSAGE_EVENTS, Counts, Output, play
+from stream_ottt.events.packet import EventPacket, make_events
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.live.publisher import MESSAGE_EVENTS, Counts, Output, play
+from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.sources.base import Source
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stream_ottt.queues import BoundedQueue
+from stream_ottt.pipeline.queues import BoundedQueue
 
 
 def test_block_waits_for_room_and_keeps_the_order() -> None:

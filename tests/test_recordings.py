@@ -11,8 +11,8 @@ import pytest
 
 from stream_ottt.cli import main
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventArray
-from stream_ottt.labels import read_label_csv
+from stream_ottt.events.packet import EventArray
+from stream_ottt.labels.timeline import read_label_csv
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import BlockingSource
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_ottt.rehearsal import RehearsalMemory, Stretch, jitter
+from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, jitter
 
 
 def stretch(label: int, size: int = 10, mark: int = 0) -> Stretch:

@@ -24,14 +24,14 @@ from helpers import (
     timesteps,
 )
 
-from stream_ottt.binning import Binner, BinningConfig
-from stream_ottt.events import EventPacket, Ledger
-from stream_ottt.labels import LabelTimeline
-from stream_ottt.learner import OnlineLearner
-from stream_ottt.pipeline import Outcome, Pipeline
-from stream_ottt.rehearsal import RehearsalConfig, RehearsalMemory, Stretch
-from stream_ottt.session import Session
-from stream_ottt.timestep import StepResult
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EventPacket, Ledger
+from stream_ottt.events.timestep import StepResult
+from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.rehearsal import RehearsalConfig, RehearsalMemory, Stretch
+from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 
 PRESENTATIONS = 6
 EVENTS = labelled_events(0, PRESENTATIONS)

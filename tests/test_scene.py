@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stream_ottt.scene import (
+from stream_ottt.scene.scene import (
     FADE_US,
     FRAME_US,
     GESTURES,

@@ -8,10 +8,10 @@ import torch
 from helpers import intervals, labelled_events, small_learner, small_session, timesteps
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels import LabelInterval, LabelTimeline
-from stream_ottt.rehearsal import RehearsalConfig
-from stream_ottt.session import Session
-from stream_ottt.timestep import Timestep
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.rehearsal import RehearsalConfig
+from stream_ottt.learning.session import Session
 
 PRESENTATIONS = 12
 EVENTS = labelled_events(0, PRESENTATIONS)

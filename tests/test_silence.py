@@ -11,11 +11,11 @@ from helpers import SIZE, WINDOW, LiveSource, prepare_for, small_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_ottt.binning import Binner, BinningConfig
-from stream_ottt.events import EventArray, EventPacket, Ledger, make_events
-from stream_ottt.pipeline import Pipeline
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.pipeline.pipeline import Pipeline
 from stream_ottt.sinks.base import Sink, SinkConfig
-from stream_ottt.timestep import StepResult, Timestep
 
 Facts = tuple[int, int, int, int, bool]
 

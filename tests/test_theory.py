@@ -28,12 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.layers import AvgPool
 from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import SGD
 from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.optimizer import SGD
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,7 +11,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
+from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
 Compression = Literal["none", "lz4", "lz4-high", "zstd", "zstd-high"]

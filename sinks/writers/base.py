@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import OutputError
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 
 
 class EventWriter(ABC):

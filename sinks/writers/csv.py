@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
 ROWS = 4096

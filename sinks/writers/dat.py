@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stream_ottt.errors import OutputError
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
 MAX_SIDE = 1 << 14

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stream_ottt.errors import OutputError
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
 MAX_SIDE = 1 << 11

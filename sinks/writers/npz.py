@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.sinks.writers.base import EventWriter
 
 COLUMNS: dict[str, np.dtype[Any]] = {

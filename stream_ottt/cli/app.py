@@ -57,7 +57,7 @@ def run(
     max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="Of the convolutions: float32, or fp16-backward, fp16, bf16-backward, bf16 where faster."),
+        typer.Option(help="Of the convolutions: float32, or bf16-backward, bf16 where faster."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
@@ -68,9 +68,9 @@ def run(
 
     Any setting can be given as --table.key VALUE, such as --learner.lr 0.01; `stream-ottt config show NAME` lists them.
     """
-    from stream_ottt.config import merge, parse_overrides
-    from stream_ottt.run import RunRequest
-    from stream_ottt.run import run as run_request
+    from stream_ottt.run.config import merge, parse_overrides
+    from stream_ottt.run.run import RunRequest
+    from stream_ottt.run.run import run as run_request
 
     named = {
         "labels": {"file": labels, "delay": label_delay},
@@ -83,7 +83,7 @@ def run(
         sinks.append(f"jsonl:{predictions}")
     sinks += sink or []
     if insecure:
-        from stream_ottt.zmq_socket import allow_exposure
+        from stream_ottt.live.zmq_socket import allow_exposure
 
         source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
     request = RunRequest(
@@ -153,7 +153,7 @@ def publish(
     """Play any source onto a socket, with its labels."""
     from stream_ottt.cli.publish import PublishRequest
     from stream_ottt.cli.publish import publish as publish_request
-    from stream_ottt.pace import parse_speed
+    from stream_ottt.pipeline.pace import parse_speed
 
     request = PublishRequest(
         source=source,
@@ -210,7 +210,7 @@ def config_show(
     """Print the effective settings as TOML; --table.key VALUE changes them as in `run`."""
     import tomli_w
 
-    from stream_ottt.config import RunConfig, merge, parse_overrides, read_preset, to_tables
+    from stream_ottt.run.config import RunConfig, merge, parse_overrides, read_preset, to_tables
 
     words = list(context.args)
     if name is not None and name.startswith("--"):
@@ -222,7 +222,7 @@ def config_show(
 @config_app.command("list")
 def config_list() -> None:
     """Print the names of the presets."""
-    from stream_ottt.config import preset_names
+    from stream_ottt.run.config import preset_names
 
     print("\n".join(preset_names()))
 
@@ -244,8 +244,8 @@ def replay(
     Any setting can be given as --table.key VALUE, such as --data.time_steps 6; see docs/replay.md.
     """
     from stream_ottt.cli.replay import run_replay
-    from stream_ottt.config import merge, parse_overrides
     from stream_ottt.replay.config import preset_names
+    from stream_ottt.run.config import merge, parse_overrides
 
     if presets:
         print("\n".join(preset_names()))
@@ -272,7 +272,7 @@ def bench(
 ) -> None:
     """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
     from stream_ottt.cli.bench import run_bench
-    from stream_ottt.config import parse_overrides
+    from stream_ottt.run.config import parse_overrides
 
     overrides = parse_overrides(_known_or_dotted(context))
     raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=overrides, rows=rows))

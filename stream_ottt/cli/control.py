@@ -8,10 +8,10 @@ import sys
 
 import zmq
 
-from stream_ottt import feed
 from stream_ottt.errors import InputError, UsageError
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
 from stream_ottt.registry import split_uri
-from stream_ottt.zmq_socket import FeedSocket, SocketOptions, parse_address
 
 ANSWER_S = 30.0
 

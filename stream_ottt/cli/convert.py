@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventArray, Ledger, split_well_formed
+from stream_ottt.events.packet import EventArray, Ledger, split_well_formed
 from stream_ottt.registry import open_source, split_uri
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.base import EventWriter

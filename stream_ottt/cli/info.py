@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import Ledger, split_well_formed
+from stream_ottt.events.packet import Ledger, split_well_formed
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import BlockingSource, Source
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import zmq.auth
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.zmq_socket import CLIENT, SERVER
+from stream_ottt.live.zmq_socket import CLIENT, SERVER
 
 SECRET_MODE = 0o600
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import zmq
 
-from stream_ottt import feed
 from stream_ottt.errors import UsageError
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_socket import FeedSocket, parse_address
 from stream_ottt.registry import open_source, split_uri
 from stream_ottt.sources.base import Source
 from stream_ottt.sources.zmq import ZmqConfig
-from stream_ottt.zmq_socket import FeedSocket, parse_address
 
 Line = tuple[str, dict[str, Any]]
 """Topic (empty for a source that has none) and what the message says."""

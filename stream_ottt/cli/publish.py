@@ -8,15 +8,15 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from stream_ottt import feed
 from stream_ottt.errors import INTERRUPTED, InputError, UsageError
-from stream_ottt.labels import LabelTimeline, read_label_csv
-from stream_ottt.publisher import Counts, FeedOutput, Output, TcpOutput, play
+from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.live import feed
+from stream_ottt.live.publisher import Counts, FeedOutput, Output, TcpOutput, play
+from stream_ottt.live.zmq_socket import SocketOptions, is_loopback
 from stream_ottt.registry import open_source, split_uri
 from stream_ottt.settings import parse_duration_us
 from stream_ottt.sources.base import Source
 from stream_ottt.sources.tcp import split_address
-from stream_ottt.zmq_socket import SocketOptions, is_loopback
 
 
 @dataclass(slots=True)

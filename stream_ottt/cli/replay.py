@@ -23,10 +23,10 @@ def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
     Raises:
         StreamOtttError: one line for the user.
     """
-    from stream_ottt.config import merge
     from stream_ottt.replay.config import ReplayConfig, read_replay_preset
     from stream_ottt.replay.distributed import join_world
     from stream_ottt.replay.runs import replay
+    from stream_ottt.run.config import merge
 
     tables = merge({} if preset is None else read_replay_preset(preset), overrides)
     config = ReplayConfig.load(tables)

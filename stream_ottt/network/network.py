@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.network.layers import AvgPool, Layer, Memo, Signal
+from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.network.spiking_conv import FeedbackConv, SpikingConv
-from stream_ottt.optimizer import Optimizer
 
 
 @dataclass(slots=True)

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from stream_ottt.config import Tables
+from stream_ottt.engine.precision import Precision
 from stream_ottt.errors import UsageError
-from stream_ottt.evaluation import EvaluationConfig
-from stream_ottt.fast.precision import Precision
-from stream_ottt.learner import LearnerConfig
+from stream_ottt.labels.evaluation import EvaluationConfig
+from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.network.device import Device
 from stream_ottt.network.topologies import NetworkConfig
 from stream_ottt.registry import near_miss
-from stream_ottt.rehearsal import RehearsalConfig
+from stream_ottt.run.config import Tables
 from stream_ottt.settings import Duration, Settings
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from stream_ottt.optimizer import Optimizer
+from stream_ottt.network.optimizer import Optimizer
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.events import EventArray
-from stream_ottt.pixel_map import axis_map
+from stream_ottt.events.packet import EventArray
+from stream_ottt.events.pixel_map import axis_map
 from stream_ottt.replay.config import DataConfig
 
 Raw = npt.NDArray[Any]

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from stream_ottt.checkpoint import load_checkpoint, save_checkpoint
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.replay import provenance
@@ -27,6 +26,7 @@ from stream_ottt.replay.protocols import PROTOCOLS
 from stream_ottt.replay.protocols.base import Protocol, Row
 from stream_ottt.replay.report import table_row
 from stream_ottt.replay.workbench import TEST_BATCH, Workbench
+from stream_ottt.run.model_file import load_checkpoint, save_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"

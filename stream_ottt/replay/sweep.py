@@ -9,12 +9,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from stream_ottt.config import Tables
 from stream_ottt.errors import OutputError, StreamOtttError, UsageError
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.records import Record, finished
 from stream_ottt.replay.results import write_table
 from stream_ottt.replay.tables import Table
+from stream_ottt.run.config import Tables
 
 Say = Callable[[str], None]
 

@@ -24,10 +24,10 @@ from typing import Any
 
 from pydantic import Field
 
-from stream_ottt.config import Tables, merge
 from stream_ottt.errors import UsageError
 from stream_ottt.registry import near_miss
 from stream_ottt.replay.config import ReplayConfig, read_replay_preset
+from stream_ottt.run.config import Tables, merge
 from stream_ottt.settings import Settings
 
 

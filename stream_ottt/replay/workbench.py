@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_ottt.evaluation import Score
-from stream_ottt.learner import LearnerConfig, OnlineLearner
+from stream_ottt.labels.evaluation import Score
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, cut, jitter
 from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import Optimizer, build_optimizer
 from stream_ottt.network.topologies import build_network
-from stream_ottt.optimizer import Optimizer, build_optimizer
-from stream_ottt.rehearsal import RehearsalMemory, Stretch, cut, jitter
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.datasets.base import DataSet, Item

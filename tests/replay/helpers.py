@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from stream_ottt.config import merge
 from stream_ottt.network.layers import ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import NeuronModel
 from stream_ottt.network.nf_resnet import NFBlock, StemConv, StemPool
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.run.config import merge
 
 SIZE = 8
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from replay.helpers import small_config, write_collection
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events import make_events
+from stream_ottt.events.packet import make_events
 from stream_ottt.replay.cache import SampleCache
 from stream_ottt.replay.config import DataConfig, TransformConfig
 from stream_ottt.replay.datasets import open_dataset

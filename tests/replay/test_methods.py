@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from replay.helpers import random_frames, small_network, small_residual
 from torch import Tensor
 
-from stream_ottt.learner import LearnerConfig
+from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import SGD, OptimizerConfig, build_optimizer
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.network.weights import ScaledStandardization
-from stream_ottt.optimizer import SGD, OptimizerConfig, build_optimizer
 from stream_ottt.replay.analysis.alignment import bptt_gradient, cosine, measure_alignment, ottt_gradient
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods import METHODS

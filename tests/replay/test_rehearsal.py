@@ -15,20 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay.helpers import small_config, small_network, write_collection
 
-from stream_ottt.config import read_preset
-from stream_ottt.evaluation import Evaluator
-from stream_ottt.labels import LabelInterval, LabelTimeline
-from stream_ottt.learner import LearnerConfig, OnlineLearner
-from stream_ottt.progress import Progress
-from stream_ottt.rehearsal import RehearsalConfig, cut
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.rehearsal import RehearsalConfig, cut
+from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.progress import Progress
 from stream_ottt.replay.config import DataConfig, ReplayConfig, read_replay_preset
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
 from stream_ottt.replay.protocols import PROTOCOLS
 from stream_ottt.replay.workbench import Workbench
-from stream_ottt.session import Session
-from stream_ottt.timestep import Timestep
+from stream_ottt.run.config import read_preset
 
 
 @pytest.fixture(scope="module")

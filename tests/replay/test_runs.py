@@ -18,7 +18,6 @@ import pytest
 import torch
 from replay.helpers import small_config, write_collection
 
-from stream_ottt.checkpoint import load_checkpoint
 from stream_ottt.errors import UsageError
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
@@ -29,6 +28,7 @@ from stream_ottt.replay.protocols.class_incremental import backward_transfer, fo
 from stream_ottt.replay.protocols.drift import Drift, recovery
 from stream_ottt.replay.report import percent
 from stream_ottt.replay.runs import replay
+from stream_ottt.run.model_file import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.progress import Progress
+from stream_ottt.pipeline.progress import Progress
 from stream_ottt.registry import open_sink
 from stream_ottt.sinks.blocks import Picture, bar, chart
 from stream_ottt.sinks.meter import Meter

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import zmq
 
-from stream_ottt import feed
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.evaluation import Evaluator
-from stream_ottt.progress import Progress
+from stream_ottt.events.timestep import Prediction, StepResult, Timestep
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.live import feed
+from stream_ottt.pipeline.progress import Progress
 from stream_ottt.registry import open_sink
 from stream_ottt.sinks import zmq as module
 from stream_ottt.sinks.zmq import ZmqSink
-from stream_ottt.timestep import Prediction, StepResult, Timestep
 
 LIMIT = 20.0
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray
+from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
 from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat2 import Aedat2Source, Unwrap
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EVENT_DTYPE, EventArray
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat31 import Aedat31Source
 

@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket
+from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket
 from stream_ottt.registry import open_source
-from stream_ottt.sources.aedat4 import Aedat4Source
-from stream_ottt.sources.aedat4_decoder import Aedat4Decoder
-from stream_ottt.sources.aedat4_events import BLOCK, EventCopier
-from stream_ottt.sources.aedat4_kernel import copy_events
+from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
+from stream_ottt.sources.aedat4.events import BLOCK, EventCopier
+from stream_ottt.sources.aedat4.kernel import copy_events
+from stream_ottt.sources.aedat4.source import Aedat4Source
 from stream_ottt.sources.compiled import Reach
 
 FOUR_STREAMS = info_xml(
@@ -124,7 +124,7 @@ def test_both_ways_of_copying(n: int, seed: int) -> None:
 
 
 def test_large_files_are_copied_by_the_compiled_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_ottt.sources.aedat4.COMPILED_FROM_BYTES", 1)
+    monkeypatch.setattr("stream_ottt.sources.aedat4.source.COMPILED_FROM_BYTES", 1)
     for compression in range(5):
         a = events_of(300)
         file = Aedat4File(compression).events(a).events(a)

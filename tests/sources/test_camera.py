@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventArray, EventPacket, make_events
+from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.registry import open_source
 from stream_ottt.sources.camera import CameraConfig, CameraSource
 from stream_ottt.sources.cameras import DRIVERS, Camera, DvCamera, NeuromorphicCamera, find_camera

@@ -16,7 +16,7 @@ import pytest
 from source_recipes import FILES, LIMIT, STREAMS, FileRecipe, some_events
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, split_well_formed
+from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, split_well_formed
 from stream_ottt.registry import open_source
 from stream_ottt.sources import SOURCES
 from stream_ottt.sources.base import FileSource, Source, SourceConfig

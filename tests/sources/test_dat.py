@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.registry import open_source
-from stream_ottt.sources.prophesee_words import DatDecoder
+from stream_ottt.sources.prophesee.words import DatDecoder
 
 HEADER = b"% Data file containing CD events\n% Version 2\n% Width 640\n% Height 480\n"
 START = len(HEADER) + 2

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventPacket, split_well_formed
+from stream_ottt.events.packet import EventPacket, split_well_formed
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.es import EventStreamSource

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.registry import open_source
-from stream_ottt.sources import prophesee
-from stream_ottt.sources.prophesee_words import Evt2Decoder
+from stream_ottt.sources.prophesee import base as prophesee
+from stream_ottt.sources.prophesee.words import Evt2Decoder
 
 HEADER = b"% evt 2.0\n% geometry 640x480\n% end\n"
 

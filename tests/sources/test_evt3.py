@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EVENT_DTYPE, EventArray
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.registry import open_source
-from stream_ottt.sources.prophesee_words import Evt3Decoder, ReservedWordError
+from stream_ottt.sources.prophesee.words import Evt3Decoder, ReservedWordError
 
 HEADER = b"% evt 3.0\n% format EVT3;height=480;width=640\n% geometry 640x480\n% end\n"
 ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, LOW, HIGH, TRIGGER = (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sources.base import FileSource

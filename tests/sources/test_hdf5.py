@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.hdf5 import Hdf5Source

@@ -14,12 +14,12 @@ from stream_ottt.errors import InputError
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.evt2 import Evt2Writer
 from stream_ottt.sources import machine_code
-from stream_ottt.sources.aedat4_events import EventCopier
-from stream_ottt.sources.aedat4_kernel import _copy
+from stream_ottt.sources.aedat4.events import EventCopier
+from stream_ottt.sources.aedat4.kernel import _copy
 from stream_ottt.sources.compiled import WORDS, Compiled, Reach, compiled
 from stream_ottt.sources.csv_kernel import parse
 from stream_ottt.sources.es_kernel import decode
-from stream_ottt.sources.prophesee_kernels import dat, evt2, evt3
+from stream_ottt.sources.prophesee.kernels import dat, evt2, evt3
 
 RNG = np.random.default_rng(3)
 N = 3000

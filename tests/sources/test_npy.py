@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EVENT_DTYPE
+from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.registry import open_source
 from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.npy import NpySource

@@ -8,7 +8,7 @@ import pytest
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.registry import open_source
-from stream_ottt.sources.prophesee import parse_header
+from stream_ottt.sources.prophesee.base import parse_header
 
 WORD = b"\x00\x00\x00\x80"
 EVENT = b"\x05\x18\x00\x10"  # CD_ON, x 3, y 5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events import make_events
+from stream_ottt.events.packet import make_events
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventArray, EventPacket, make_events
-from stream_ottt.publisher import TcpOutput
+from stream_ottt.events.packet import EventArray, EventPacket, make_events
+from stream_ottt.live.publisher import TcpOutput
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.base import Source

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventArray, make_events
+from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.udp import Clock32, UdpSource

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import zmq
 
-from stream_ottt import feed
 from stream_ottt.cli.keys import new
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events import EventArray, EventPacket, make_events
-from stream_ottt.labels import LabelInterval
+from stream_ottt.events.packet import EventArray, EventPacket, make_events
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.registry import open_source
 from stream_ottt.sources.zmq import ZmqSource
-from stream_ottt.zmq_sender import Sender
-from stream_ottt.zmq_socket import SocketOptions
 
 LIMIT = 20.0
 

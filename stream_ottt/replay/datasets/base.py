@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.replay.cache import SampleCache, cache_folder
 from stream_ottt.replay.config import DataConfig
 from stream_ottt.replay.framing import Raw, frame_events
@@ -183,7 +183,7 @@ def read_events(path: Path, **options: Any) -> EventArray:
 
 def join(parts: Iterator[EventArray]) -> EventArray:
     """The parts one after another, as an array of its own."""
-    from stream_ottt.events import EVENT_DTYPE
+    from stream_ottt.events.packet import EVENT_DTYPE
 
     kept = list(parts)
     return np.concatenate(kept) if kept else np.zeros(0, EVENT_DTYPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.replay.datasets.base import EventData, Item, read_events
 from stream_ottt.replay.datasets.cifar import CLASSES
 

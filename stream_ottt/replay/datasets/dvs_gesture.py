@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.events import EventArray, make_events
-from stream_ottt.labels import read_label_csv
+from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.labels.timeline import read_label_csv
 from stream_ottt.replay.datasets.base import EventData, Item, read_events
 
 TRAIN_USERS = range(1, 24)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_ottt.events import EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.replay.datasets.base import EventData, Item, class_folders, join
 from stream_ottt.sources.nmnist import read_bin
 

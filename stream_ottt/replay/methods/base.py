@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.learner import LearnerConfig
+from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.network import Network
-from stream_ottt.optimizer import Optimizer
+from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.replay.config import MethodConfig
 
 

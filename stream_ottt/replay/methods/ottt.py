@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from stream_ottt.engine import EngineConfig, build_learner
-from stream_ottt.learner import LearnerConfig
+from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.network import Network
-from stream_ottt.optimizer import SGD, Optimizer
+from stream_ottt.network.optimizer import SGD, Optimizer
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import Method
 

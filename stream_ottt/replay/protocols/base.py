@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stream_ottt.evaluation import Evaluator
+from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets.base import DataSet, Item
 from stream_ottt.replay.workbench import Workbench

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import OutputError
-from stream_ottt.events import EVENT_DTYPE, EventArray, make_events
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray, make_events
 from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.evt2 import Evt2Writer
 

@@ -1,0 +1,1 @@
+"""AEDAT4, the format of dv-processing and DV."""

@@ -1,0 +1,33 @@
+"""The compiled way from AEDAT4's 16-byte events to EVENT_DTYPE: 1 ns per event instead of 5, once numba is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stream_ottt.events.packet import EventArray
+from stream_ottt.sources.aedat4.flatbuffer import Buffer
+from stream_ottt.sources.compiled import Reach, compiled
+
+_WORDS = np.dtype([("xy", "<u4"), ("t_low", "<u4"), ("t_high", "<u4"), ("p", "?")])
+"""EVENT_DTYPE as the words that it is copied in."""
+
+
+@compiled("<u4", _WORDS, "<i8", returns=0)
+def _copy(words: Any, out: Any, reach: Any) -> None:
+    right, bottom, times = reach
+    for i in range(len(out)):
+        event, w = out[i], 4 * i
+        xy = np.int64(words[w + 2])
+        event.t_low = words[w]
+        event.t_high = words[w + 1]
+        event.xy = xy
+        event.p = words[w + 3] & 0xFF != 0
+        right, bottom, times = max(right, xy & 0xFFFF), max(bottom, xy >> 16), times | np.int32(words[w + 1])
+    reach[:] = right, bottom, times
+
+
+def copy_events(records: Buffer, out: EventArray, reach: Reach) -> None:
+    """As :class:`~stream_ottt.sources.aedat4.events.EventCopier`, and keep how far the events go."""
+    _copy(np.frombuffer(memoryview(records).toreadonly(), "<u4"), out.view(_WORDS), reach.values)

@@ -1,0 +1,174 @@
+"""AEDAT4 files, as DV, dv-processing and faery write them, finished or still growing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+from pydantic import BeforeValidator, Field
+
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, Copy, choose_stream
+from stream_ottt.sources.aedat4.header import (
+    COMPRESSIONS,
+    MAGIC,
+    MAX_SIDE,
+    Header,
+    StreamInfo,
+    header_size,
+    parse_header,
+)
+from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
+from stream_ottt.sources.compiled import Reach
+
+COMPILED_FROM_BYTES = 4 << 20
+"""From this size on, a file is worth the tenth of a second that loading the compiled copy takes."""
+POLL_S = 0.05
+"""How often a growing file is looked at."""
+
+
+def _flag(value: object) -> object:
+    return True if value == "" else value
+
+
+class Aedat4Config(FileConfig):
+    """Options of :class:`Aedat4Source`.
+
+    Attributes:
+        stream: number of the event stream; None for the first.
+        width: sensor width in pixels; None for what the header says.
+        height: sensor height in pixels; None for what the header says.
+        follow: wait for more at the file's end, until its data table is there.
+    """
+
+    stream: int | None = None
+    width: int | None = Field(None, ge=1, le=MAX_SIDE)
+    height: int | None = Field(None, ge=1, le=MAX_SIDE)
+    follow: Annotated[bool, BeforeValidator(_flag)] = False
+
+
+class Aedat4Source(FileSource):
+    """Events of one stream of an AEDAT4 file; frames, IMU samples and triggers in it are passed over."""
+
+    name = "aedat4"
+    Config = Aedat4Config
+    config: Aedat4Config
+
+    def __init__(self, config: Aedat4Config) -> None:
+        super().__init__(config)
+        self._decoder: Aedat4Decoder | None = None
+        self._reach: Reach | None = None
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        return head.startswith(MAGIC)
+
+    def packets(self) -> Iterator[EventPacket]:
+        with self.open() as file:
+            decoder = self._start(large=os.fstat(file.fileno()).st_size >= COMPILED_FROM_BYTES)
+            yield from self._available(decoder, file)
+            decoder.close()
+
+    def __aiter__(self) -> AsyncIterator[EventPacket]:
+        return self._follow() if self.config.follow else super().__aiter__()
+
+    async def _follow(self) -> AsyncIterator[EventPacket]:
+        with self.open() as file:
+            decoder = self._start()
+            while True:
+                async with aclosing(off_the_loop(self._available(decoder, file))) as packets:
+                    async for packet in packets:
+                        yield packet
+                self._look_for_end(decoder, file)
+                if decoder.finished:
+                    return
+                await asyncio.sleep(POLL_S)
+
+    def _start(self, *, large: bool = False) -> Aedat4Decoder:
+        copy: Copy | None = None
+        self._reach = None
+        if large:
+            from stream_ottt.sources.aedat4.kernel import copy_events
+
+            self._reach = Reach()
+            copy = partial(copy_events, reach=self._reach)
+        self._decoder = Aedat4Decoder(str(self.path), self.config.stream, copy=copy)
+        return self._decoder
+
+    def _available(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[EventPacket]:
+        """Packets of what the file holds beyond its current position."""
+        while data := file.read(decoder.lacking):
+            for events in decoder.feed(data):
+                assert decoder.stream is not None
+                width, height = self._size(decoder.stream)
+                yield EventPacket(events, width, height, bool(self._reach and self._reach.within(width, height)))
+
+    def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
+        """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.
+
+        Raises:
+            InputError: the file has become shorter, or is complete and cut short.
+        """
+        read = file.tell()
+        if file.seek(0, os.SEEK_END) < read:
+            raise self.fail("the file became shorter while it was followed; start again", read)
+        if decoder.header is not None and not decoder.finished:
+            file.seek(0)
+            end = parse_header(file.read(decoder.header.size), str(self.path)).table_position
+            decoder.finish_at(end)
+            if not decoder.finished and 0 < end <= read:
+                decoder.close()
+        file.seek(read)
+
+    def _size(self, stream: StreamInfo) -> tuple[int, int]:
+        width = self.config.width or stream.width
+        height = self.config.height or stream.height
+        if width is None or height is None:
+            raise self.fail(
+                f"the header gives no usable sizeX and sizeY for stream {stream.id}; say them with ?width=…&height=…"
+            )
+        return width, height
+
+    def describe(self) -> dict[str, Any]:
+        """Camera, compression, and all streams with the packets counted in the last pass.
+
+        Raises:
+            InputError: the header is damaged, or lists no event stream.
+            UsageError: the header has no event stream of the wanted number.
+        """
+        decoder = self._decoder
+        header = decoder.header if decoder else None
+        if header is None:
+            header = self._read_header()
+        chosen = choose_stream(header, self.config.stream, str(self.path))
+        return {
+            "camera": chosen.camera,
+            "compression": COMPRESSIONS[header.compression],
+            "stream": chosen.id,
+            "streams": [
+                {
+                    "id": s.id,
+                    "type": s.type,
+                    "name": s.name,
+                    "width": s.width,
+                    "height": s.height,
+                    "packets": decoder.packets[s.id] if decoder else None,
+                }
+                for s in header.streams
+            ],
+        }
+
+    def _read_header(self) -> Header:
+        with self.open() as file:
+            data = b""
+            while len(data) < (needed := header_size(data, str(self.path))):
+                more = file.read(needed - len(data))
+                if not more:
+                    raise self.fail(f"the AEDAT4 header is cut short at byte {len(data)}; copy the file again", 0)
+                data += more
+        return parse_header(data, str(self.path))

@@ -1,0 +1,1 @@
+"""Prophesee's formats: EVT2, EVT3, DAT."""

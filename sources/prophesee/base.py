@@ -1,0 +1,268 @@
+"""What Prophesee's file formats share: the text header, the sensor's size, and reading words in blocks.
+
+A header is lines of ``% keyword value``, up to ``% end`` or the first byte that begins no such line.
+Format: https://docs.prophesee.ai/stable/data/file_formats/raw.html
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.sources.prophesee.words import ReservedWordError, WordDecoder
+
+MAX_HEADER = 1 << 16
+BLOCK_BYTES = 1 << 19
+"""Bytes decoded at a time: what fits a core's second-level cache is decoded fastest."""
+
+CAMERAS = (
+    (re.compile(r"gen\s?x?320|imx646320", re.I), (320, 320)),
+    (re.compile(r"imx636|gen\s?4|evk4", re.I), (1280, 720)),
+    (re.compile(r"gen\s?3", re.I), (640, 480)),
+    (re.compile(r"chronocam", re.I), (304, 240)),
+)
+"""What names a camera, for headers that give no size (the first cameras' do not) → its width and height."""
+
+CAMERA_KEYS = ("plugin_name", "sensor_name", "generation", "data")
+CONVERT = "convert it with OpenEB's `metavision_file_to_dat -i FILE -o OUT.dat`"
+
+
+@dataclass(slots=True)
+class Header:
+    """A header's content.
+
+    Attributes:
+        fields: keyword in lower case → (value, byte offset of its line).
+        size: bytes up to the first byte of data.
+        ended: False when the text ran out inside a line.
+        closed: True when ``% end`` stood there.
+    """
+
+    fields: dict[str, tuple[str, int]] = field(default_factory=dict)
+    size: int = 0
+    ended: bool = True
+    closed: bool = False
+
+    def value(self, key: str) -> str:
+        """The value of ``key``, empty when absent."""
+        return self.fields.get(key, ("", 0))[0]
+
+    @property
+    def format(self) -> dict[str, str]:
+        """The parts of ``% format EVT2;height=480;width=640``; the name itself under ``"name"``."""
+        name, *parts = self.value("format").split(";")
+        pairs = (part.partition("=") for part in parts)
+        return {"name": name.strip(), **{k.strip().lower(): v.strip() for k, _, v in pairs}}
+
+    @property
+    def encoding(self) -> str:
+        """``"EVT2"``, ``"EVT2.1"``, ``"EVT3"`` or another name in upper case; empty when there is none."""
+        if version := self.value("evt"):
+            return "EVT" + version.removesuffix(".0")
+        name = self.format["name"].upper()
+        return "EVT2.1" if name == "EVT21" else name
+
+
+def parse_header(head: bytes) -> Header:
+    """Read the header at the beginning of ``head``, which may go on beyond it.
+
+    A line is told from data by its first two bytes and by having no control characters: data may begin with
+    the byte of ``%``, too.
+    """
+    header = Header()
+    while head.startswith(b"% ", header.size):
+        end = head.find(b"\n", header.size)
+        line = head[header.size : end if end >= 0 else None].rstrip(b"\r")
+        if any(byte < 0x20 and byte != 0x09 for byte in line):
+            break
+        if end < 0:
+            header.ended = False
+            break
+        key, _, value = line[2:].decode("latin-1").strip().partition(" ")
+        header.fields.setdefault(key.lower(), (value.strip(), header.size))
+        header.size = end + 1
+        if key.lower() == "end":
+            header.closed = True
+            break
+    return header
+
+
+class PropheseeConfig(FileConfig):
+    """Options of the sources of Prophesee's formats.
+
+    Attributes:
+        width: sensor width in pixels; None for what the header says.
+        height: sensor height in pixels; None for what the header says.
+    """
+
+    width: int | None = Field(None, ge=1, le=1 << 14)
+    height: int | None = Field(None, ge=1, le=1 << 14)
+
+
+class PropheseeSource(FileSource):
+    """Base of the sources of Prophesee's formats.
+
+    Class attributes:
+        max_side: the most pixels that the format's coordinates can tell apart.
+        decoder: what decodes its words.
+    """
+
+    Config = PropheseeConfig
+    config: PropheseeConfig
+    max_side: ClassVar[int]
+    decoder: ClassVar[type[WordDecoder]]
+
+    def describe(self) -> dict[str, Any]:
+        with self.open() as file:
+            return {"header": {key: value for key, (value, _) in self.header(file).fields.items()}}
+
+    def header(self, file: BinaryIO) -> Header:
+        """Read the header and leave ``file`` at the first byte of data.
+
+        Raises:
+            InputError: the file ends inside a header line, or the header is longer than 64 KiB.
+        """
+        head = self.read(file, MAX_HEADER)
+        header = parse_header(head)
+        if not header.ended:
+            found = "the file ends" if len(head) < MAX_HEADER else f"no line end within {MAX_HEADER} bytes"
+            raise self.fail(f"expected a header line, {found}; copy the file again", header.size)
+        file.seek(header.size)
+        return header
+
+    def sensor(self, header: Header) -> tuple[int, int]:
+        """Width and height in pixels: the options', else as the header gives them, else the named camera's.
+
+        Raises:
+            InputError: a size in the header that is none.
+            UsageError: nothing tells the size.
+        """
+        width, height = self.config.width, self.config.height
+        if width is None or height is None:
+            found = self._size_in(header)
+            if found is None:
+                raise UsageError(
+                    f"{self.path}: the header does not give the sensor's size; add ?width=…&height=… in pixels"
+                )
+            width, height = width or found[0], height or found[1]
+        return width, height
+
+    def _size_in(self, header: Header) -> tuple[int, int] | None:
+        if "geometry" in header.fields:
+            text, key = header.value("geometry"), "geometry"
+        elif "width" in header.fields and "height" in header.fields:
+            text, key = f"{header.value('width')}x{header.value('height')}", "width"
+        elif "width" in header.format and "height" in header.format:
+            text, key = f"{header.format['width']}x{header.format['height']}", "format"
+        else:
+            names = " ".join(header.value(key) for key in CAMERA_KEYS)
+            return next((size for pattern, size in CAMERAS if pattern.search(names)), None)
+        match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+        size = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not all(1 <= side <= self.max_side for side in size):
+            raise self.fail(
+                f"expected a sensor size from 1x1 to {self.max_side}x{self.max_side}, found {text[:40]!r}; "
+                "give the right one with ?width=…&height=…",
+                header.fields[key][1],
+            )
+        return size
+
+    def blocks(self, file: BinaryIO) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """The data from here to the file's end in blocks of whole words, each valid until the next is asked for.
+
+        Yields:
+            The byte offset of the block, and its bytes [at most BLOCK_BYTES] uint8.
+
+        Raises:
+            InputError: the file ends inside a word; after everything before it was yielded.
+        """
+        offset = file.tell()
+        word_bytes = self.decoder.word.itemsize
+        buffer = np.empty(BLOCK_BYTES, np.uint8)
+        while filled := self.read_into(file, buffer):
+            whole = filled - filled % word_bytes
+            if whole:
+                yield offset, buffer[:whole]
+            offset += whole
+            if filled != whole:
+                raise self.fail(
+                    f"expected a word of {word_bytes} bytes, the file ends after {filled - whole}; "
+                    "it was cut off there",
+                    offset,
+                )
+
+    def read(self, file: BinaryIO, size: int) -> bytes:
+        """Up to ``size`` bytes. Raises InputError when the system cannot read them."""
+        try:
+            return file.read(size)
+        except OSError as e:
+            raise self._unreadable(e) from e
+
+    def read_into(self, file: BinaryIO, buffer: npt.NDArray[np.uint8]) -> int:
+        """Fill ``buffer`` as far as the file goes; returns the bytes read."""
+        try:
+            return cast("int", cast("Any", file).readinto(buffer.data))
+        except OSError as e:
+            raise self._unreadable(e) from e
+
+    def _unreadable(self, error: OSError) -> InputError:
+        return self.fail(f"cannot be read: {error.strerror}; check the medium")
+
+
+class RawSource(PropheseeSource):
+    """Base of the RAW sources: one class per encoding, told apart by the header.
+
+    Class attributes:
+        encoding: the encoding's name as :attr:`Header.encoding` gives it.
+    """
+
+    max_side = 2048
+    encoding: ClassVar[str]
+
+    def packets(self) -> Iterator[EventPacket]:
+        with self.open() as file:
+            width, height = self.begin(file)
+            decoder = self.decoder()
+            for offset, block in self.blocks(file):
+                try:
+                    for events in decoder.decode(block):
+                        yield EventPacket(events, width, height, decoder.reach.within(width, height))
+                except ReservedWordError as e:
+                    raise self.fail(
+                        f"expected a word of {self.encoding}, found type {e.kind:#x}; damaged from there on",
+                        offset + e.offset,
+                    ) from None
+
+    def begin(self, file: BinaryIO) -> tuple[int, int]:
+        """Read the header, leave ``file`` at the first word and return the sensor's width and height.
+
+        Raises:
+            InputError: a damaged header, or one of another encoding or byte order than this source decodes,
+                naming what reads or converts it.
+            UsageError: nothing tells the sensor's size.
+        """
+        header = self.header(file)
+        self._check_encoding(header)
+        if not header.closed and os.fstat(file.fileno()).st_size == header.size:
+            raise self.fail("expected events after the header, the file ends; copy it again", header.size)
+        return self.sensor(header)
+
+    def _check_encoding(self, header: Header) -> None:
+        found = header.encoding
+        if found and found != self.encoding:
+            known = found in ("EVT2", "EVT3")
+            advice = f"read it with ?format={found.lower()}" if known else CONVERT
+            offset = header.fields["evt" if "evt" in header.fields else "format"][1]
+            raise self.fail(f"expected {self.encoding} data, the header says {found[:20]!r}; {advice}", offset)
+        if header.format.get("endianness", "little").lower() != "little":
+            raise self.fail(f"big-endian {self.encoding} is not read; {CONVERT}", header.fields["format"][1])

@@ -1,0 +1,49 @@
+"""Prophesee DAT files: decoded events of 8 bytes, of type "2d" (N-CARS, the first cameras) or CD.
+
+Format: https://docs.prophesee.ai/stable/data/file_formats/dat.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from stream_ottt.events.packet import EventPacket
+from stream_ottt.sources.prophesee.base import PropheseeSource, parse_header
+from stream_ottt.sources.prophesee.words import DatDecoder
+
+EVENT_2D = 0x00
+EVENT_CD = 0x0C
+
+
+class DatSource(PropheseeSource):
+    """Events of a Prophesee DAT file."""
+
+    name = "dat"
+    max_side = 1 << 14
+    decoder = DatDecoder
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        header = parse_header(head)
+        if not header.fields or header.encoding:
+            return False
+        return "data file" in head[: header.size].decode("latin-1").lower() or path.suffix.lower() == ".dat"
+
+    def packets(self) -> Iterator[EventPacket]:
+        with self.open() as file:
+            header = self.header(file)
+            kind = self.read(file, 2)
+            if len(kind) < 2:
+                raise self.fail("expected the event type and size, the file ends; copy it again", header.size)
+            if kind[0] not in (EVENT_2D, EVENT_CD) or kind[1] != self.decoder.word.itemsize:
+                raise self.fail(
+                    f"expected events of type 0x0 (2d) or 0xc (CD) of 8 bytes, found type {kind[0]:#x} of "
+                    f"{kind[1]} bytes; write the recording's CD events with `metavision_file_to_dat`",
+                    header.size,
+                )
+            width, height = self.sensor(header)
+            decoder = self.decoder()
+            for _, block in self.blocks(file):
+                for events in decoder.decode(block):
+                    yield EventPacket(events, width, height, decoder.reach.within(width, height))

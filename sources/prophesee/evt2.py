@@ -1,0 +1,21 @@
+"""Prophesee RAW files in EVT 2.0: words of 32 bits, the time's upper bits in words of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream_ottt.sources.prophesee.base import RawSource, parse_header
+from stream_ottt.sources.prophesee.words import Evt2Decoder
+
+
+class Evt2Source(RawSource):
+    """Pixel events of a Prophesee RAW file in EVT 2.0; triggers and the camera's messages are passed over."""
+
+    name = "evt2"
+    encoding = "EVT2"
+    decoder = Evt2Decoder
+
+    @classmethod
+    def sniff(cls, head: bytes, path: Path) -> bool:
+        # Every encoding but EVT 3.0, so that reading one that is not known ends in a message that says which.
+        return parse_header(head).encoding not in ("", "EVT3")

@@ -1,0 +1,1 @@
+"""Events, packets of them, and how they become timesteps."""

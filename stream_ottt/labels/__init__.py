@@ -1,0 +1,1 @@
+"""Labels in event time, and how predictions are scored."""

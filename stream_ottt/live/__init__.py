@@ -1,0 +1,1 @@
+"""Sockets: the feed of events, labels and predictions, and commands to a run."""

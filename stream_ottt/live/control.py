@@ -1,0 +1,80 @@
+"""Commands to a run while it runs: a REP socket that takes one JSON object and answers with one (docs/feed.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import zmq
+
+from stream_ottt.errors import StreamOtttError, UsageError
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
+from stream_ottt.registry import near_miss, split_uri
+
+Command = Callable[[], Awaitable[dict[str, Any]]]
+"""What a command does; returns what the answer holds beside ``ok``."""
+
+
+class ControlConfig(SocketOptions):
+    """Options of the control socket; it binds unless told otherwise."""
+
+    bind: bool = True
+
+
+class ControlServer:
+    """Answers commands until closed.
+
+    Args:
+        uri: ``zmq+rep://HOST:PORT``, with the options of a socket as a query.
+        commands: what each name does.
+
+    Raises:
+        UsageError: the address cannot be used.
+    """
+
+    def __init__(self, uri: str, commands: dict[str, Command]) -> None:
+        scheme, rest, options = split_uri(uri)
+        address = f"{scheme}:{rest}"
+        if parse_address(address)[0] != "rep":
+            raise UsageError(f"{uri}: commands are taken at zmq+rep://HOST:PORT")
+        self._link = FeedSocket(address, ControlConfig.load(dict(options), where="control"), max_bytes=1 << 16)
+        self._commands = commands
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where commands can be sent."""
+        return self._link.endpoint
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._serve())
+
+    async def close(self) -> None:
+        """Stop; a command that is under way gets no answer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._link.release()
+        await asyncio.to_thread(self._link.close, linger_ms=500)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._link.wait(zmq.POLLIN)
+            frames = self._link.socket.recv_multipart()
+            answer = await self._answer(frames)
+            self._link.socket.send(json.dumps(answer, ensure_ascii=False).encode())
+
+    async def _answer(self, frames: list[bytes]) -> dict[str, Any]:
+        try:
+            if len(frames) != 1:
+                raise feed.FeedError(f"{len(frames)} frames, where a command has 1")
+            name = feed.unpack_json(frames[0]).get("command")
+            if name not in self._commands:
+                raise UsageError(f"unknown command {str(name)[:40]!r}{near_miss(str(name)[:40], self._commands)}")
+            return {"v": feed.VERSION, "ok": True, **await self._commands[name]()}
+        except (feed.FeedError, StreamOtttError) as e:
+            return {"v": feed.VERSION, "ok": False, "error": str(e)}

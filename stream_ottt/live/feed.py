@@ -1,0 +1,249 @@
+"""The wire format of the live feed (docs/feed.md): topics, JSON headers, packed events. No sockets here.
+
+A message is a list of frames: the topic ``KIND/SOURCE``, a JSON header, and for events a payload of 13-byte records.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray
+from stream_ottt.labels.timeline import LabelInterval
+
+VERSION = 1
+"""Value of ``v``; it changes when a key changes its meaning."""
+
+WIRE_DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
+"""One event of the payload: µs, pixels, True for ON. 13 bytes, packed."""
+
+MAX_HEADER_BYTES = 4096
+MAX_SIDE = 1 << 15
+
+Kind = Literal["events", "labels", "predictions"]
+KINDS: tuple[Kind, ...] = ("events", "labels", "predictions")
+
+_DTYPE_ON_THE_WIRE = [["t", "<u8"], ["x", "<u2"], ["y", "<u2"], ["p", "?"]]
+_DTYPE_AS_JSON = json.dumps(_DTYPE_ON_THE_WIRE, separators=(",", ":"))
+
+
+class FeedError(ValueError):
+    """A message that is not in the wire format; the text says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeader:
+    """Header of an events message.
+
+    Attributes:
+        seq: number of the message among those of its source, from 0.
+        n: events in the payload.
+        t0, t1: times of the first and the last event, µs; for n = 0 the source's latest time.
+        width, height: of the sensor, pixels.
+        eos: True on the last message of the stream.
+    """
+
+    seq: int
+    n: int
+    t0: int
+    t1: int
+    width: int
+    height: int
+    eos: bool = False
+
+
+def topic(kind: Kind, source: str) -> bytes:
+    """The first frame of a message."""
+    return f"{kind}/{source}".encode()
+
+
+def split_topic(frame: bytes) -> tuple[Kind, str]:
+    """Kind and source of a topic.
+
+    Raises:
+        FeedError: another kind, or no text.
+    """
+    try:
+        kind, _, source = frame.decode().partition("/")
+    except UnicodeDecodeError:
+        raise FeedError(f"topic {frame[:40]!r} is no UTF-8 text") from None
+    if kind not in KINDS:
+        raise FeedError(f"topic {frame[:40]!r} is none of {', '.join(f'{k}/…' for k in KINDS)}")
+    return kind, source
+
+
+def source_name(uri: str) -> str:
+    """A name for topics where the user gives none: the feed's own topic, the host and port, or the file's stem."""
+    parts = urlsplit(uri)
+    if parts.scheme.startswith("zmq+"):
+        return parse_qs(parts.query).get("topic", [parts.netloc])[0]
+    return parts.netloc or PurePath(parts.path).stem or parts.scheme or "events"
+
+
+def check_name(name: str) -> str:
+    """``name``, if it can stand in a topic.
+
+    Raises:
+        ValueError: it is empty, or has a character that cannot be printed.
+    """
+    if not name or not name.isprintable():
+        raise ValueError("a source's name needs at least one character, and only such as can be printed")
+    return name
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def pack_events(
+    source: str, seq: int, events: EventArray, width: int, height: int, *, t: int = 0, eos: bool = False
+) -> list[bytes | memoryview]:
+    """An events message.
+
+    Args:
+        source: name of the source.
+        seq: number of the message.
+        events: [n] of EVENT_DTYPE, well-formed.
+        width, height: of the sensor, pixels.
+        t: the source's latest time, µs, for a message without events.
+        eos: True for the last message of the stream.
+    """
+    n = len(events)
+    t0, t1 = (int(events["t"][0]), int(events["t"][-1])) if n else (t, t)
+    # Numbers and a constant: written out, it takes a tenth of the time of a JSON encoder.
+    header = (
+        f'{{"v":{VERSION},"seq":{seq},"n":{n},"t0":{t0},"t1":{t1},"width":{width},"height":{height},'
+        f'"dtype":{_DTYPE_AS_JSON},"encoding":"raw","eos":{"true" if eos else "false"}}}'
+    )
+    return [topic("events", source), header.encode(), to_wire(events).view(np.uint8).data]
+
+
+def unpack_events(header: bytes | memoryview, payload: bytes | memoryview) -> tuple[EventHeader, EventArray]:
+    """The second and third frame of an events message.
+
+    Returns:
+        The header, and the events [n] of EVENT_DTYPE in memory of their own. What does not fit it turns negative,
+        which the core counts as malformed: coordinates ≥ 2¹⁵, times ≥ 2⁶³.
+
+    Raises:
+        FeedError: anything that is not as docs/feed.md says.
+    """
+    values = _table(header)
+    n, t0, t1 = (_integer(values, key, 0, 2**63 - 1) for key in ("n", "t0", "t1"))
+    parsed = EventHeader(
+        seq=_integer(values, "seq", 0, 2**63 - 1),
+        n=n,
+        t0=t0,
+        t1=t1,
+        width=_integer(values, "width", 1, MAX_SIDE),
+        height=_integer(values, "height", 1, MAX_SIDE),
+        eos=values.get("eos", False) is True,
+    )
+    if values.get("dtype") != _DTYPE_ON_THE_WIRE or values.get("encoding") != "raw":
+        raise FeedError(
+            f"events as {str(values.get('dtype'))[:80]} in encoding {str(values.get('encoding'))[:20]!r}; "
+            f"expected {json.dumps(_DTYPE_ON_THE_WIRE)} in 'raw'"
+        )
+    if len(payload) != n * WIRE_DTYPE.itemsize:
+        raise FeedError(f"a payload of {len(payload)} bytes, where n = {n} events take {n * WIRE_DTYPE.itemsize}")
+    return parsed, from_wire(np.frombuffer(payload, WIRE_DTYPE))
+
+
+def to_wire(events: EventArray) -> npt.NDArray[np.void]:
+    """Events [n] of EVENT_DTYPE as WIRE_DTYPE, in memory of their own."""
+    return _reordered(np.ascontiguousarray(events), WIRE_DTYPE)
+
+
+def from_wire(records: npt.NDArray[np.void]) -> EventArray:
+    """Records [n] of WIRE_DTYPE as EVENT_DTYPE, in memory of their own; any polarity byte but 0 is ON."""
+    return _reordered(records, EVENT_DTYPE)
+
+
+def _reordered(given: npt.NDArray[np.void], dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    from stream_ottt.live.feed_kernels import IN_MEMORY, ON_THE_WIRE, reorder
+
+    source, target = (ON_THE_WIRE, IN_MEMORY) if dtype == EVENT_DTYPE else (IN_MEMORY, ON_THE_WIRE)
+    out = np.empty(len(given), dtype)
+    given = given.view(source)
+    given.flags.writeable = False  # whatever it was: numba compiles for each case anew
+    reorder(given, out.view(target))
+    return out
+
+
+def warm_up() -> None:
+    """Have the conversions compiled: the first use takes a second, in which a live stream would be lost."""
+    from_wire(np.frombuffer(to_wire(np.zeros(1, EVENT_DTYPE)).tobytes(), WIRE_DTYPE))
+
+
+# --- labels ------------------------------------------------------------------------------------------------------
+
+
+def pack_label(source: str, interval: LabelInterval) -> list[bytes]:
+    """A label message."""
+    label = {"v": VERSION, "t0": interval.t_start, "t1": interval.t_end, "class": interval.label}
+    return [topic("labels", source), _json(label)]
+
+
+def unpack_label(header: bytes | memoryview) -> LabelInterval:
+    """The second frame of a label message.
+
+    Raises:
+        FeedError: anything that is not as docs/feed.md says.
+    """
+    values = _table(header)
+    t0, t1, label = (_integer(values, key, 0, 2**63 - 1) for key in ("t0", "t1", "class"))
+    if t1 <= t0:
+        raise FeedError(f"a label from {t0} to {t1} µs, which ends before it starts")
+    return LabelInterval(t0, t1, label)
+
+
+# --- predictions -------------------------------------------------------------------------------------------------
+
+
+def pack_prediction(source: str, values: dict[str, Any]) -> list[bytes]:
+    """A predictions message of JSON-ready ``values``."""
+    return [topic("predictions", source), _json({"v": VERSION, **values})]
+
+
+def unpack_json(header: bytes | memoryview) -> dict[str, Any]:
+    """Any JSON header of this version.
+
+    Raises:
+        FeedError: too long, no JSON object, or of another version.
+    """
+    return _table(header)
+
+
+def count_frames(kind: Kind) -> int:
+    """How many frames a message of this kind has."""
+    return 3 if kind == "events" else 2
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _table(header: bytes | memoryview) -> dict[str, Any]:
+    if len(header) > MAX_HEADER_BYTES:
+        raise FeedError(f"a header of {len(header)} bytes; at most {MAX_HEADER_BYTES} are read")
+    try:
+        values = json.loads(bytes(header))
+    except (ValueError, RecursionError):
+        raise FeedError(f"a header that is no JSON: {bytes(header[:40])!r}") from None
+    if not isinstance(values, dict):
+        raise FeedError(f"a header that is no JSON object: {bytes(header[:40])!r}")
+    if values.get("v") != VERSION:
+        raise FeedError(f"wire format v = {str(values.get('v'))[:20]!r}; only {VERSION} is known")
+    return values
+
+
+def _integer(values: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = values.get(key)
+    if type(value) is not int or not low <= value <= high:
+        raise FeedError(f"{key} = {str(value)[:40]!r} in the header; expected an integer from {low} to {high}")
+    return value

@@ -1,0 +1,239 @@
+"""Playing a source onto a socket: cutting it into messages, keeping pace, labels at their time, and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_ottt.errors import OutputError
+from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, split_well_formed
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
+from stream_ottt.pipeline.pace import Pace
+from stream_ottt.sinks.writers.aedat4 import CAMERA, INFO, compressor, event_packet, header
+from stream_ottt.sources.aedat4.header import MAGIC
+from stream_ottt.sources.base import Source
+
+MESSAGE_EVENTS = 10_000
+"""Most events in one message."""
+LOSSLESS_S = 600.0
+"""Longest wait for a PUSH reader that is behind, after the last message."""
+PATIENCE_S = 5.0
+"""Longest wait at the end, and for a TCP client that takes nothing."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was published."""
+
+    events: int = 0
+    messages: int = 0
+    labels: int = 0
+    malformed: int = 0
+    seconds: float = 0.0
+
+
+class Output(ABC):
+    """Where events and labels go."""
+
+    endpoint: str
+
+    @abstractmethod
+    async def wait_for_readers(self, count: int, seconds: float) -> None:
+        """Raises OutputError when ``count`` readers do not come within ``seconds``."""
+
+    @abstractmethod
+    async def events(self, packet: EventPacket) -> None:
+        """Send a packet of at most MESSAGE_EVENTS events."""
+
+    @abstractmethod
+    async def label(self, interval: LabelInterval) -> None:
+        """Send a label, where that is possible."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """Say that the stream has ended, and close."""
+
+
+class FeedOutput(Output):
+    """The ZeroMQ feed.
+
+    Args:
+        address: ``zmq+pub://…`` or ``zmq+push://…``.
+        options: of the socket.
+        name: of the source, in topics.
+    """
+
+    def __init__(self, address: str, options: SocketOptions, name: str) -> None:
+        self.name = name
+        feed.warm_up()
+        self._sender = Sender(address, options)
+        self.endpoint = self._sender.endpoint
+        self._seq = 0
+        self._size = (1, 1)
+        self._latest = 0
+
+    async def wait_for_readers(self, count: int, seconds: float) -> None:
+        await self._sender.wait_for_readers(count, feed.topic("events", self.name), seconds)
+
+    async def events(self, packet: EventPacket) -> None:
+        self._size = (packet.width, packet.height)
+        self._latest = int(packet.events["t"][-1])
+        await self._sender.send(feed.pack_events(self.name, self._seq, packet.events, *self._size))
+        self._seq += 1
+
+    async def label(self, interval: LabelInterval) -> None:
+        await self._sender.send(feed.pack_label(self.name, interval))
+
+    async def end(self) -> None:
+        nothing = np.empty(0, EVENT_DTYPE)
+        last = feed.pack_events(self.name, self._seq, nothing, *self._size, t=self._latest, eos=True)
+        try:
+            # PUSH loses nothing: its reader may take as long as it needs.
+            await self._sender.send_last(last, PATIENCE_S if self._sender.publishes else None)
+        finally:
+            await self._sender.close(PATIENCE_S if self._sender.publishes else LOSSLESS_S)
+
+
+class TcpOutput(Output):
+    """AEDAT4 over TCP, for dv-processing's NetworkReader and whoever else reads it. It carries no labels.
+
+    A client gets the header, which says the sensor's size, with the first events after it came. As dv-processing's
+    writer does, without the magic line of a file.
+
+    Args:
+        host, port: where to listen; port 0 takes a free one.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._compression, self._compress = compressor("lz4")
+        self._clients: dict[asyncio.StreamWriter, bool] = {}  # whether it has the header
+        self._came = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Begin to listen. Raises OutputError where that is not possible."""
+        try:
+            self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        except OSError as e:
+            raise OutputError(f"tcp://{self._host}:{self._port}: cannot be bound: {e.strerror or e}") from e
+        host, port = self._server.sockets[0].getsockname()[:2]
+        self.endpoint = f"tcp://{host}:{port}"
+
+    async def wait_for_readers(self, count: int, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self._clients) < count:
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            raise OutputError(f"{self.endpoint}: no reader came within {seconds:g} s; start it first") from None
+
+    async def events(self, packet: EventPacket) -> None:
+        body = self._compress(event_packet(packet.events))
+        message = (0).to_bytes(4, "little") + len(body).to_bytes(4, "little") + body
+        for client, begun in list(self._clients.items()):
+            try:
+                client.write(message if begun else self._header(packet) + message)
+                self._clients[client] = True
+                async with asyncio.timeout(PATIENCE_S):
+                    await client.drain()
+            except (OSError, TimeoutError):
+                del self._clients[client]
+                client.close()
+
+    async def label(self, interval: LabelInterval) -> None:
+        """AEDAT4 has no labels."""
+
+    async def end(self) -> None:
+        for client in self._clients:
+            client.close()
+        for client in self._clients:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    await client.wait_closed()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _accept(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients[writer] = False
+        self._came.set()
+
+    def _header(self, packet: EventPacket) -> bytes:
+        info = INFO.format(compression="LZ4", width=packet.width, height=packet.height, camera=CAMERA)
+        return header(self._compression, -1, info)[len(MAGIC) :]
+
+
+async def play(
+    source: Source,
+    output: Output,
+    counts: Counts,
+    *,
+    speed: float | None = None,
+    labels: LabelTimeline | None = None,
+) -> None:
+    """Send all of ``source``, and each label when it becomes known.
+
+    Args:
+        source: what to play.
+        output: where to.
+        counts: what was sent is counted here.
+        speed: stream seconds per wall second; None for as fast as it goes.
+        labels: of the stream; they are sent after the last event before their time.
+
+    Raises:
+        InputError: the source is damaged; what was good before is sent.
+        OutputError: it cannot be sent.
+    """
+    pace = None if speed is None else Pace(speed)
+    due: deque[tuple[int, LabelInterval]] = deque()
+    if labels is not None:
+        due.extend(sorted((labels.known_at(i), i) for i in labels))
+    began = time.perf_counter()
+    newest = 0
+    try:
+        async for packet in source:
+            events, malformed = split_well_formed(packet)
+            counts.malformed += malformed
+            whole = EventPacket(events, packet.width, packet.height)
+            for part in [whole] if pace is None else pace.cut(whole):
+                if pace is not None:
+                    await pace.wait_for(part)
+                for message in _messages(part, [t for t, _ in due]):
+                    newest = int(message.events["t"][-1])
+                    while due and due[0][0] <= int(message.events["t"][0]):
+                        await output.label(due.popleft()[1])
+                        counts.labels += 1
+                    await output.events(message)
+                    counts.events += len(message)
+                    counts.messages += 1
+                await asyncio.sleep(0)
+    finally:
+        for _, interval in due:
+            if interval.t_start <= newest and counts.messages:
+                await output.label(interval)
+                counts.labels += 1
+        counts.seconds = time.perf_counter() - began
+
+
+def _messages(packet: EventPacket, times: list[int]) -> Iterator[EventPacket]:
+    """Parts of a packet of at most MESSAGE_EVENTS events, none with events on both sides of one of ``times``."""
+    t = packet.events["t"]
+    if not len(t):
+        return
+    inside = [x for x in times if t[0] < x <= t[-1]]
+    cuts = np.union1d(np.searchsorted(t, inside), np.arange(0, len(t), MESSAGE_EVENTS)).astype(int)
+    for part in np.split(packet.events, cuts):
+        if len(part):
+            yield EventPacket(part, packet.width, packet.height)

@@ -1,0 +1,161 @@
+"""The settings of a run: defaults, then a preset or a TOML file, then dotted overrides, validated as one."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.errors import UsageError
+from stream_ottt.events.binning import BinningConfig
+from stream_ottt.labels.evaluation import EvaluationConfig
+from stream_ottt.labels.timeline import LabelsConfig
+from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.rehearsal import RehearsalConfig
+from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.pipeline.pace import parse_speed
+from stream_ottt.registry import near_miss
+from stream_ottt.settings import Duration, Settings
+
+
+class StreamConfig(Settings):
+    """How the stream is run.
+
+    Attributes:
+        seed: of weights, dropout, rehearsal and shuffles.
+        speed: ``"max"``, or stream seconds per wall second such as ``"1x"``.
+        passes: how often the stream is seen; only the first pass is scored.
+        max_steps: stop after this many timesteps; None runs to the end.
+        threads: of torch.
+        overflow: what happens to packets while the learner is busy: ``block`` waits, ``drop-oldest`` and
+            ``drop-newest`` count and drop, ``auto`` blocks for files and drops the oldest for live sources.
+        queue_events: events that may wait between source and learner before that happens.
+        queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
+        patience: how long a live source may send nothing before a window whose end has passed is closed without it.
+        control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
+    """
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    speed: float | Literal["max"] = "max"
+    passes: int = Field(1, ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    threads: int = Field(1, ge=1)
+    overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
+    queue_events: int = Field(1 << 18, ge=1)
+    queue_span: Duration = Field(2_000_000, ge=1000)
+    patience: Duration = Field(500_000, ge=1000)
+    control: str | None = None
+
+    @field_validator("speed", mode="before")
+    @classmethod
+    def _speed(cls, value: object) -> object:
+        try:
+            speed = parse_speed(str(value))
+        except UsageError as e:
+            raise ValueError(str(e)) from e
+        return "max" if speed is None else speed
+
+
+class RunConfig(Settings):
+    """All settings of ``stream-ottt run``. The source is given beside it."""
+
+    stream: StreamConfig = StreamConfig()
+    binning: BinningConfig = BinningConfig()
+    network: NetworkConfig = NetworkConfig()
+    learner: LearnerConfig = LearnerConfig()
+    engine: EngineConfig = EngineConfig()
+    rehearsal: RehearsalConfig = RehearsalConfig()
+    labels: LabelsConfig = LabelsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+Tables = dict[str, Any]
+"""Nested tables of plain values, as TOML has them."""
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(
+        p.name.removesuffix(".toml") for p in files("stream_ottt.configs").iterdir() if p.name.endswith(".toml")
+    )
+
+
+def read_preset(name_or_file: str) -> Tables:
+    """The tables of a preset, or of a TOML file.
+
+    Raises:
+        UsageError: no such preset (naming the nearest) or file, or no valid TOML (with the place).
+    """
+    if name_or_file.endswith(".toml"):
+        path = Path(name_or_file)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise UsageError(f"{path}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as e:
+            raise UsageError(f"{path}: no valid TOML: {e}") from e
+    if name_or_file not in preset_names():
+        raise UsageError(
+            f"unknown preset {name_or_file!r}{near_miss(name_or_file, preset_names())} (a file's name ends in .toml)"
+        )
+    return tomllib.loads(files("stream_ottt.configs").joinpath(f"{name_or_file}.toml").read_text(encoding="utf-8"))
+
+
+def parse_overrides(words: Iterable[str]) -> Tables:
+    """Tables from ``--table.key VALUE`` or ``--table.key=VALUE`` words.
+
+    A value is read as TOML where it is (``0.01``, ``true``, ``[16, 32, "AP2"]``) and else as text (``20ms``).
+
+    Raises:
+        UsageError: a word that is no dotted option, or an option without a value.
+    """
+    tables: Tables = {}
+    pending = iter(words)
+    for word in pending:
+        key, has_value, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or "." not in key:
+            raise UsageError(
+                f"unknown option {word!r}; settings are given as --table.key VALUE, such as --learner.lr 0.01"
+            )
+        if not has_value:
+            following = next(pending, None)
+            if following is None:
+                raise UsageError(f"option --{key} needs a value")
+            value = following
+        *path, last = key.replace("-", "_").split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+        table[last] = _plain_value(value)
+    return tables
+
+
+def _plain_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def merge(*layers: Mapping[str, Any]) -> Tables:
+    """Nested tables merged key by key, later ones on top."""
+    out: Tables = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(out.get(key), dict):
+                out[key] = merge(out[key], value)
+            else:
+                out[key] = merge(value) if isinstance(value, Mapping) else value
+    return out
+
+
+def to_tables(config: RunConfig) -> Tables:
+    """A configuration as JSON- and TOML-ready tables, without what is None."""
+    return config.model_dump(mode="json", exclude_none=True)

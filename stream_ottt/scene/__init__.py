@@ -1,0 +1,1 @@
+"""The built-in scene and the camera that films it."""
