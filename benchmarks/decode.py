@@ -24,7 +24,7 @@ READ = """
 import sys
 if len(sys.argv) > 1:
     from stream_ottt.events.packet import split_well_formed
-    from stream_ottt.registry import open_source
+    from stream_ottt.sources.opening import open_source
     options = {"width": 346, "height": 260} if sys.argv[1].endswith((".npy", ".h5")) else {}
     for packet in open_source({"uri": sys.argv[1], **options}).packets():
         split_well_formed(packet)

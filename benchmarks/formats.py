@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from stream_ottt.events.packet import EventArray, make_events, split_well_formed
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.sinks.writers import WRITERS
-from stream_ottt.sources.base import BlockingSource
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.base import parse_header
 
 WIDTH, HEIGHT = 346, 260

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.progress import Progress

@@ -25,7 +25,7 @@ from stream_ottt.events.packet import EVENT_DTYPE, make_events
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 
 MESSAGE_EVENTS = 10_000
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.textfile import unwritable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 
 from stream_ottt.errors import OutputError
-from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.progress import Progress

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stream_ottt.errors import OutputError
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.drawing import annotated
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from stream_ottt.events.timestep import StepResult
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions, check_exposure, parse_address
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.settings import Duration
-from stream_ottt.sinks.base import Sink, SinkConfig
 from stream_ottt.sinks.jsonl import finite
 
 if TYPE_CHECKING:

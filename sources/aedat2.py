@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
-from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.pipeline.source import FileConfig, FileSource
 
 MAGIC = b"#!AER-DAT2.0"
 WORD = np.dtype([("address", ">u4"), ("t", ">u4")])

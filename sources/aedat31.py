@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.gather import gathered
 
 MAGIC = b"#!AER-DAT3.1"

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket
-from stream_ottt.sources.base import Source, SourceConfig, off_the_loop
+from stream_ottt.pipeline.source import Source, SourceConfig, off_the_loop
 from stream_ottt.sources.cameras import Camera, find_camera
 
 POLL_S = 0.002

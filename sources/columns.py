@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 
 ORDER = ("t", "x", "y", "p")
 """The columns of an event: time in µs, pixel column and row from the top-left corner, polarity."""

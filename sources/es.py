@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray, EventPacket, make_events
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.compiled import WORDS, Reach
 
 MAGIC = b"Event Stream"

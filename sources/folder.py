@@ -15,7 +15,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 
@@ -88,7 +88,7 @@ class FolderSource(SampleSource, FileSource):
         return sorted(f for f in folder.glob(self.config.pattern) if _shown(f) and f.is_file())
 
     def _read(self, i: int) -> Iterator[EventPacket]:
-        from stream_ottt.registry import open_source
+        from stream_ottt.sources.opening import open_source
 
         config = self.config
         source = open_source(self._files[i])

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 RECORD = 5

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.columns import (
     ORDER,
     Columns,

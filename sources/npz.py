@@ -15,7 +15,7 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.columns import (
     ORDER,
     Columns,

@@ -15,8 +15,8 @@ import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, join_events, make_events
+from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
-from stream_ottt.sources.base import FileConfig, FileSource
 from stream_ottt.sources.prophesee.words import Evt3Decoder, ReservedWordError
 from stream_ottt.sources.rosbag_records import MAGIC, BagReader, Connection, Message
 

@@ -21,8 +21,8 @@ from pydantic import Field, field_validator
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.pipeline.source import BlockingSource, FileConfig
 from stream_ottt.settings import Duration
-from stream_ottt.sources.base import BlockingSource, FileConfig
 
 MAX_SPAN_US = 2**53
 """285 years: times further apart than this in one sample are damage."""

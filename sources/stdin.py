@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
-from stream_ottt.sources.base import BlockingSource, SourceConfig
 
 CHUNK = 1 << 18
 """Bytes read at once."""

@@ -13,10 +13,10 @@ from pydantic import Field, field_validator
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket
 from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.scene.camera_model import EventCamera
 from stream_ottt.scene.scene import GESTURES, SIZE, Scene
 from stream_ottt.settings import Duration
-from stream_ottt.sources.base import BlockingSource, SourceConfig
 
 
 class SyntheticConfig(SourceConfig):

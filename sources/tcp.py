@@ -13,10 +13,10 @@ from pydantic import Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.live.zmq_socket import Flag
+from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.settings import Duration
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.aedat4.header import MAGIC, MAX_SIDE
-from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.continuity import Continuity
 
 ADDRESS = re.compile(r"(?:tcp|udp)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^/:\[\]?#]+):(?P<port>\d{1,5})/?")

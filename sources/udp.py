@@ -26,9 +26,9 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_socket import Flag, is_loopback, readable
+from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.settings import Duration
 from stream_ottt.sources.aedat4.header import MAX_SIDE
-from stream_ottt.sources.base import Source, SourceConfig
 from stream_ottt.sources.tcp import split_address
 
 Format = Literal["spif", "t64_x16_y16_on8", "t32_x16_y15_on1"]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
     from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
     from stream_ottt.network.topologies import NetworkConfig, build_network
-    from stream_ottt.registry import open_sink, open_source
+    from stream_ottt.sinks.opening import open_sink
+    from stream_ottt.sources.opening import open_source
 
 _HOME = {
     "Binner": "events.binning",
@@ -31,8 +32,8 @@ _HOME = {
     "StepResult": "events.timestep",
     "Timestep": "events.timestep",
     "build_network": "network.topologies",
-    "open_sink": "registry",
-    "open_source": "registry",
+    "open_sink": "sinks.opening",
+    "open_source": "sources.opening",
 }
 
 __all__ = [

@@ -1,16 +1,6 @@
-"""Short names for sources and sinks, and the one parser that turns a URI or a table into a configured object.
+"""Short names for parts that are imported when they are first asked for, and the parser of URIs.
 
-Forms of a URI, the same for ``run``, ``info`` and every other command::
-
-    recording.aedat4                  a file; its content decides the format
-    recording.bin?format=nmnist       a file, read as what the user says
-    -?format=aedat4                   standard input (also stdin:?format=aedat4)
-    recording.aedat4?stream=2         options of that source as a query
-    synthetic:?seed=3&duration=20s    a source that is no file, by its name
-    zmq+sub://host:5555?topic=a       a source that is an address, by its scheme
-
-Sources and sinks of other packages are found through the entry-point groups ``stream_ottt.sources`` and
-``stream_ottt.sinks``, each entry naming a class.
+Parts of other packages are found through entry-point groups, such as ``stream_ottt.sources``; each entry names a class.
 """
 
 from __future__ import annotations
@@ -21,14 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from stream_ottt.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from stream_ottt.sinks.base import Sink
-    from stream_ottt.sources.base import Source
+from stream_ottt.errors import UsageError
 
 SCHEME = re.compile(r"^(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+):(?P<rest>.*)$", re.DOTALL)
 
@@ -92,80 +78,3 @@ def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     if match:
         return match["scheme"].lower(), match["rest"], options
     return None, rest, options
-
-
-def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
-    """The source that a URI, a path or a table with the key ``uri`` (and options) describes; nothing is read yet.
-
-    Raises:
-        UsageError: unknown source, or an option that it does not have.
-        InputError: no such file, or no format recognises its content.
-    """
-    from stream_ottt.sources import SOURCES
-
-    extra: dict[str, Any] = {}
-    if isinstance(spec, Mapping):
-        extra = {k: v for k, v in spec.items() if k != "uri"}
-        spec = str(spec["uri"])
-    scheme, rest, options = split_uri(str(spec))
-    merged = {**options, **extra}
-    if scheme is None and rest == "-":
-        return cast("Source", SOURCES.get("stdin").from_options(**merged))
-    if scheme is None:
-        path = Path(rest)
-        name = merged.pop("format", None) or _recognise(path)
-        return cast("Source", SOURCES.get(name).from_options(path=path, **merged))
-    for name in SOURCES.names():
-        # A source's own name is tried without importing the others.
-        if scheme == name or (scheme not in SOURCES.names() and scheme in SOURCES.get(name).schemes):
-            return cast("Source", SOURCES.get(name).from_options(address=f"{scheme}:{rest}", **merged))
-    schemes = [s for n in SOURCES.names() for s in SOURCES.get(n).schemes]
-    raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
-
-
-def _recognise(path: Path) -> str:
-    """The name of the first source whose ``sniff`` accepts the file's first 4 KiB."""
-    from stream_ottt.sources import SOURCES
-
-    if path.is_dir():
-        head = b""
-    else:
-        try:
-            with path.open("rb") as f:
-                head = f.read(4096)
-        except OSError as e:
-            raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
-        if not head:
-            raise InputError("the file is empty; expected a recording", path=path, offset=0)
-    for name in SOURCES.names():
-        if SOURCES.get(name).sniff(head, path):
-            return name
-    raise InputError(
-        f"no known recording format starts with {head[:16]!r}; say which with ?format=NAME "
-        f"({', '.join(n for n in SOURCES.names() if SOURCES.get(n).reads_files)})",
-        path=path,
-        offset=0,
-    )
-
-
-def open_sink(spec: str | Mapping[str, Any]) -> Sink:
-    """The sink that ``name``, ``name:target``, ``name:target?options`` or an address ``scheme://…`` describes.
-
-    Raises:
-        UsageError: unknown sink, or an option that it does not have.
-    """
-    from stream_ottt.sinks import SINKS
-
-    extra: dict[str, Any] = {}
-    if isinstance(spec, Mapping):
-        extra = {k: v for k, v in spec.items() if k != "uri"}
-        spec = str(spec["uri"])
-    scheme, rest, options = split_uri(spec)
-    merged = {**options, **extra}
-    word = scheme or rest
-    for name in SINKS.names():
-        cls = SINKS.get(name)
-        if word == name or word in cls.schemes:
-            target = f"{scheme}:{rest}" if word in cls.schemes else (rest if scheme else "")
-            return cast("Sink", cls.from_options(target=target, **merged))
-    raise UsageError(f"unknown sink {word!r}{near_miss(word, SINKS.names())}")

@@ -15,8 +15,8 @@ from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.pipeline.progress import Progress
-from stream_ottt.sinks.base import Sink, SinkConfig
-from stream_ottt.sources.base import BlockingSource, Source, SourceConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
+from stream_ottt.pipeline.source import BlockingSource, Source, SourceConfig
 
 WINDOW = 1000
 SIZE = 8

@@ -22,10 +22,10 @@ from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import Source
 from stream_ottt.sinks.writers import WRITERS
-from stream_ottt.sources.base import Source
 from stream_ottt.sources.camera import CameraConfig, CameraSource
+from stream_ottt.sources.opening import open_source
 
 SIDE = 34
 """Pixels along both sides: what every format can say, N-MNIST's included."""

@@ -13,8 +13,8 @@ from stream_ottt.cli import main
 from stream_ottt.cli.convert import convert
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventArray, make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
+from stream_ottt.sources.opening import open_source
 
 ENDINGS = [WRITERS.get(name).suffixes[0] for name in WRITERS.names()]
 

@@ -25,8 +25,8 @@ from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.run.run import Run, RunRequest
-from stream_ottt.sinks.base import Sink, SinkConfig
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
 LIMIT = 60.0

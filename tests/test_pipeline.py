@@ -22,7 +22,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.session import Session
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
-from stream_ottt.sinks.base import Sink
+from stream_ottt.pipeline.sink import Sink
 
 PRESENTATIONS = 6
 EVENTS = labelled_events(0, PRESENTATIONS)

@@ -19,7 +19,7 @@ from stream_ottt.events.packet import EventPacket, make_events
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.live.publisher import MESSAGE_EVENTS, Counts, Output, play
 from stream_ottt.pipeline.pace import parse_speed
-from stream_ottt.sources.base import Source
+from stream_ottt.pipeline.source import Source
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
 

@@ -13,8 +13,8 @@ from stream_ottt.cli import main
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray
 from stream_ottt.labels.timeline import read_label_csv
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import BlockingSource
+from stream_ottt.pipeline.source import BlockingSource
+from stream_ottt.sources.opening import open_source
 
 # Format, sensor, events, duration µs, Σ(t − t₀), Σx, Σy (from the top), ON; None where nothing is known.
 KNOWN: dict[str, tuple[str, tuple[int, int], int, float | None, int | None, int | None, int | None, int | None]] = {

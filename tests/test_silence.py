@@ -15,7 +15,7 @@ from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.pipeline.pipeline import Pipeline
-from stream_ottt.sinks.base import Sink, SinkConfig
+from stream_ottt.pipeline.sink import Sink, SinkConfig
 
 Facts = tuple[int, int, int, int, bool]
 

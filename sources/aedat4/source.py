@@ -13,6 +13,7 @@ from typing import Annotated, Any, BinaryIO
 from pydantic import BeforeValidator, Field
 
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, Copy, choose_stream
 from stream_ottt.sources.aedat4.header import (
     COMPRESSIONS,
@@ -23,7 +24,6 @@ from stream_ottt.sources.aedat4.header import (
     header_size,
     parse_header,
 )
-from stream_ottt.sources.base import FileConfig, FileSource, off_the_loop
 from stream_ottt.sources.compiled import Reach
 
 COMPILED_FROM_BYTES = 4 << 20

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.sources.base import FileConfig, FileSource
+from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.prophesee.words import ReservedWordError, WordDecoder
 
 MAX_HEADER = 1 << 16

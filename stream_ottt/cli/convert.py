@@ -10,10 +10,11 @@ import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, Ledger, split_well_formed
-from stream_ottt.registry import open_source, split_uri
+from stream_ottt.pipeline.source import BlockingSource
+from stream_ottt.registry import split_uri
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.base import EventWriter
-from stream_ottt.sources.base import BlockingSource
+from stream_ottt.sources.opening import open_source
 
 
 def convert(source_uri: str, target: str) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import Ledger, split_well_formed
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import BlockingSource, Source
+from stream_ottt.pipeline.source import BlockingSource, Source
+from stream_ottt.sources.opening import open_source
 
 
 def show(uri: str, *, as_json: bool) -> int:

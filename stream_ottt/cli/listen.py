@@ -13,8 +13,9 @@ import zmq
 from stream_ottt.errors import UsageError
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_socket import FeedSocket, parse_address
-from stream_ottt.registry import open_source, split_uri
-from stream_ottt.sources.base import Source
+from stream_ottt.pipeline.source import Source
+from stream_ottt.registry import split_uri
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.zmq import ZmqConfig
 
 Line = tuple[str, dict[str, Any]]

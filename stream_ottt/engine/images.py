@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from stream_ottt.engine.jit import Array
+from stream_ottt.compiled import Array
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stream_ottt.compiled import Array
 from stream_ottt.engine import neuron_kernels
 from stream_ottt.engine.images import Image, Lease, Pool
-from stream_ottt.engine.jit import Array
 from stream_ottt.engine.precision import EXACT, Products
 from stream_ottt.engine.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
 from stream_ottt.engine.turn import Turn

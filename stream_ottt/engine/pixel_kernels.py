@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_ottt.engine.jit import Array, jit
+from stream_ottt.compiled import Array, jit
 
 
 @jit

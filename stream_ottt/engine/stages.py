@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from stream_ottt.compiled import Array
 from stream_ottt.engine import neuron_kernels, pixel_kernels, spike_kernels
 from stream_ottt.engine.images import Image
-from stream_ottt.engine.jit import Array
 from stream_ottt.engine.precision import EXACT, Products
 from stream_ottt.engine.turn import Shape, Turn
 from stream_ottt.engine.weights import Momentum, Rows

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from stream_ottt.compiled import Array
 from stream_ottt.engine.images import Image
-from stream_ottt.engine.jit import Array
 
 if TYPE_CHECKING:
     from stream_ottt.engine.weights import Rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_ottt.engine.jit import Array, jit
+from stream_ottt.compiled import Array, jit
 
 
 @jit

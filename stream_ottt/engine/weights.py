@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_ottt.compiled import Array
 from stream_ottt.engine import spike_kernels, weight_kernels
-from stream_ottt.engine.jit import Array
 from stream_ottt.engine.precision import Products
 from stream_ottt.engine.turn import Turn
 from stream_ottt.network.optimizer import SGD, OptimizerConfig

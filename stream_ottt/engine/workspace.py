@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from stream_ottt.engine.jit import Array
+from stream_ottt.compiled import Array
 from stream_ottt.engine.precision import Products
 from stream_ottt.engine.turn import BLOCK, Shape, Turn
 

@@ -19,9 +19,9 @@ from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.pace import Pace
+from stream_ottt.pipeline.source import Source
 from stream_ottt.sinks.writers.aedat4 import CAMERA, INFO, compressor, event_packet, header
 from stream_ottt.sources.aedat4.header import MAGIC
-from stream_ottt.sources.base import Source
 
 MESSAGE_EVENTS = 10_000
 """Most events in one message."""

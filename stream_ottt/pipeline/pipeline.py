@@ -26,10 +26,10 @@ from stream_ottt.learning.session import Session
 from stream_ottt.pipeline.learner_thread import Binned, LearnerThread, Task
 from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.queues import OverflowPolicy
+from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import Outlet
+from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Arrived, Inlet, Labels
-from stream_ottt.sinks.base import Sink
-from stream_ottt.sources.base import Source
 
 BATCH = 16
 """Most timesteps that cross from one thread to the next at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.queues import BoundedQueue
-from stream_ottt.sinks.base import Sink
+from stream_ottt.pipeline.sink import Sink
 
 
 class Outlet:

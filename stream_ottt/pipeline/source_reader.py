@@ -14,7 +14,7 @@ from stream_ottt.pipeline.learner_thread import Task
 from stream_ottt.pipeline.pace import Pace
 from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.queues import BoundedQueue, OverflowPolicy
-from stream_ottt.sources.base import Source
+from stream_ottt.pipeline.source import Source
 
 Labels = Sequence[LabelInterval]
 """A source's own labels."""

@@ -11,10 +11,10 @@ from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
 from stream_ottt.pipeline.pipeline import BeginPass
 from stream_ottt.pipeline.progress import Progress
+from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels
 from stream_ottt.run.config import RunConfig
 from stream_ottt.run.model_file import Checkpoint
-from stream_ottt.sources.base import Source
 
 UNLABELLED_CLASSES = 10
 """Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""

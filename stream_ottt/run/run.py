@@ -16,13 +16,14 @@ from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.live.inputs import LiveInputs
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.progress import Progress
-from stream_ottt.registry import open_sink, open_source
+from stream_ottt.pipeline.sink import Sink
+from stream_ottt.pipeline.source import Source
 from stream_ottt.run.assembly import Assembly
 from stream_ottt.run.config import RunConfig, Tables, merge, read_preset, to_tables
 from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint
 from stream_ottt.run.summary import summarize, write_summary
-from stream_ottt.sinks.base import Sink
-from stream_ottt.sources.base import Source
+from stream_ottt.sinks.opening import open_sink
+from stream_ottt.sources.opening import open_source
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import pytest
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.pipeline.progress import Progress
-from stream_ottt.sinks.base import Sink
+from stream_ottt.pipeline.sink import Sink
 
 NAMES = {0: "circle", 1: "triangle", 2: "square", 3: "star", 4: "cross", 5: "ring"}
 

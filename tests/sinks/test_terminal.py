@@ -19,9 +19,9 @@ from rich.console import Console, RenderableType
 
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.pipeline.progress import Progress
-from stream_ottt.registry import open_sink
 from stream_ottt.sinks.blocks import Picture, bar, chart
 from stream_ottt.sinks.meter import Meter
+from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.terminal_report import report
 from stream_ottt.sinks.terminal_view import Rates, ledger_line, live_view, plain_line, short
 
@@ -29,7 +29,7 @@ FACTORY = Path(__file__).with_name("conftest.py")
 RUN = """
 import importlib.util, sys, time
 import numpy as np
-from stream_ottt.registry import open_sink
+from stream_ottt.sinks.opening import open_sink
 spec = importlib.util.spec_from_file_location("factory", sys.argv[1])
 factory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(factory)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.registry import open_sink
 from stream_ottt.sinks.csv import COLUMNS
 from stream_ottt.sinks.jsonl import record
+from stream_ottt.sinks.opening import open_sink
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import OutputError
-from stream_ottt.registry import open_sink
 from stream_ottt.sinks.drawing import BACKGROUND, BANNER, OFF, ON
+from stream_ottt.sinks.opening import open_sink
 
 CUT_SHORT = """
 import asyncio, importlib.util, resource, signal, sys
 import numpy as np
 from stream_ottt.errors import OutputError
-from stream_ottt.registry import open_sink
+from stream_ottt.sinks.opening import open_sink
 spec = importlib.util.spec_from_file_location("factory", sys.argv[1])
 factory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(factory)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stream_ottt.errors import OutputError
-from stream_ottt.registry import open_sink
+from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.window import WindowSink
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays are X11's or Wayland's")
@@ -22,7 +22,7 @@ import asyncio, importlib.util, subprocess, sys
 from pathlib import Path
 import cv2
 import numpy as np
-from stream_ottt.registry import open_sink
+from stream_ottt.sinks.opening import open_sink
 spec = importlib.util.spec_from_file_location("factory", sys.argv[1])
 factory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(factory)

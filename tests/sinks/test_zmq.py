@@ -15,8 +15,8 @@ from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.live import feed
 from stream_ottt.pipeline.progress import Progress
-from stream_ottt.registry import open_sink
 from stream_ottt.sinks import zmq as module
+from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.zmq import ZmqSink
 
 LIMIT = 20.0

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat2 import Aedat2Source, Unwrap
+from stream_ottt.sources.opening import open_source
 
 MAGIC = b"#!AER-DAT2.0\r\n"
 Words = list[tuple[int, int]]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat31 import Aedat31Source
+from stream_ottt.sources.opening import open_source
 
 Event = tuple[int, int, int, bool, bool]
 """x, y, timestamp, ON, valid."""

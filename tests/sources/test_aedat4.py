@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket
-from stream_ottt.registry import open_source
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.aedat4.events import BLOCK, EventCopier
 from stream_ottt.sources.aedat4.kernel import copy_events
 from stream_ottt.sources.aedat4.source import Aedat4Source
 from stream_ottt.sources.compiled import Reach
+from stream_ottt.sources.opening import open_source
 
 FOUR_STREAMS = info_xml(
     stream_xml(0, "FRME"), stream_xml(2, "EVTS", (16, 12)), stream_xml(3, "IMUS", None), stream_xml(7, "EVTS", (8, 6))

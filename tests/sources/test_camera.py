@@ -15,9 +15,9 @@ import pytest
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sources.camera import CameraConfig, CameraSource
 from stream_ottt.sources.cameras import DRIVERS, Camera, DvCamera, NeuromorphicCamera, find_camera
+from stream_ottt.sources.opening import open_source
 
 LIMIT = 20.0
 N, BATCHES = 500, 20

@@ -17,9 +17,9 @@ from source_recipes import FILES, LIMIT, STREAMS, FileRecipe, some_events
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, split_well_formed
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import FileSource, Source, SourceConfig
 from stream_ottt.sources import SOURCES
-from stream_ottt.sources.base import FileSource, Source, SourceConfig
+from stream_ottt.sources.opening import open_source
 
 MANY = 150_000
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, split_well_formed
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.csv import CsvSource
+from stream_ottt.sources.opening import open_source
 
 Rows = list[tuple[int, int, int, bool]]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.words import DatDecoder
 
 HEADER = b"% Data file containing CD events\n% Version 2\n% Width 640\n% Height 480\n"

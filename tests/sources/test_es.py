@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket, split_well_formed
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.es import EventStreamSource
+from stream_ottt.sources.opening import open_source
 
 HEAD = b"Event Stream\x02\x00\x00\x01"
 

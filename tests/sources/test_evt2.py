@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee import base as prophesee
 from stream_ottt.sources.prophesee.words import Evt2Decoder
 

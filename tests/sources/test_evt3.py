@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.words import Evt3Decoder, ReservedWordError
 
 HEADER = b"% evt 3.0\n% format EVT3;height=480;width=640\n% geometry 640x480\n% end\n"

@@ -10,10 +10,10 @@ import pytest
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sinks.writers import WRITERS
-from stream_ottt.sources.base import FileSource
 from stream_ottt.sources.folder import FolderSource
+from stream_ottt.sources.opening import open_source
 
 
 def record(path: Path, times: list[int], x: int = 1, side: int = 8) -> None:

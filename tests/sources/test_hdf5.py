@@ -14,9 +14,9 @@ import pytest
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.hdf5 import Hdf5Source
+from stream_ottt.sources.opening import open_source
 
 N = 1000
 COLUMNS: dict[str, np.ndarray] = {

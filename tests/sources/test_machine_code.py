@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.evt2 import Evt2Writer
 from stream_ottt.sources import machine_code
 from stream_ottt.sources.aedat4.events import EventCopier
@@ -19,6 +18,7 @@ from stream_ottt.sources.aedat4.kernel import _copy
 from stream_ottt.sources.compiled import WORDS, Compiled, Reach, compiled
 from stream_ottt.sources.csv_kernel import parse
 from stream_ottt.sources.es_kernel import decode
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.kernels import dat, evt2, evt3
 
 RNG = np.random.default_rng(3)
@@ -71,7 +71,7 @@ def test_a_recording_is_read_without_numba(tmp_path: Path) -> None:
     path = evt2_file(tmp_path)
     list(open_source(path).packets())  # type: ignore[attr-defined]  # it is on disk from now on
     code = (
-        "import sys; from stream_ottt.registry import open_source\n"
+        "import sys; from stream_ottt.sources.opening import open_source\n"
         "n = sum(len(p) for p in open_source(sys.argv[1]).packets())\n"
         "print(n, 'numba' in sys.modules)"
     )

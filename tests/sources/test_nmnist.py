@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.nmnist import NmnistSource
+from stream_ottt.sources.opening import open_source
 
 RECORDS = st.lists(
     st.tuples(st.integers(0, 255), st.integers(0, 255), st.booleans(), st.integers(0, 2**23 - 1)),

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.npy import NpySource
+from stream_ottt.sources.opening import open_source
 
 EVENTS = np.array([(3, 4, 10, True), (0, 7, 10, False), (9, 0, 2**40, True)], EVENT_DTYPE)
 

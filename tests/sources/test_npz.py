@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.registry import open_source
-from stream_ottt.sources.base import FileSource
+from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.npz import NpzSource
+from stream_ottt.sources.opening import open_source
 
 
 def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.base import parse_header
 
 WORD = b"\x00\x00\x00\x80"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.rcls import STEP_US, intensity, moved, position
 
 

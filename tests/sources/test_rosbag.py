@@ -15,7 +15,7 @@ from rosbags.rosbag1 import Reader, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 
 DEFINITION = """
 std_msgs/Header header

@@ -13,8 +13,8 @@ import pytest
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
+from stream_ottt.sources.opening import open_source
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
 LIMIT = 30

@@ -12,8 +12,8 @@ import pytest
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS
-from stream_ottt.registry import open_source
 from stream_ottt.scene.scene import GESTURES
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.synthetic import SyntheticSource
 
 

@@ -15,9 +15,9 @@ import pytest
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.live.publisher import TcpOutput
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import Source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
-from stream_ottt.sources.base import Source
+from stream_ottt.sources.opening import open_source
 
 LIMIT = 20.0
 

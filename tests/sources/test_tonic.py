@@ -18,10 +18,10 @@ from source_recipes import some_events, write_aedat4, write_nmnist
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, make_events
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.registry import open_source
 from stream_ottt.replay.config import DataConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.datasets.dvs_gesture import read_tonic
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.tonic_data import SETS, offline_class
 
 with warnings.catch_warnings():

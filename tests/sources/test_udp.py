@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.udp import Clock32, UdpSource
 
 LIMIT = 20.0

@@ -22,7 +22,7 @@ from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
-from stream_ottt.registry import open_source
+from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.zmq import ZmqSource
 
 LIMIT = 20.0

@@ -172,8 +172,8 @@ def select(items: Sequence[Item], n: int | None) -> list[Item]:
 
 def read_events(path: Path, **options: Any) -> EventArray:
     """All events of one recording in any format that is read here."""
-    from stream_ottt.registry import open_source
-    from stream_ottt.sources.base import BlockingSource
+    from stream_ottt.pipeline.source import BlockingSource
+    from stream_ottt.sources.opening import open_source
 
     source = open_source({"uri": str(path), **options})
     if not isinstance(source, BlockingSource):

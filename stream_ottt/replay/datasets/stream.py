@@ -13,9 +13,9 @@ import numpy as np
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventArray
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline, read_label_csv
-from stream_ottt.registry import open_source
+from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.replay.datasets.base import EventData, Item, join
-from stream_ottt.sources.base import BlockingSource
+from stream_ottt.sources.opening import open_source
 
 
 @dataclass(slots=True)

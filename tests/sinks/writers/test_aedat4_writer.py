@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import OutputError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer, Compression
 from stream_ottt.sources.aedat4.source import Aedat4Source
+from stream_ottt.sources.opening import open_source
 
 COMPRESSIONS: tuple[Compression, ...] = ("none", "lz4", "lz4-high", "zstd", "zstd-high")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import OutputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray, make_events
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers.evt2 import Evt2Writer
+from stream_ottt.sources.opening import open_source
 
 
 def write(path: Path, *packets: EventArray, size: tuple[int, int] = (640, 480)) -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import OutputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.registry import open_source
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.csv import CsvWriter
 from stream_ottt.sinks.writers.es import MAX_PAUSE_US, EventStreamWriter
 from stream_ottt.sinks.writers.npz import NpzWriter
+from stream_ottt.sources.opening import open_source
 
 NAMES = ("csv", "es", "npz")
 DELTA = st.one_of(st.integers(0, 3), st.integers(120, 260), st.integers(0, 10**6))
