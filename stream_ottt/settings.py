@@ -77,4 +77,4 @@ def _keys_at(cls: type[BaseModel], path: list[str]) -> list[str]:
         if not models:
             return []
         model = models[0]
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
