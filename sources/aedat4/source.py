@@ -7,12 +7,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
+from stream_ottt.settings import Flag
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, choose_stream
 from stream_ottt.sources.aedat4.header import (
     COMPRESSIONS,
@@ -28,10 +29,6 @@ POLL_S = 0.05
 """How often a growing file is looked at."""
 
 
-def _flag(value: object) -> object:
-    return True if value == "" else value
-
-
 class Aedat4Config(FileConfig):
     """Options of :class:`Aedat4Source`.
 
@@ -45,7 +42,7 @@ class Aedat4Config(FileConfig):
     stream: int | None = None
     width: int | None = Field(None, ge=1, le=MAX_SIDE)
     height: int | None = Field(None, ge=1, le=MAX_SIDE)
-    follow: Annotated[bool, BeforeValidator(_flag)] = False
+    follow: Flag = False
 
 
 class Aedat4Source(FileSource):
