@@ -34,6 +34,14 @@ Duration = Annotated[int, BeforeValidator(parse_duration_us)]
 """A configuration field in µs that also reads ``"20ms"``."""
 
 
+def _flag(value: object) -> object:
+    return True if value == "" else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""A configuration field that is also true for ``?name`` without a value."""
+
+
 class Settings(BaseModel):
     """Base of the configuration models: frozen, and an unknown key is an error."""
 
