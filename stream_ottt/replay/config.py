@@ -9,13 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from stream_ottt.engine.precision import Precision
+from stream_ottt.engine.config import Precision
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import EvaluationConfig
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
-from stream_ottt.network.device import Device
-from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.network.config import Device, NetworkConfig
 from stream_ottt.registry import near_miss
 from stream_ottt.run.config import Tables
 from stream_ottt.settings import Duration, Settings

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.events.binning import BinningConfig
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.labels.timeline import LabelsConfig
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
-from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.registry import near_miss
 from stream_ottt.settings import Duration, Settings
