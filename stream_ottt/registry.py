@@ -64,13 +64,20 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(sorted(known))}"
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # longer than a name may be, or no name at all
+        return False
+
+
 def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     """Split ``scheme:rest?key=value&…`` into (scheme or None, rest, options).
 
     A single letter before the colon is a Windows drive, not a scheme. A file whose name holds a ``?`` and exists as
     written is taken as it is.
     """
-    if Path(uri).exists():
+    if _is_there(uri):
         return None, uri, {}
     rest, _, query = uri.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))

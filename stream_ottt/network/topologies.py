@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
+from stream_ottt.memory import check_room
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.layers import AvgPool, Layer, ReadOut
 from stream_ottt.network.network import Network
@@ -22,6 +23,12 @@ from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.registry import near_miss
 
 VGG = (64, 128, "AP2", 256, 256, "AP2", 512, 512, "AP2", 512, 512)
+
+
+COPIES = 2
+"""Of each weight, at least: itself and its momentum."""
+STATES = 4
+"""Numbers of each neuron, at least: membrane potential, spike, trace, surrogate derivative."""
 
 
 class Builder:
@@ -34,8 +41,20 @@ class Builder:
         self.dtype = dtype
         self.generator = torch.Generator().manual_seed(seed)
         self.layers: list[tuple[str, Layer]] = []
+        self._numbers = 0
+        self._claim(STATES * math.prod(input_shape))
+
+    def _claim(self, numbers: int) -> None:
+        """Count what will be needed, before it is allocated. Raises UsageError when it does not fit into memory."""
+        self._numbers += numbers
+        check_room(
+            self._numbers * self.dtype.itemsize,
+            what="the network",
+            fix="use fewer or smaller network.layers, or a smaller binning.width × binning.height",
+        )
 
     def normal(self, *shape: int, std: float) -> Tensor:
+        self._claim(COPIES * math.prod(shape))
         weights = torch.empty(shape, dtype=self.dtype)
         for piece in torch.split(weights.view(-1), 2**16):  # drawn in float64 for any dtype, without a copy of it all
             piece.copy_(torch.randn(piece.shape, generator=self.generator, dtype=torch.float64).mul_(std))
@@ -55,6 +74,7 @@ class Builder:
         weight = self.normal(out, self.channels, kernel, kernel, std=math.sqrt(2 / fan))
         bias = torch.zeros(out, dtype=self.dtype)
         gain = torch.ones(out, 1, 1, 1, dtype=self.dtype) if sws else None
+        self._claim(STATES * out * self.height * self.width)
         layer = SpikingConv(weight, bias, c.neuron, gain=gain, generator=self.generator)
         self.layers.append((f"conv{sum(isinstance(x, SpikingConv) for _, x in self.layers) + 1}", layer))
         self.channels = out
