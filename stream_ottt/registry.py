@@ -40,14 +40,22 @@ class Registry:
             self._external = True
         return list(self._targets)
 
+    def require(self, name: str) -> None:
+        """Make sure that there is such a name, without importing what it stands for.
+
+        Raises:
+            UsageError: there is none; names the nearest.
+        """
+        if name not in self.names():
+            raise UsageError(f"unknown {self.kind} {name!r}{near_miss(name, self.names())}")
+
     def get(self, name: str) -> type[Any]:
         """The class that ``name`` stands for.
 
         Raises:
             UsageError: no such name (naming the nearest), or its package cannot be imported.
         """
-        if name not in self.names():
-            raise UsageError(f"unknown {self.kind} {name!r}{near_miss(name, self.names())}")
+        self.require(name)
         module, _, attribute = self._targets[name].partition(":")
         try:
             return cast("type[Any]", getattr(importlib.import_module(module), attribute))

@@ -53,7 +53,8 @@ def parse_duration_us(text: str) -> int:
         raise ValueError("expected a duration with its unit, such as '20ms', '1.5s' or '300us'")
     number = Decimal(match[1])
     if not match[2] and number:
-        raise ValueError(f"a duration needs its unit: write '{text.strip()}ms', '{text.strip()}us' or '{text.strip()}s'")
+        said = text.strip()
+        raise ValueError(f"a duration needs its unit: write '{said}ms', '{said}us' or '{said}s'")
     us = number * UNITS_US[match[2] or "us"]
     if us != int(us):
         raise ValueError("expected a whole number of µs")

@@ -203,6 +203,8 @@ class ReplayConfig(Settings):
             raise ValueError("protocol.drift = 'session' needs data.test_path, the other session")
         if self.transform.resized_crop != self.data.keep_aspect:
             raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
+        if self.transform.resized_crop and not (self.data.width and self.data.height):
+            raise ValueError("transform.resized_crop needs data.width and data.height, the size that it cuts")
         if self.rehearsal.mode == "idle":
             raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
         return self

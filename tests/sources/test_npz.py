@@ -166,8 +166,9 @@ def test_shuffled_passes_hold_every_sample_under_its_own_label(
     (np.savez_compressed if compressed else np.savez)(path, **arrays, labels=np.arange(len(sizes)))
 
     def passes() -> list[tuple[list, list]]:
+        length = "none" if duration is None else f"{duration}us"
         source = NpzSource.from_options(
-            path=path, shuffle=True, seed=seed, gap=f"{gap}us", duration="none" if duration is None else f"{duration}us", width=20, height=99
+            path=path, shuffle=True, seed=seed, gap=f"{gap}us", duration=length, width=20, height=99
         )
         out = []
         for _ in range(3):
