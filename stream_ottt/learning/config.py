@@ -27,4 +27,4 @@ class LearnerConfig(OptimizerConfig):
     alpha: float = Field(0.05, ge=0, le=1)
     error_delay: int = Field(0, ge=0, le=10_000)
     delay_mode: Literal["paper", "snapshot"] = "paper"
-    history: int = Field(0, ge=0)
+    history: int = Field(0, ge=0, le=1_000_000)
