@@ -205,6 +205,8 @@ class ReplayConfig(Settings):
             raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
         if self.transform.resized_crop and not (self.data.width and self.data.height):
             raise ValueError("transform.resized_crop needs data.width and data.height, the size that it cuts")
+        if self.learner.rule != "ottt_o" and self.learner.rule != self.method.name:
+            raise ValueError(f"learner.rule is the method's here: use method.name = {self.learner.rule!r}")
         if self.rehearsal.mode == "idle":
             raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
         return self
