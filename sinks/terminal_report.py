@@ -85,12 +85,12 @@ def _accuracy(summary: dict[str, Any]) -> RenderableType:
 def _classes(progress: Progress, rows: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("class", max_width=28, no_wrap=True, overflow="ellipsis")
-    for column in ("shown", "said", "correct", "recall", "precision"):
+    for column in ("support", "predicted", "correct", "recall", "precision"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             class_name(progress, row["label"]),
-            *(f"{row[k]:,}" for k in ("shown", "said", "correct")),
+            *(f"{row[k]:,}" for k in ("support", "predicted", "correct")),
             figure(row["recall"]),
             figure(row["precision"]),
         )

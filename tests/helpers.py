@@ -9,7 +9,6 @@ import numpy as np
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.learning.session import Session
@@ -47,8 +46,9 @@ def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
 def small_session(
     timeline: LabelTimeline | None, *, learner: OnlineLearner | None = None, **options: object
 ) -> Session:
-    progress = Progress(source="test", settings={}, evaluation=Evaluator())
-    return Session(learner or small_learner(), progress, timeline=timeline, **options)
+    session = Session(learner or small_learner(), timeline=timeline, **options)
+    session.progress = Progress(source="test", settings={}, evaluation=session.evaluator)
+    return session
 
 
 def timesteps(events: EventArray, timeline: LabelTimeline | None = None) -> list[Timestep]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from stream_ottt.errors import StreamOtttError, UsageError
@@ -61,7 +62,14 @@ class LiveInputs:
 
     def toggle(self) -> None:
         """Pause learning, or resume it."""
-        self._pipeline.between_timesteps(lambda session: session.learn(not session.learning and session.may_learn))
+        self._pipeline.between_timesteps(lambda session: self._toggle(session))
+
+    def _toggle(self, session: Session) -> None:
+        if session.learns:
+            session.pause()
+        elif session.learning == "paused":
+            session.resume()
+        self._progress.learning = session.learning
 
     def open_control(self, uri: str) -> str:
         """Take commands at ``uri``; returns the address that was bound.
@@ -90,14 +98,9 @@ class LiveInputs:
     def _take(self, session: Session, act: Callable[[], object]) -> None:
         """In the learner's thread: a label that cannot be used is counted, and ends nothing."""
         progress = self._progress
-        try:
+        with suppress(UsageError):
             act()
-            progress.live_labels += 1
-            if session.learning:
-                progress.learning = "on"
-        except UsageError as e:
-            progress.labels_refused += 1
-            progress.label_refusal = progress.label_refusal or str(e)
+            progress.learning = session.learning
 
     async def _do(self, act: Callable[[Session], T]) -> T:
         """``act`` in the learner's thread.
@@ -131,7 +134,14 @@ class LiveInputs:
         return await done
 
     async def _learn(self, on: bool) -> dict[str, Any]:
-        await self._do(lambda session: session.learn(on))
+        def act(session: Session) -> None:
+            if on:
+                session.resume()
+            else:
+                session.pause()
+            self._progress.learning = session.learning
+
+        await self._do(act)
         return {"learning": self._progress.learning}
 
     async def _reset(self) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class LearnerThread:
     def begin(self, session: Session) -> None:
         """Let the timesteps go through ``session``."""
         self.session = session
+        self.progress.follow(session)
         self._begun.set()
 
     async def put(self, binned: Binned) -> None:
@@ -131,9 +132,9 @@ class LearnerThread:
                     for result in results:
                         for outlet in outlets:
                             await outlet.put(result)
-                    if rehearse:
-                        await self.call(session.rehearse)
-            await self.call(session.finish)
+                    while rehearse:
+                        rehearse = await self.call(self._learn_due, session)
+            await self.call(self._finish, session)
         finally:
             self._drop(self._queue.close())
             for outlet in outlets:
@@ -160,20 +161,39 @@ class LearnerThread:
             item = self._taken.popleft()
             if not isinstance(item, Binned):
                 item(session)
+                self.progress.follow(session)
+                if session.due:
+                    return results, True
                 continue
             if self._stopped.is_set():
                 self._drop([item])
                 continue
             since = time.perf_counter() if item.at is None else item.at
             result = session.process(item.timestep)
+            self.progress.ledger.binned += item.timestep.events
+            self.progress.follow(session)
             result.prediction.latency_s = time.perf_counter() - since
             self.progress.latency.add(result.prediction.latency_s)
             results.append(result)
             if self.progress.timesteps == self._max_steps:
                 self._enough()
-            if session.rehearsal_due:
+            if session.due:
                 return results, True
         return results, False
+
+    def _learn_due(self, session: Session) -> bool:
+        """In the thread: learn what is due, at most some timesteps at once; True while more is due."""
+        for _ in range(self._batch):
+            if not session.learn_due():
+                break
+        self.progress.follow(session)
+        return session.due
+
+    def _finish(self, session: Session) -> None:
+        session.finish()
+        while not self._stopped.is_set() and session.learn_due():
+            pass
+        self.progress.follow(session)
 
 
 def _set_up(threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,48 +9,9 @@ from typing import Any
 
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.evaluation import Evaluator
-
-BUCKETS_PER_DECADE = 50
-
-
-class DurationHistogram:
-    """Quantiles of durations in constant memory: logarithmic buckets, 4.7 % wide, from 1 µs to 1000 s."""
-
-    def __init__(self) -> None:
-        self._counts = [0] * (9 * BUCKETS_PER_DECADE + 1)
-        self.n = 0
-        self.total_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        bucket = int(math.log10(max(seconds, 1e-6) * 1e6) * BUCKETS_PER_DECADE + 0.5)
-        self._counts[min(bucket, len(self._counts) - 1)] += 1
-        self.n += 1
-        self.total_s += seconds
-
-    def quantile_ms(self, q: float) -> float:
-        """The q-quantile in ms, 0 when nothing was counted."""
-        seen = 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if count and seen >= q * self.n:
-                return float(10 ** (bucket / BUCKETS_PER_DECADE)) / 1e3
-        return 0.0
-
-
-@dataclass(slots=True)
-class Updates:
-    """Optimizer steps by where their timestep came from.
-
-    Attributes:
-        live: learned at the timestep itself, or at the error delay after it.
-        deferred: learned from the interval's stored timesteps, once its label came.
-        rehearsed: learned again from memory.
-    """
-
-    live: int = 0
-    deferred: int = 0
-    rehearsed: int = 0
+from stream_ottt.learning.counters import Updates
+from stream_ottt.learning.durations import DurationHistogram
+from stream_ottt.learning.session import Session
 
 
 @dataclass(slots=True)
@@ -117,3 +77,15 @@ class Progress:
     labels_refused: int = 0
     label_refusal: str | None = None
     transport: Callable[[], dict[str, Any]] = dict
+
+    def follow(self, session: Session) -> None:
+        """Take over what a session has counted so far."""
+        counters = session.counters
+        self.evaluation, self.updates = session.evaluator, counters.updates
+        self.steps, self.rehearsals = counters.steps, counters.rehearsals
+        self.timesteps, self.timesteps_not_kept = counters.timesteps, counters.timesteps_not_kept
+        self.stream_us = counters.stream_us
+        self.memory = session.memory.counts()
+        self.warnings = list(counters.warnings.values())
+        self.live_labels, self.labels_refused = counters.labels_taken, counters.labels_refused
+        self.label_refusal = counters.label_refusal

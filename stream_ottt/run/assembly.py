@@ -5,7 +5,8 @@ from __future__ import annotations
 from stream_ottt.engine.build import build_learner
 from stream_ottt.errors import UsageError
 from stream_ottt.events.binning import Binner
-from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
@@ -56,11 +57,13 @@ class Assembly:
         self.learn = learn
         self.takes_labels = takes_labels
         self.timeline: LabelTimeline | None = None
+        self.label_names: dict[int, str] = {}
         self.learner: OnlineLearner | None = None
         labels = config.labels
         if labels.file is not None:
-            intervals = read_label_csv(labels.file, self._expected_classes())
-            self.timeline = LabelTimeline(intervals, delay=labels.delay, name=labels.file)
+            found = read_label_csv(labels.file, self._expected_classes(), self._known_names)
+            self.label_names = found.names
+            self.timeline = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
 
     def prepare(self, width: int, height: int, labels: Labels | None) -> tuple[Session, BeginPass]:
         """Build network, learner and session, and what makes each pass's binner; in the learner's thread.
@@ -93,15 +96,15 @@ class Assembly:
         if self.checkpoint is not None:
             self.checkpoint.restore(self.learner)
         progress = self.progress
-        progress.class_names = self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
+        progress.class_names = self._known_names or self.label_names
         progress.labels = tuple(classes)
         progress.network = describe_network(c.network)
         progress.parameters = network.size
         progress.learning = self._learning()
         session = Session(
             self.learner,
-            progress,
             timeline=self.timeline,
+            evaluator=progress.evaluation,
             rehearsal=c.rehearsal,
             keep_bytes=c.labels.keep_bytes,
             learn=self.learn,
@@ -118,6 +121,10 @@ class Assembly:
             return binner, self.timeline if labels_of_source else None
 
         return session, begin_pass
+
+    @property
+    def _known_names(self) -> dict[int, str]:
+        return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
 
     def _expected_classes(self) -> list[int] | None:
         """The labels that may occur, where something says so."""
