@@ -63,11 +63,14 @@ class VideoSink(Sink):
 
     async def open(self, run: RunView) -> None:
         # The encoder needs the picture's size, so it starts at the first result; the path is tried now.
+        self._touch()
+        self._run = run
+
+    def _touch(self) -> None:
         try:
             Path(self.config.target).write_bytes(b"")
         except OSError as e:
             raise unwritable(self.config.target, e) from e
-        self._run = run
 
     async def consume(self, result: StepResult) -> None:
         if self._run is None:

@@ -38,7 +38,8 @@ class WindowConfig(SinkConfig):
 class WindowSink(Sink):
     """Shows the latest timestep thirty times a second, also while the stream rests.
 
-    Keys: a digit gives that label to what is shown, ``p`` pauses or resumes learning. A window that the user closed stays closed; the run goes on.
+    Keys: a digit gives that label to what is shown, ``p`` pauses or resumes learning. A window that the user closed
+    stays closed; the run goes on.
     """
 
     name = "window"

@@ -74,7 +74,7 @@ LAST_US = 2**62
 class Ledger:
     """What became of events: ``read == binned + late + malformed + sum(dropped.values()) + in_hand``.
 
-    An account has one writer. Where several threads count, each has an account of its own, and :meth:`total` adds them up.
+    An account has one writer. Where several threads count, each has an account of its own; :meth:`total` adds them up.
 
     Attributes:
         read: events that the source decoded.

@@ -32,7 +32,7 @@ class Pass:
 
 @dataclass(slots=True, eq=False)
 class Handed:
-    """What the learner gets, in the order of the stream: what begins with a timestep or came before it, and the timestep.
+    """What the learner gets, in the order of the stream: a timestep, or what begins or came before the next.
 
     Attributes:
         timestep: the timestep; None where there is only the rest.

@@ -1,8 +1,8 @@
 """The learner's end of the pipeline: one thread that owns network, learner, session and their counters.
 
-One thread, so that a run is the same to the last bit and torch's settings of a thread hold. Between any two pieces of work
-(a timestep, or one update of what is due) it looks whether it is to stop, does what was asked of it, and publishes a
-snapshot for whoever wants to look.
+One thread, so that a run is the same to the last bit and torch's settings of a thread hold. Between any two pieces of
+work (a timestep, or one update of what is due) it looks whether it is to stop, does what was asked of it, and publishes
+a snapshot.
 """
 
 from __future__ import annotations
@@ -232,6 +232,7 @@ class LearnerThread:
         assert self.session is not None
         return {
             **under("session", self.session.state_dict()),
+            **under("learner", self.session.learner.state_dict()),
             **under("latency", self._latency.state_dict()),
             **under("ledger", self.ledger.state_dict()),
             "timesteps": self._timesteps,

@@ -1,7 +1,7 @@
 """The way of the data: source → binner → learner → sinks, as threads joined by bounded queues.
 
-Files wait for the learner. A live source never waits: its overflow policy drops packets and counts their events. The event
-loop reads live sources and answers sockets; whatever may block is done elsewhere.
+Files wait for the learner. A live source never waits: its overflow policy drops packets and counts their events. The
+event loop reads live sources and answers sockets; whatever may block is done elsewhere.
 """
 
 from __future__ import annotations

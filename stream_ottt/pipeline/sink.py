@@ -1,7 +1,7 @@
 """What every sink is: a consumer of step results, opened before the first and closed after the last.
 
-Each runs in an event loop in a thread of its own and may block there. One that fails is reported and tried again; it never
-stops the learning, the other sinks or the run's event loop.
+Each runs in an event loop in a thread of its own and may block there. One that fails is reported and tried again; it
+never stops the learning, the other sinks or the run's event loop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One sink's end of the pipeline: a thread and a queue of its own, and what becomes of it when it fails or stalls.
 
-A sink runs in an event loop in its own thread, so that nothing it does, a write to a pipe that nobody reads included, holds
-up the learner, the run's event loop or another sink. What must be in the main thread (a window) is run there.
+A sink runs in an event loop in its own thread, so that nothing it does, such as a write to a pipe that nobody reads,
+holds up the learner, the run's event loop or another sink. What must be in the main thread (a window) is run there.
 """
 
 from __future__ import annotations

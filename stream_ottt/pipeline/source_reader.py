@@ -1,4 +1,4 @@
-"""The source's end of the pipeline: its packets in their order, at their pace, each with the labels that came before it.
+"""The source's end of the pipeline: its packets in order, at their pace, each with the labels that came before it.
 
 A file is read by the thread that bins it, which waits for the learner. A live source cannot wait: it fills a queue in
 the event loop, whose overflow policy gives up packets and counts their events.
@@ -85,10 +85,10 @@ class SourceReader(ABC):
     async def run(self) -> None:
         """What there is to do in the event loop, until all has been read."""
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 - a file needs none
         """Let whoever reads look at ``stopped``."""
 
-    def wake(self) -> None:
+    def wake(self) -> None:  # noqa: B027 - a file needs none
         """Let :meth:`arrivals` give something, be it neither label nor packet, as soon as may be."""
 
     def add_label(self, interval: LabelInterval) -> bool:

@@ -1,4 +1,4 @@
-"""What sinks, sockets and summaries may know of a run, and do to it: facts, snapshots and controls, none of them a counter."""
+"""What sinks, sockets and summaries may know of a run, and do to it: facts, snapshots and controls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from stream_ottt.events.packet import Ledger
 from stream_ottt.learning.counters import Durations, SessionSnapshot
-
 
 NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from stream_ottt.engine.build import build_learner
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import Evaluator
-from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
@@ -58,10 +59,12 @@ class Assembly:
         self.takes_labels = takes_labels
         self.learner: OnlineLearner | None = None
         self._timeline: LabelTimeline | None = None  # of all passes; None: the source's own, or none
+        self._label_names: dict[int, str] = {}
         labels = config.labels
         if labels.file is not None:
-            intervals = read_label_csv(labels.file, self._expected_classes())
-            self._timeline = LabelTimeline(intervals, delay=labels.delay, name=labels.file)
+            found = read_label_csv(labels.file, self._expected_classes(), self._known_names())
+            self._label_names = found.names
+            self._timeline = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
 
     def begin_pass(self, labels: Labels | None) -> Pass:
         """The labels of a pass: those of a file, else the source's own, else those that will come with the stream."""
@@ -111,9 +114,12 @@ class Assembly:
             network=describe_network(c.network),
             parameters=network.size,
             classes=tuple(classes),
-            class_names=self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {}),
+            class_names=self._known_names() or self._label_names,
         )
         return session, facts
+
+    def _known_names(self) -> dict[int, str]:
+        return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
 
     def _expected_classes(self) -> list[int] | None:
         """The labels that may occur, where something says so."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.live.inputs import LiveInputs
+from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
@@ -19,7 +20,6 @@ from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
 from stream_ottt.run.config import RunConfig, Tables, merge, read_preset, to_tables
 from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint
-from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.run.stopping import Stopping
 from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.sinks.opening import open_sink
@@ -170,7 +170,7 @@ class Run:
     # --- at the end ------------------------------------------------------------------------------------------------
 
     async def _finish(self, outcome: Outcome) -> int:
-        """Write the model, the summary and the sinks' ends; say in one line each what went wrong; raise a fault last."""
+        """Write model, summary and the sinks' ends; say in one line each what went wrong; raise a fault last."""
         fault = outcome.error if not isinstance(outcome.error, StreamOtttError) else None
         if not outcome.began and outcome.reason != "interrupted":
             await self.pipeline.close_sinks(None)

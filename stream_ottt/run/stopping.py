@@ -13,7 +13,7 @@ from stream_ottt.errors import INTERRUPTED
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_S = 1.0
-"""A second signal within so many seconds of the first says the same again, as a shell and a supervisor may both send one."""
+"""A second signal within so many seconds of the first says the same: a shell and a supervisor may both send one."""
 
 
 class Stopping:

@@ -13,12 +13,44 @@ from pathlib import Path
 from typing import Any
 
 from stream_ottt.errors import OutputError
-from stream_ottt.learning.counters import Durations
-from stream_ottt.pipeline.view import RunFacts, RunSnapshot
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.learning.counters import Durations, SessionSnapshot
 from stream_ottt.outputs import write_atomically
+from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot
 
 SCHEMA = "stream-ottt/summary/2"
 TOO_MANY = "too many labels waited; send them more slowly"
+
+
+NOTHING = SessionSnapshot(
+    timesteps=0,
+    timesteps_not_kept=0,
+    stream_us=0,
+    live=0,
+    deferred=0,
+    rehearsed=0,
+    learning="no labels",
+    accuracy=Evaluator().accuracy(),
+    per_class=(),
+    presentations=0,
+    hits=b"",
+    memory={},
+    due=0,
+    rehearsals_due=0,
+    rehearsals_given_up=0,
+    waiting=0,
+    waiting_bytes=0,
+    intervals=0,
+    intervals_met=0,
+    label_span=None,
+    step_ms=NO_DURATIONS,
+    rehearsal_ms=NO_DURATIONS,
+    labels_taken=0,
+    labels_refused=0,
+    label_refusal=None,
+    warnings=(),
+)
+"""A session that has not begun."""
 
 
 def peak_rss_mb() -> float:
@@ -109,6 +141,8 @@ def _quantiles(durations: Durations) -> dict[str, float]:
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write the summary, indented. Raises OutputError when the file cannot be written."""
     try:
-        write_atomically(path, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
+        # A lone surrogate, which a hostile name may hold, is written as JSON's own escape.
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode(errors="backslashreplace"))
     except OSError as e:
         raise OutputError(f"{path}: the summary cannot be written: {e.strerror}") from e
