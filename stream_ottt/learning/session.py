@@ -218,9 +218,11 @@ class Session:
         """Whether it learns, or why not."""
         if not self._wanted:
             return "off"
-        if self.timeline is None or (self.late_labels and not self.timeline.total):
+        if self.timeline is None:
             return "no labels"
-        return "paused" if self._paused else "on"
+        if self._paused:
+            return "paused"
+        return "no labels" if self.late_labels and not self.timeline.total else "on"
 
     # --- presentations -------------------------------------------------------------------------------------------
 
