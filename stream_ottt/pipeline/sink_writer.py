@@ -114,7 +114,9 @@ class SinkWriter:
         if self._queue.policy == "block" and given_up and patient and not self._stalled():
             self._full_since = self._full_since or time.monotonic()
             return False
-        if not given_up:
+        if given_up and self._stalled():
+            self._fail(f"has taken nothing for {STALLED_S:g} s; results are left out until it does")
+        elif not given_up:
             self._full_since = None
         self.missed += len(given_up)
         self._wake()
