@@ -94,6 +94,7 @@ class LearnerThread:
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
         self._timesteps = 0
+        self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._marks: deque[Future[dict[str, Any]]] = deque()
         self._due_at = 0.0  # of the next snapshot
@@ -131,8 +132,8 @@ class LearnerThread:
         return future
 
     def held(self) -> int:
-        """Events in the timesteps that wait."""
-        return sum(handed.events for handed in self.queue.waiting())
+        """Events in the timesteps that wait, and in the one that is being predicted."""
+        return self._in_process + sum(handed.events for handed in self.queue.waiting())
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -202,11 +203,14 @@ class LearnerThread:
 
     def _process(self, session: Session, timestep: Timestep, at: float | None) -> None:
         since = time.perf_counter() if at is None else at
+        self._in_process = timestep.events
         try:
             result = session.process(timestep)
         except BaseException:
             self.ledger.drop("failed", timestep.events)
             raise
+        finally:
+            self._in_process = 0
         self.ledger.binned += timestep.events
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
