@@ -92,7 +92,7 @@ def test_three_processes(tmp_path: Path) -> None:
             status = ask(commands, {"v": 1, "command": "status"})["status"]
             assert status["learning"] == "paused"
             assert status["exit"] == {"code": None, "reason": "running", "message": None}
-            assert ask(commands, {"v": 1, "command": "resume"})["learning"] == "on"
+            assert ask(commands, {"v": 1, "command": "resume"})["learning"] in ("on", "no labels")
             saved = ask(commands, {"v": 1, "command": "save"})
             assert saved == {"v": 1, "ok": True, "path": str(tmp_path / "m.safetensors")}
             assert (tmp_path / "m.safetensors").stat().st_size > 0
