@@ -13,12 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import Evaluator, PresentationScore
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.rehearsal import Frames
 from stream_ottt.learning.waiting import Waiting, WaitingRoom, pack_waiting, unpack_waiting
 from stream_ottt.state import State, pack, part, take, under, unpack
+
+MOST_INTERVALS = 100_000
+"""Most label intervals that may lie ahead of a stream that takes labels while it runs."""
 
 
 class Presentation:
@@ -141,26 +145,41 @@ class Presentations:
             self._due.remember(waiting.frame, presentation.building, label)
         return label
 
-    def take_late(self, interval: LabelInterval, timeline: LabelTimeline) -> int:
-        """A label has come: score the timesteps that waited for it, and make them due; how many there were."""
+    def take_label(self, interval: LabelInterval) -> int:
+        """A label has come: score the timesteps that waited for it, and make them due; how many there were.
+
+        Raises:
+            UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
+        """
+        timeline = self.timeline
+        if interval.label not in self._classes:
+            raise UsageError(f"label {interval.label} is not among the network's classes {list(self._classes)}")
+        if timeline is None:
+            raise UsageError("this stream takes no labels")
+        if len(timeline) >= MOST_INTERVALS:
+            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
+        timeline.add(interval)
         waited = self._room.take(interval)
         if waited:
-            late = self._begin(interval, timeline)
-            for waiting in waited:
-                if waiting.softmax is not None:
-                    late.test(self._evaluator, waiting.predicted, waiting.softmax)
-                    self._room.scored(waiting)
-            late.waiting.extend(waited)
-            if interval.t_end > self.now:  # it is still shown
-                self.leave()
-                self.shown = late
-                if self.learning and self.is_known(late):
-                    self.use_label(late)
-            else:
-                self._close(late)
+            self._take_late(self._begin(interval, timeline), waited)
         oldest = self._room.unlabelled[0].middle if self._room.unlabelled else self.now
         timeline.forget_before(int(min(oldest, self.now)))
         return len(waited)
+
+    def _take_late(self, late: Presentation, waited: list[Waiting]) -> None:
+        """The timesteps of a presentation whose label came after them."""
+        for waiting in waited:
+            if waiting.softmax is not None:
+                late.test(self._evaluator, waiting.predicted, waiting.softmax)
+                self._room.scored(waiting)
+        late.waiting.extend(waited)
+        if late.interval.t_end <= self.now:
+            self._close(late)
+            return
+        self.leave()
+        self.shown = late
+        if self.learning and self.is_known(late):
+            self.use_label(late)
 
     def leave(self) -> None:
         """The stream shows nothing, or something else."""

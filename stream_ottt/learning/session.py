@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 
@@ -14,17 +15,15 @@ from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
+from stream_ottt.learning import caution
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.presentation import Presentation, Presentations
-from stream_ottt.learning.rehearsal import LARGEST_COUNT, Frames, RehearsalConfig, RehearsalMemory, as_stored
+from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
 from stream_ottt.state import State, Stateful, part, take, under
-
-MOST_INTERVALS = 100_000
-"""Most label intervals that may lie ahead of a stream that takes labels while it runs."""
 
 
 class Session:
@@ -104,7 +103,7 @@ class Session:
     def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
         """Learn a timestep whose label is known; those before it that waited for the label are due."""
         label = self._presentations.use_label(shown)
-        self._warn_of_delay(timestep, shown.interval)
+        caution.of_delay(self.counters, self.learner.config, timestep, shown.interval)
         learned = self.learner.counts.learned
         self._count_live(lambda: self.learner.feedback(timestep.index, label))
         if self.learner.counts.learned > learned:
@@ -118,26 +117,8 @@ class Session:
         self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
 
     def _stored(self, timestep: Timestep) -> Frames:
-        if timestep.frame.max() > LARGEST_COUNT:
-            self.counters.warn(
-                "counts",
-                f"a pixel had more than {LARGEST_COUNT} events in a timestep; frames that are stored, to be learned "
-                f"later or again, have {LARGEST_COUNT} there; set binning.clamp for the same counts at once",
-            )
+        caution.of_counts(self.counters, timestep)
         return as_stored(timestep.frame)
-
-    def _warn_of_delay(self, timestep: Timestep, interval: LabelInterval) -> None:
-        """Say once when today's traces may belong to another stimulus than the error that meets them."""
-        rule = self.learner.config
-        if not rule.error_delay or rule.delay_mode == "snapshot":
-            return
-        delay, lasts = rule.error_delay * (timestep.t_end - timestep.t_start), interval.t_end - interval.t_start
-        if 2 * delay >= lasts:
-            self.counters.warn(
-                "delay",
-                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {lasts / 1e3:g} ms "
-                "that a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'",
-            )
 
     def _count_live(self, act: Callable[[], object]) -> None:
         """Do ``act`` and count the optimizer steps it made."""
@@ -178,31 +159,20 @@ class Session:
             UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
         """
         try:
-            timeline = self._timeline_for(interval)
-            timeline.add(interval)
+            waited = self._presentations.take_label(interval)
         except UsageError as e:
             self.counters.refuse(str(e))
             raise
         self.counters.labels_taken += 1
-        return self._presentations.take_late(interval, timeline)
+        return waited
 
     def label_now(self, label: int, span: int) -> int:
         """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add_label`."""
         now, timeline = self._presentations.now, self._presentations.timeline
         start = max(now - span, 0)
         if timeline is not None:
-            start = timeline.unlabelled_since(start, now)
-        return self.add_label(LabelInterval(min(start, now), now, label))
-
-    def _timeline_for(self, interval: LabelInterval) -> LabelTimeline:
-        if interval.label not in self.learner.classes:
-            raise UsageError(f"label {interval.label} is not among the network's classes {self.learner.classes}")
-        timeline = self._presentations.timeline
-        if timeline is None:
-            raise UsageError("this stream takes no labels")
-        if len(timeline) >= MOST_INTERVALS:
-            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
-        return timeline
+            start = min(timeline.unlabelled_since(start, now), now)
+        return self.add_label(LabelInterval(start, now, label))
 
     # --- pausing -------------------------------------------------------------------------------------------------
 
@@ -279,9 +249,7 @@ class Session:
             timesteps=counters.timesteps,
             timesteps_not_kept=counters.timesteps_not_kept,
             stream_us=counters.stream_us,
-            live=counters.updates.live,
-            deferred=counters.updates.deferred,
-            rehearsed=counters.updates.rehearsed,
+            updates=asdict(counters.updates),
             learning=self.learning,
             accuracy=self.evaluator.accuracy(),
             per_class=tuple(self.evaluator.per_class()),

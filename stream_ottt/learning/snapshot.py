@@ -34,9 +34,8 @@ class SessionSnapshot:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         stream_us: event time covered, µs.
-        live: optimizer steps at the timestep itself, or at the error delay after it.
-        deferred: optimizer steps on an interval's stored timesteps, once its label was known.
-        rehearsed: optimizer steps on remembered stretches.
+        updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
+            an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
@@ -61,9 +60,7 @@ class SessionSnapshot:
     timesteps: int
     timesteps_not_kept: int
     stream_us: int
-    live: int
-    deferred: int
-    rehearsed: int
+    updates: dict[str, int]
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]
