@@ -168,8 +168,12 @@ def piped(path: Path, read: Callable[[int], None] | None = None) -> list[str]:
         reader.start()
     assert run(pipeline, 30).reason == "end"
     assert pipeline.snapshot().session.timesteps == 600
-    if reader is not None:
+    if reader is not None and end is not None:
         reader.join(20)
+        os.close(end)  # whoever is still stuck in a write comes back
+        for thread in threading.enumerate():
+            if thread.name.startswith("left behind"):
+                thread.join(20)
     return said
 
 

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.learning.counters import Durations, SessionSnapshot
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 from stream_ottt.pipeline.binning_thread import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink_writer import SinkWriter
