@@ -17,39 +17,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
-from stream_ottt.network.optimizer import Optimizer, OptimizerConfig, build_optimizer
-
-
-class LearnerConfig(OptimizerConfig):
-    """The learning rule, and the optimizer that applies its gradients.
-
-    Attributes:
-        rule: ``ottt_o`` updates at every timestep, ``ottt_a`` once every ``time_steps`` learned timesteps or at a
-            sample's end.
-        time_steps: T of the loss; on an endless stream a nominal one.
-        alpha: α, the share of the squared error in the loss.
-        error_delay: Δ in timesteps.
-        delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
-        history: how many timesteps after its own a label can still be learned from.
-    """
-
-    rule: Literal["ottt_o", "ottt_a"] = "ottt_o"
-    time_steps: int = Field(10, ge=1)
-    alpha: float = Field(0.05, ge=0, le=1)
-    error_delay: int = Field(0, ge=0)
-    delay_mode: Literal["paper", "snapshot"] = "paper"
-    history: int = Field(0, ge=0)
+from stream_ottt.network.optimizer import Optimizer, build_optimizer
 
 
 @dataclass(slots=True)
@@ -87,6 +66,16 @@ class _Sample:
     memos: list[Memo] = field(default_factory=list)
     trails: deque[_Trail] = field(default_factory=deque)
     pending: deque[_Trail] = field(default_factory=deque)
+
+
+@dataclass(slots=True, eq=False)
+class LearnerState:
+    """All that lies between two timesteps of one stream: a sample, the network's membranes and traces, gradients."""
+
+    sample: _Sample = field(default_factory=_Sample)
+    network: Any = None  # None: at rest
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    summed: int = 0
 
 
 class OnlineLearner:
@@ -189,15 +178,26 @@ class OnlineLearner:
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Put the current sample aside, run another (a remembered one), and take it up again."""
-        held = self._sample, self.network.state(), self._sums, self._summed
-        self._sample, self._sums, self._summed = _Sample(), {}, 0
-        self.network.reset()
+        held = self.swap(self.rest())
         try:
             yield
         finally:
             self.reset()
-            self._sample, state, self._sums, self._summed = held
-            self.network.set_state(state)
+            self.swap(held)
+
+    def rest(self) -> LearnerState:
+        """A state at rest, for :meth:`swap`."""
+        return LearnerState()
+
+    def swap(self, state: LearnerState) -> LearnerState:
+        """Go on from ``state``; returns the state until now. Nothing is copied; weights and momentum are shared."""
+        held = LearnerState(self._sample, self.network.state(), self._sums, self._summed)
+        self._sample, self._sums, self._summed = state.sample, state.sums, state.summed
+        if state.network is None:
+            self.network.reset()
+        else:
+            self.network.set_state(state.network)
+        return held
 
     # --- learning ------------------------------------------------------------------------------------------------
 
