@@ -131,7 +131,7 @@ class FileReader(SourceReader):
             for number in range(self._passes):
                 pace = None if self._speed is None else Pace(self._speed)
                 labels: Labels | None = None
-                with closing(cast("Generator[EventPacket]", self.source.packets())) as packets:
+                with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
                     for packet in packets:
                         labels = self.source.labels if labels is None else labels
                         for part in [packet] if pace is None else pace.cut(packet):
