@@ -34,6 +34,8 @@ LEFT_BEHIND = "left behind"
 
 def main() -> None:
     """Entry point: errors of the user's making end in one line and their exit code."""
+    # "-?format=csv" is standard input with an option, which the parser of options would take for one of its own.
+    sys.argv[1:] = ["stdin:" + word[1:] if word.startswith("-?") else word for word in sys.argv[1:]]
     try:
         app()
     except StreamOtttError as e:
@@ -149,11 +151,16 @@ def info(
 def convert(
     source: Annotated[str, typer.Argument(help="Recording or folder.")],
     target: Annotated[str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.")],
+    shift: Annotated[str | None, typer.Option(help="auto: the first event to 0; or µs added to all times.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Leave out what comes before, such as 10s.")] = None,
+    to: Annotated[str | None, typer.Option(help="Leave out what comes from then on, such as 20s.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Write a recording in another event file format."""
     from stream_ottt.cli.convert import convert as convert_file
 
-    raise typer.Exit(convert_file(source, target))
+    times = {"shift": shift, "from": from_, "to": to}
+    raise typer.Exit(convert_file(source, target, force=force, **times))
 
 
 @app.command()
