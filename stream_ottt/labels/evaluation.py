@@ -26,12 +26,12 @@ class EvaluationConfig(Settings):
     """How prequential figures forget.
 
     Attributes:
-        fading: factor by which older steps weigh less, per step, in (0, 1] (Gama et al. 2013).
-        window: number of latest steps in the windowed accuracy, ≥ 1.
+        fading: factor by which older timesteps weigh less, per timestep (Gama et al. 2013).
+        window: latest timesteps in the windowed accuracy.
     """
 
     fading: float = Field(0.999, gt=0, le=1)
-    window: int = Field(1000, ge=1)
+    window: int = Field(1000, ge=1, le=1_000_000)
 
 
 @dataclass(slots=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from stream_ottt.errors import UsageError
-from stream_ottt.settings import Duration, Settings, parse_duration_us
+from stream_ottt.settings import Bytes, Delay, Duration, Settings
 
 
 class LabelsConfig(Settings):
@@ -20,7 +20,7 @@ class LabelsConfig(Settings):
 
     Attributes:
         file: CSV sidecar ``class,startTime_usec,endTime_usec``; None for the source's own labels, if it has any.
-        delay: time from an interval's start until its label is known (``"500ms"``, 0), or ``"end"`` for its end.
+        delay: time from an interval's start until its label is known (``"500ms"``, ``"0"``), or ``"end"`` for its end.
         classes: the labels that the network tells apart; None for those that occur.
         reset: whether an interval's start and end begin a new sample (state reset). The boundary is then known at its
             time, the label only after ``delay``.
@@ -29,16 +29,11 @@ class LabelsConfig(Settings):
     """
 
     file: str | None = None
-    delay: int | Literal["end"] = 0
+    delay: Delay = 0
     classes: tuple[int, ...] | None = None
     reset: bool = True
-    keep_bytes: int = Field(64 * 2**20, ge=0)
+    keep_bytes: Bytes = 64 * 2**20
     key_span: Duration = Field(1_000_000, ge=1)
-
-    @field_validator("delay", mode="before")
-    @classmethod
-    def _delay(cls, value: object) -> object:
-        return value if value == "end" else parse_duration_us(value)
 
 
 @dataclass(frozen=True, slots=True, order=True)

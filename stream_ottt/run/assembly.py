@@ -8,7 +8,8 @@ from stream_ottt.events.binning import Binner
 from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 from stream_ottt.pipeline.pipeline import BeginPass
 from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.source import Source
