@@ -305,7 +305,8 @@ class McapBag(Bag):
 
     def _whole(self, chunk: Any, zstd: ZstdFrames) -> Any:
         """A chunk of mcap's, unpacked. Raises ValueError when it is damaged."""
-        unpack = {"": lambda data: data, "lz4": lz4_frame, "zstd": zstd}.get(chunk.compression)
+        kinds: dict[str, Callable[[bytes], bytes | bytearray]] = {"": bytes, "lz4": lz4_frame, "zstd": zstd}
+        unpack = kinds.get(chunk.compression)
         if unpack is None:
             raise DecompressError(f"a chunk packed as {chunk.compression[:20]!r}, expected lz4 or zstd")
         chunk.data = bytes(unpack(chunk.data))

@@ -1,4 +1,4 @@
-"""Inputs made after public reports, where they lie beside the repository: each is read right, or refused for its cause."""
+"""Inputs made after public reports, where they lie beside the repository: read right, or refused for its cause."""
 
 from __future__ import annotations
 
