@@ -19,8 +19,9 @@ from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.config import RunConfig, Tables, merge, read_preset, to_tables
-from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint
+from stream_ottt.run.config import RunConfig, merge, to_tables
+from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
+from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sources.opening import open_source
@@ -77,8 +78,8 @@ class Run:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.checkpoint = None if request.load is None else load_checkpoint(request.load)
-        learned_with = {} if self.checkpoint is None else model_settings(self.checkpoint)
-        preset = {} if request.preset is None else read_preset(request.preset)
+        learned_with = {} if self.checkpoint is None else settings_to_keep(self.checkpoint)
+        preset = {} if request.preset is None else RUNS.read(request.preset)
         self.config = RunConfig.load(merge(learned_with, preset, request.overrides))
         for path in (request.save, request.summary):
             if path is not None:
@@ -228,12 +229,6 @@ class Run:
         if ledger.late:
             parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
         return f"{self.request.source}: {' and '.join(parts)} were left out and counted; all others were used"
-
-
-def model_settings(checkpoint: Checkpoint) -> Tables:
-    """Those settings of the run that made a model which must be the same for the model to fit."""
-    kept: Tables = {k: checkpoint.settings[k] for k in ("binning", "network", "learner") if k in checkpoint.settings}
-    return kept
 
 
 def check_writable(path: Path) -> None:
