@@ -166,7 +166,7 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "protocol.drift": ("contrast", "orientation", rows, DRIFT),
     "protocol.drift_share": (0.3, 0.01, rows, DRIFT),
     "protocol.recovered": (1.0, 0.01, result(), DRIFT | {"protocol.drift": "orientation"}),
-    "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20}),
+    "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20, "transform.scale": 0.004}),
     "rehearsal.mode": ("off", "ratio", weights, {}),
     "rehearsal.ratio": (3, 1, weights, REHEARSED),
     "rehearsal.stretch": (2, 3, weights, REHEARSED),
