@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from stream_ottt.events.binning import Binner, BinningConfig
     from stream_ottt.events.packet import EventPacket, Ledger
     from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-    from stream_ottt.labels.timeline import LabelInterval, LabelTimeline, read_label_csv
+    from stream_ottt.labels.sidecar import read_label_csv
+    from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
     from stream_ottt.learning.config import LearnerConfig
     from stream_ottt.learning.learner import OnlineLearner
     from stream_ottt.network.config import NetworkConfig
@@ -33,7 +34,8 @@ _HOMES = {
     "events.binning": ["Binner", "BinningConfig"],
     "events.packet": ["EventPacket", "Ledger"],
     "events.timestep": ["Prediction", "StepResult", "Timestep"],
-    "labels.timeline": ["LabelInterval", "LabelTimeline", "read_label_csv"],
+    "labels.sidecar": ["read_label_csv"],
+    "labels.timeline": ["LabelInterval", "LabelTimeline"],
     "learning.config": ["LearnerConfig"],
     "learning.learner": ["OnlineLearner"],
     "network.config": ["NetworkConfig"],

@@ -64,6 +64,8 @@ def parse_duration_us(text: str) -> int:
 
 def format_duration(us: int) -> str:
     """A duration as :func:`parse_duration_us` reads it, in the largest unit of which it is a whole number."""
+    if us < 0:
+        return f"-{format_duration(-us)}"
     unit, size = next((u, s) for u, s in (("s", 1_000_000), ("ms", 1_000), ("us", 1)) if us % s == 0)
     return f"{us // size}{unit}"
 
@@ -82,6 +84,16 @@ def _delay(value: object, info: ValidationInfo) -> object:
     return value if value == "end" else _duration(value, info)
 
 
+def _shift(value: object, info: ValidationInfo) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, str) and value.lstrip().startswith("-"):
+        return -parse_duration_us(value.lstrip()[1:])
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0 and info.context is None:
+        return value
+    return _duration(value, info)
+
+
 def _written(value: object) -> object:
     return format_duration(value) if isinstance(value, int) else value
 
@@ -98,6 +110,14 @@ Delay = Annotated[
     _WRITTEN,
 ]
 """As :data:`Duration`, or ``"end"``."""
+
+Shift = Annotated[
+    Annotated[int, Strict()] | Literal["auto"],
+    Unit("time with its unit, also negative"),
+    BeforeValidator(_shift),
+    _WRITTEN,
+]
+"""Time to add, also a negative one such as ``"-1.5s"``, or ``"auto"``."""
 
 Pixels = Annotated[int, Unit("pixels"), Ge(1), Le(32767)]
 Bytes = Annotated[int, Unit("bytes"), Ge(0), Le(2**40)]

@@ -169,7 +169,7 @@ def ran(stream: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         chosen = {"source": "{few}", "labels.file": "{labels}", **BASE, **settings}
         words = [w for k, v in chosen.items() for w in (f"--{k}", stream.get(v, v))]
         out, lines, model = (str(tmp_path / n) for n in ("s.json", "p.jsonl", "m.safetensors"))
-        command = ["run", "--quiet", "--summary", out, "--predictions", lines, "--save", model]
+        command = ["run", "--quiet", "--force", "--summary", out, "--predictions", lines, "--save", model]
         monkeypatch.setattr(sys, "argv", ["stream-ottt", *command, *words])
         with pytest.raises(SystemExit) as e:
             main()

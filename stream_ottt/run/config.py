@@ -35,6 +35,7 @@ class StreamConfig(Settings):
         queue_events: events that may wait between source and learner before that happens.
         queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
         patience: how long a live source may send nothing before a window whose end has passed is closed without it.
+        grace: how long source and sinks have to come back when the run ends.
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
@@ -47,6 +48,7 @@ class StreamConfig(Settings):
     queue_events: Annotated[int, Unit("events")] = Field(1 << 18, ge=1, le=2**31)
     queue_span: Duration = Field(2_000_000, ge=1000)
     patience: Duration = Field(500_000, ge=1000)
+    grace: Duration = Field(2_000_000, ge=0, le=3_600_000_000)
     control: str | None = None
 
     @field_validator("speed", mode="before")

@@ -289,6 +289,6 @@ def test_other_settings_are_named(here: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as e:
         run({"learner.lr": 0.2, "data.window": "5ms", "data.train": 9})
     assert str(e.value) == (
-        f"{tmp_path / 'run'}: holds a run with other settings: data.window is \"10ms\" there and \"5ms\" now, "
+        f'{tmp_path / "run"}: holds a run with other settings: data.window is "10ms" there and "5ms" now, '
         "data.train is nothing there and 9 now, learner.lr is 0.1 there and 0.2 now; choose another folder with --out"
     )
