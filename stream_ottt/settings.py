@@ -128,6 +128,14 @@ Threads = Annotated[int, Ge(1), Le(1024)]
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
+def _flag(value: object) -> object:
+    return True if value == "" else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""A configuration field that is also true for ``?name`` without a value."""
+
+
 class Settings(BaseModel):
     """Base of the configuration models: frozen, an unknown key is an error, and numbers are finite."""
 
@@ -204,4 +212,4 @@ def _keys_at(cls: type[BaseModel], path: list[str]) -> list[str]:
     model: type[BaseModel] | None = cls
     for part in path:
         model = None if model is None else model_of(model, part)
-    return [] if model is None else list(model.model_fields)
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream_ottt.events.packet import Ledger
-from stream_ottt.learning.counters import Durations, SessionSnapshot
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 
 NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 

@@ -194,7 +194,7 @@ def read_events(path: Path, **options: Any) -> EventArray:
     source = open_source({"uri": str(path), **options})
     if not isinstance(source, BlockingSource):
         raise InputError("a live source cannot be replayed; record it first", path=path)
-    return join(packet.events for packet in source.packets())
+    return join(packet.events for packet in source.excerpt())
 
 
 def join(parts: Iterator[EventArray]) -> EventArray:
