@@ -3,10 +3,10 @@
 Learning counts the events c of each pixel over windows of ``learn`` µs, which follow one another from the first event
 on. At a window's end, a pixel is hot from then on when
 
-    c > rate · learn / 10⁶    and    c ≥ ratio · (mean of c over the up to 8 pixels around it).
+    c > rate · learn / 10⁶    and    c ≥ ratio · (the second largest c of the 8 pixels around it).
 
-The first condition is that of tonic's ``identify_hot_pixel``. The second spares what is bright for a reason: around an
-edge or a lamp the neighbours fire as well.
+The first condition is that of tonic's ``identify_hot_pixel``. The second spares what is bright for a reason: along an
+edge or in a lamp, two neighbours or more fire as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HotPixelConfig(FilterConfig):
         pixels: those known to be hot, ``X:Y,X:Y,…`` or a list of [x, y].
         learn: length of a window of learning, µs; 0 to learn nothing.
         rate: events per second that a hot pixel exceeds.
-        ratio: events of a hot pixel for each of an average neighbour.
+        ratio: events of a hot pixel for each of its second most active neighbour; 0 to look at no neighbours.
     """
 
     pixels: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_pixels)] = ()
@@ -83,8 +83,8 @@ class HotPixelFilter(Filter):
             if not (0 <= x < width and 0 <= y < height):
                 raise UsageError(f"key 'filter:hot.pixels': {x}:{y} lies outside the {width}×{height} sensor")
             self.hot[y, x] = True
-        # Of each pixel: the number of the window in which it was counted last, and the events in it. So nothing is to be
-        # cleared when a window ends, however often a broken clock ends one.
+        # Of each pixel: the number of the window in which it was counted last, and the events in it. So nothing has to
+        # be cleared when a window ends, however often a broken clock ends one.
         self._counted = np.zeros((height, width, 2), np.uint64)
         self._window = 1  # number of the open window
         self._start = NEVER  # of the open window, µs
@@ -123,12 +123,13 @@ class HotPixelFilter(Filter):
 
     def _found(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """The pixels [height, width] that are hot by their counts [height, width]."""
-        many = counts > self.config.limit
-        if not many.any():
-            return many
-        around = _sum_3x3(counts) - counts
-        neighbours = _sum_3x3(np.ones_like(counts)) - 1
-        found: npt.NDArray[np.bool_] = many & (counts * neighbours >= self.config.ratio * around)
+        found = counts > self.config.limit
+        y, x = np.nonzero(found)
+        if len(y):
+            padded = np.pad(counts, 1)
+            around = np.stack([padded[y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
+            second = np.partition(around, -2, axis=0)[-2]
+            found[y, x] = counts[y, x] >= self.config.ratio * second
         return found
 
     def _counts(self) -> npt.NDArray[np.int64]:
@@ -158,15 +159,6 @@ class HotPixelFilter(Filter):
     def describe(self) -> dict[str, Any]:
         """``pixels``: [x, y] of each hot pixel, line by line."""
         return {"pixels": [[x, y] for y, x in np.argwhere(self.hot).tolist()]}
-
-
-def _sum_3x3(image: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The sum [height, width] over the 3×3 pixels around each pixel, as far as they lie on the sensor."""
-    height, width = image.shape
-    padded = np.pad(image, 1)
-    rows = padded[:height] + padded[1 : height + 1] + padded[2:]
-    total: npt.NDArray[np.int64] = rows[:, :width] + rows[:, 1 : width + 1] + rows[:, 2:]
-    return total
 
 
 @jit

@@ -1,8 +1,9 @@
 """Undistort: each event where a lens without distortion would have shown it, by a calibration file of OpenCV's.
 
 A pixel (x, y) becomes ``cv2.undistortPoints((x, y), K, d, P=K)``, or ``cv2.fisheye.undistortPoints``, rounded to whole
-pixels; K is the camera matrix and d are the distortion coefficients. Events that leave the sensor are left out, and so
-are those of pixels where the lens model cannot be inverted: distorted again, they must return to within half a pixel.
+pixels. K is the camera matrix, without skew as everywhere in OpenCV; d are the distortion coefficients. Events that
+leave the sensor are left out, and so are those of pixels where the lens model cannot be inverted: distorted again, they
+must return to within half a pixel.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def read_calibration(
         distortion = _matrix(file, DISTORTION)
         size = [int(file.getNode(f"image_{side}").real()) for side in ("width", "height")]
         fisheye = bool(file.getNode("fisheye_model").real())
-    except (cv2.error, SystemError, ValueError) as e:
-        raise InputError(f"no calibration file of OpenCV's: {' '.join(str(e).split())}", path=path) from e
+    except (cv2.error, SystemError) as e:
+        raise InputError("expected a calibration in YAML, JSON or XML, as OpenCV writes it", path=path) from e
     if matrix is None or matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not matrix[0, 0] * matrix[1, 1]:
         raise InputError(f"expected a 3×3 matrix under {MATRIX[0]!r}, as OpenCV's calibration writes it", path=path)
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
@@ -94,12 +95,11 @@ def read_calibration(
 
 
 def _matrix(file: Any, names: tuple[str, ...]) -> npt.NDArray[np.float64] | None:
-    """The first of the matrices ``names`` that the file has."""
+    """The first of the matrices ``names`` that the file has, or None."""
     for name in names:
         found = file.getNode(name)
-        if not found.empty():
-            matrix = found.mat()
-            return None if matrix is None else np.asarray(matrix, np.float64)
+        if found.isMap():
+            return np.asarray(found.mat(), np.float64)
     return None
 
 
@@ -128,7 +128,6 @@ def undistorted_pixels(
         in_space = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
         again, _ = cv2.projectPoints(in_space, np.zeros(3), np.zeros(3), matrix, distortion)
     straight = (rays.reshape(-1, 2) * [matrix[0, 0], matrix[1, 1]]) + matrix[:2, 2]
-    straight[:, 0] += matrix[0, 1] * rays.reshape(-1, 2)[:, 1]  # skew
     error = np.abs(again - seen).reshape(-1, 2).max(1)
     with np.errstate(invalid="ignore"):
         inside = (error <= 0.5) & (straight > -0.5).all(1) & (straight < np.array([width, height]) - 0.5).all(1)
