@@ -139,9 +139,9 @@ def main() -> None:
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     events = stream(options.events, width, height)
-    print(
-        f"{options.events} events, {options.size}\n\n| filter | way | M events/s | M events per processor second | kept |\n|---|---|---|---|---|"
-    )
+    print(f"{options.events} events, {options.size}\n")
+    print("| filter | way | M events/s | M events per processor second | kept |")
+    print("|---|---|---|---|---|")
     for name, rivals in ways(width, height).items():
         best = dict.fromkeys(rivals, (0.0, 0.0))
         kept = dict.fromkeys(rivals, 0.0)

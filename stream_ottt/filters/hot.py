@@ -27,6 +27,9 @@ from stream_ottt.settings import Duration
 FEWEST = 10
 """Events by which a hot pixel must be known: with fewer, chance decides, and each window costs a look at the sensor."""
 
+HOT = 2**32 - 1
+"""Stands in the place of a window's number for a pixel that is hot."""
+
 
 def _pixels(value: object) -> object:
     """``"3:7,12:0"`` as [[3, 7], [12, 0]]."""
@@ -66,11 +69,7 @@ class HotPixelConfig(FilterConfig):
 
 
 class HotPixelFilter(Filter):
-    """Leaves out the events of hot pixels.
-
-    Attributes:
-        hot: bool [height, width], the pixels whose events are left out.
-    """
+    """Leaves out the events of hot pixels."""
 
     name = "hot"
     Config = HotPixelConfig
@@ -78,17 +77,22 @@ class HotPixelFilter(Filter):
 
     def __init__(self, config: HotPixelConfig, width: int, height: int) -> None:
         super().__init__(config, width, height)
-        self.hot = np.zeros((height, width), np.bool_)
+        # Of each pixel: the number of the window in which it was counted last, or HOT, and the events in it. So nothing
+        # has to be cleared when a window ends, however often a broken clock ends one.
+        self._counted = np.zeros((height, width, 2), np.uint32)
         for x, y in config.pixels:
             if not (0 <= x < width and 0 <= y < height):
                 raise UsageError(f"key 'filter:hot.pixels': {x}:{y} lies outside the {width}×{height} sensor")
-            self.hot[y, x] = True
-        # Of each pixel: the number of the window in which it was counted last, and the events in it. So nothing has to
-        # be cleared when a window ends, however often a broken clock ends one.
-        self._counted = np.zeros((height, width, 2), np.uint64)
+            self._counted[y, x, 0] = HOT
         self._window = 1  # number of the open window
         self._start = NEVER  # of the open window, µs
         self._total = 0  # events counted in the open window
+
+    @property
+    def hot(self) -> npt.NDArray[np.bool_]:
+        """The pixels [height, width] whose events are left out."""
+        hot: npt.NDArray[np.bool_] = self._counted[:, :, 0] == HOT
+        return hot
 
     def __call__(self, events: EventArray) -> EventArray:
         """The events of the other pixels."""
@@ -100,9 +104,8 @@ class HotPixelFilter(Filter):
                 kept.view(UNSIGNED),
                 at,
                 n,
-                self.hot,
                 self._counted,
-                np.uint64(self._window),
+                np.uint32(self._window),
                 np.uint64(self._start),
                 np.uint64(self.config.learn),
             )
@@ -116,9 +119,12 @@ class HotPixelFilter(Filter):
         """An event at ``t`` (µs) lies in no window so far: learn from the one that ends, and begin that of ``t``."""
         if self._start <= t:  # else none has begun, or time has gone back, and what was counted is void
             if self._total > self.config.limit:
-                self.hot |= self._found(self._counts())
+                self._counted[self._found(self._counts()), 0] = HOT
             t -= (t - self._start) % self.config.learn
         self._window += 1
+        if self._window == HOT:  # all numbers are used up
+            self._counted[~self.hot] = 0
+            self._window = 1
         self._start, self._total = t, 0
 
     def _found(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -143,16 +149,16 @@ class HotPixelFilter(Filter):
             ``hot``: bool [height, width]. ``counts``: int64 [height, width], events in the open window. ``start``: of
             the open window, µs; 2⁶³ before the first event.
         """
-        return {"hot": self.hot.copy(), "counts": self._counts(), "start": self._start}
+        return {"hot": self.hot, "counts": self._counts(), "start": self._start}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` gave."""
         super().load_state_dict(state)
-        if not 0 <= state["start"] <= NEVER or (state["counts"] < 0).any():
-            raise ModelError(f"state of filter {self.name!r}: a negative count or time")
-        self.hot[:] = state["hot"]
+        if not 0 <= state["start"] <= NEVER or ((state["counts"] < 0) | (state["counts"] > HOT)).any():
+            raise ModelError(f"state of filter {self.name!r}: a count or a time is out of range")
+        self._window = 1
         self._start = state["start"]
-        self._counted[:, :, 0] = self._window
+        self._counted[:, :, 0] = np.where(state["hot"], HOT, self._window)
         self._counted[:, :, 1] = state["counts"]
         self._total = int(state["counts"].sum())
 
@@ -163,7 +169,7 @@ class HotPixelFilter(Filter):
 
 @jit
 def _sift(
-    events: Any, kept: Any, at: int, n: int, hot: Any, counted: Any, window: Any, start: Any, learn: Any
+    events: Any, kept: Any, at: int, n: int, counted: Any, window: Any, start: Any, learn: Any
 ) -> tuple[int, int]:
     """Go on at event ``at`` up to the end, or to an event outside the window; ``n`` were kept so far."""
     while at < len(events):
@@ -171,14 +177,14 @@ def _sift(
         x, y, t = np.intp(event.x), np.intp(event.y), event.t
         if learn > 0 and t - start >= learn:
             break
-        cold = not hot[y, x]
+        seen = counted[y, x, 0]
+        cold = seen != np.uint32(HOT)
         # Written in any case, and overwritten by the next one if it is not kept: a branch would take longer.
         kept[n] = event
         n += cold
         if learn > 0 and cold:
-            if counted[y, x, 0] != window:
-                counted[y, x, 0] = window
-                counted[y, x, 1] = 0
-            counted[y, x, 1] += np.uint64(1)
+            count = counted[y, x, 1] if seen == window else np.uint32(0)
+            counted[y, x, 0] = window
+            counted[y, x, 1] = min(count, np.uint32(HOT - 1)) + np.uint32(1)
         at += 1
     return at, n

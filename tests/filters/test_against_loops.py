@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.filters.chain import open_filters
+from stream_ottt.filters.hot import HOT
 
 WIDTH, HEIGHT = 5, 4
 Event = tuple[int, int, int, bool]
@@ -120,6 +121,18 @@ def test_time_that_goes_back_begins_a_new_window() -> None:
     chain(glitch)
     chain(steady)
     assert chain.describe() == {"0:hot": {"pixels": [[2, 2]]}}
+
+
+def test_windows_are_numbered_anew_when_the_numbers_are_used_up() -> None:
+    chain = open_filters(["hot:?learn=10us&rate=1e6&pixels=4:3"], WIDTH, HEIGHT)
+    (hot,) = chain.filters
+    hot._window = HOT - 3  # type: ignore[attr-defined]
+    for window in range(8):
+        few = make_events([2] * 6, [2] * 6, [window * 10] * 6, [True] * 6)
+        assert len(chain(few)) == 6
+    many = make_events([1] * 11 + [1, 2, 4], [1] * 11 + [1, 2, 3], [80] * 11 + [90] * 3, [True] * 14)
+    assert chain(many)["x"].tolist() == [1] * 11 + [2]
+    assert chain.describe() == {"0:hot": {"pixels": [[1, 1], [4, 3]]}}
 
 
 def image(events: EventArray, width: int, height: int) -> Any:
