@@ -14,7 +14,8 @@ import time
 import torch
 from step import machine
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
 

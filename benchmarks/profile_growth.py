@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from step import GAIN, machine
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.topologies import NetworkConfig, build_network
 

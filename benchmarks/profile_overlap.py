@@ -17,7 +17,8 @@ import torch
 from step import CLASSES, NETWORKS, RATE, machine
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.topologies import NetworkConfig, build_network
 

@@ -23,7 +23,8 @@ import torch
 from baselines import LR, MOMENTUM, Step, released, spikingjelly, three_convolutions
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.network.topologies import VGG, NetworkConfig, build_network
 

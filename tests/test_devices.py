@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.build import EngineConfig
 from stream_ottt.errors import UsageError
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.network.device import find_device
 from stream_ottt.network.network import Network
@@ -36,8 +37,8 @@ RULES: dict[str, dict[str, Any]] = {
 
 def on_gpu(network: Network) -> Network:
     """As :meth:`Network.to` does, but for the copy itself, which needs a driver."""
-    for layer in network.layers:
-        layer.set_parameters({k: torch.empty(v.shape, device="cuda") for k, v in layer.parameters.items()})
+    for part in network.connections.values():
+        part.set_parameters({k: torch.empty(v.shape, device="cuda") for k, v in part.parameters.items()})
     return network
 
 

@@ -34,8 +34,8 @@ def learner_of(seed: int, delay: int, mode: Mode, history: int, lr: float = LR) 
     for name, p in network.parameters.items():
         scale = 0.2 if name.endswith("bias") else 1.0
         p.copy_(scale * torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    rule = LearnerConfig(time_steps=T, alpha=ALPHA, error_delay=delay, delay_mode=mode, history=history)
-    return OnlineLearner(network, build_optimizer(OptimizerConfig(lr=lr, momentum=0.0)), rule)
+    rule = LearnerConfig(time_steps=T, alpha=ALPHA, error_delay=delay, delay_mode=mode)
+    return OnlineLearner(network, build_optimizer(OptimizerConfig(lr=lr, momentum=0.0)), rule, history=history)
 
 
 def matrices(learner: OnlineLearner) -> list[Array]:

@@ -7,6 +7,7 @@ prediction, which it had been taught by then.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 from helpers import SIZE, WINDOW
@@ -77,7 +78,7 @@ class Promise(RuleBasedStateMachine):
         mode=st.sampled_from(["off", "ratio", "idle"]),
     )
     def begin(self, cuts: list[int], delay: object, live: bool, mode: str) -> None:
-        given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in zip(cuts, cuts[1:], strict=False)]
+        given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in pairwise(cuts)]
         self.timeline = Noted(given[::2], delay)
         self.live = live
         self.learner = Pupil()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stream_ottt.engine.build import build_learner
 from stream_ottt.errors import UsageError
 from stream_ottt.events.binning import Binner
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.topologies import NetworkConfig, build_network
@@ -92,7 +92,7 @@ class Assembly:
             classes=len(classes),
             seed=c.stream.seed,
         )
-        self.learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine)
+        self.learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine, threads=None)
         if self.checkpoint is not None:
             self.checkpoint.restore(self.learner)
         progress = self.progress

@@ -31,6 +31,7 @@ class Checkpoint:
         class_names: label → name.
         input_shape: (polarities, height, width).
         optimizer_steps: optimizer steps made.
+        centred: whether the means of standardized rows were taken out of the weights.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Checkpoint:
     class_names: dict[int, str]
     input_shape: tuple[int, int, int]
     optimizer_steps: int
+    centred: bool
 
     def restore(self, learner: OnlineLearner) -> None:
         """Put weights and optimizer state into ``learner``.
@@ -58,7 +60,7 @@ class Checkpoint:
                 )
         for name, value in weights.items():
             parameters[name].copy_(value)
-        learner.network.weights_changed()
+        learner.network.weights_changed(centred=self.centred)
         state = {k.removeprefix("optimizer/"): v for k, v in self.tensors.items() if k.startswith("optimizer/")}
         learner.optimizer.set_state(state, self.optimizer_steps)
 
@@ -86,6 +88,7 @@ def save_checkpoint(
         "class_names": class_names,
         "input_shape": learner.network.input_shape,
         "optimizer_steps": learner.optimizer.steps,
+        "centred": learner.network.centred,
     }
     # One entry: safetensors writes several in no fixed order, and the same run must give the same file.
     metadata = {METADATA_KEY: json.dumps(facts)}
@@ -127,6 +130,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 class_names={int(k): v for k, v in facts["class_names"].items()},
                 input_shape=tuple(facts["input_shape"]),
                 optimizer_steps=int(facts["optimizer_steps"]),
+                centred=bool(facts["centred"]),
             )
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as e:
         raise ModelError(f"{path}: no readable model file: {e}; save one with --save") from e
