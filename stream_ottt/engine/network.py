@@ -153,6 +153,30 @@ class CompiledNetwork(Network):
     def new_saved(self) -> Sequence[Saved]:
         return SavedTimestep(self._buffers.take())
 
+    def layout(self) -> dict[str, list[bool]]:
+        held = [(part.name, rows) for part, rows in zip(self.parts.made, self.rows, strict=True)]
+        return {
+            name: [rows.transpose.wanted, rows.transpose.holds(rows)] for name, rows in held if isinstance(rows, Rows)
+        }
+
+    def set_layout(self, layout: dict[str, list[bool]]) -> None:
+        self.refresh()
+        for part, rows in zip(self.parts.made, self.rows, strict=True):
+            if part.name in layout:
+                wanted, holds = layout[part.name]
+                rows.transpose.wanted = wanted
+                if holds:
+                    rows.transpose.follow(rows)
+
+    def take_up(self, saved: Saved) -> None:
+        if isinstance(saved.delta, Tensor):
+            saved.delta = Delta(saved.delta)
+        if isinstance(saved.fed, Tensor):
+            saved.room.tensor.copy_(saved.fed)
+            saved.fed = saved.room
+        for inner in saved.inner:
+            self.take_up(inner)
+
     def backward(self, error: Tensor, saved: Sequence[Saved], sink: GradientSink | None = None) -> None:
         self.refresh()
         super().backward(error, saved, fused(sink))

@@ -18,7 +18,7 @@ from stream_ottt.engine.rows import FusedStep, Rows, Slots, update_vector
 from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
 from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import GradientSink
-from stream_ottt.network.saved import Saved
+from stream_ottt.network.saved import Saved, as_tensor
 
 # In units of a dense product's time per input and output pixel: that of scattering one spike instead, and that of
 # transposing the weights for it, per input channel (measured; see benchmarks/README.md).
@@ -312,22 +312,33 @@ class CompiledNeuronState:
 
     Attributes:
         v: membrane potential after reset [height, width, channels].
-        image: its spikes, 0 or 1, times the dropout mask; ``output`` is this once there are any.
+        image: room for its spikes, 0 or 1, times the dropout mask.
         mask: the sample's dropout mask [height, width, channels]; None while none was drawn.
     """
 
-    FIELDS = ("v", "image", "mask")
+    FIELDS = ("v", "output", "mask")
 
     def __init__(self, v: Array, image: Image) -> None:
         self.v = v
         self.image = image
         self.mask: Tensor | None = None
-        self.output: Image | None = None
+        self.fired = False
+
+    @property
+    def output(self) -> Image | None:
+        """The spikes of the latest timestep; None at rest."""
+        return self.image if self.fired else None
+
+    @output.setter
+    def output(self, value: Tensor | None) -> None:
+        self.fired = value is not None
+        if value is not None:
+            self.image.tensor.copy_(as_tensor(value))
 
     def reset(self) -> None:
         """Back to rest, for a new sample."""
         self.v.fill(0)
-        self.mask = self.output = None
+        self.mask, self.fired = None, False
 
 
 class CompiledNeurons:
@@ -375,7 +386,7 @@ class CompiledNeurons:
                     state.mask = self._draw()
                 neuron_kernels.drop(f.array, state.mask.numpy())
                 image.inside.mul_(state.mask)
-        state.output = image
+        state.fired = True
         return image
 
     def _take(self, image: Image) -> tuple[Array, Array, Array]:

@@ -282,18 +282,27 @@ class OnlineLearner:
         found["counts"] = asdict(self.counts)
         found["learned_from"] = self.learned_from
         found["centred"] = self.network.centred
+        found["layout"] = self.network.layout()
         return found
 
     def load_state_dict(self, found: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave.
 
         Raises:
-            KeyError: it is of another network, or of another engine.
+            ValueError: it is of another network; nothing was changed.
         """
-        self.network.settle()
-        for name, value in self.network.parameters.items():
-            value.copy_(found[f"weights/{name}"])
+        parameters = self.network.parameters
+        theirs = {k.removeprefix("weights/"): v for k, v in found.items() if k.startswith("weights/")}
+        for name in sorted(parameters.keys() | theirs.keys()):
+            shapes = [tuple(held[name].shape) if name in held else None for held in (parameters, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"parameter {name!r}: expected {shapes[0]}, found {shapes[1]}: it is of another network"
+                )
+        for name, value in parameters.items():
+            value.copy_(theirs[name])
         self.network.weights_changed(centred=found["centred"])
+        self.network.set_layout(found["layout"])
         optimizer = {k.removeprefix("optimizer/"): v for k, v in found.items() if k.startswith("optimizer/")}
         self.optimizer.set_state(optimizer, found["steps"])
         if self.network.generator is not None:

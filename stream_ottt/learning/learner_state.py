@@ -53,9 +53,10 @@ class LearnerState:
         # One timestep may be the latest, kept and pending: its saved tensors are written once.
         latest = [self.network.saved] if self.network.saved else []
         steps = {id(saved): saved for saved in (*latest, *(k.saved for k in (*self.kept, *self.pending)))}
+        formed = {id(k.saved) for k in self.pending}
         for i, saved in enumerate(steps.values()):
             for name, own in zip(network.names, saved, strict=True):
-                found |= pack_saved(f"saved/{i}.{name}.", own)
+                found |= pack_saved(f"saved/{i}.{name}.", own, formed=id(saved) in formed)
         place = {key: i for i, key in enumerate(steps)}
         sample = {"step": self.step, "summed": self.summed, "steps": len(steps), "latest": bool(latest)}
         for key, held in (("kept", self.kept), ("pending", self.pending)):
@@ -76,6 +77,7 @@ class LearnerState:
             saved = network.new_saved()
             for name, own in zip(network.names, saved, strict=True):
                 unpack_saved(f"saved/{i}.{name}.", own, found)
+                network.take_up(own)
             steps.append(saved)
         state = cls(network.rest(), step=sample["step"], summed=sample["summed"])
         tensors = {k.removeprefix("state/"): v for k, v in found.items() if k.startswith("state/")}

@@ -374,6 +374,7 @@ class NFBlock(Layer):
         ):
             if part is not None:
                 part.new_saved(saved)
+        shortcut.pre = first.pre
         saved = Saved((first, second, shortcut))
         self.skip.new_saved(saved)
         return saved

@@ -250,6 +250,16 @@ class Network:
         """What draws the dropout masks; None without dropout."""
         return next((n.generator for n in self.populations.values() if n.model.dropout), None)
 
+    def layout(self) -> dict[str, list[bool]]:
+        """Which of several ways, equal but for rounding, each connection's next product takes; plain JSON values."""
+        return {}
+
+    def set_layout(self, layout: dict[str, list[bool]]) -> None:
+        """Put back what :meth:`layout` gave, once the weights are those of then."""
+
+    def take_up(self, saved: Saved) -> None:
+        """Bring saved tensors that were loaded into the form in which this network keeps them."""
+
     def pack_state(self, state: NetworkState) -> dict[str, Tensor]:
         """A state as tensors by name, without the traces where ``state.saved`` holds them."""
         found: dict[str, Tensor] = {}

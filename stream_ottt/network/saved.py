@@ -24,7 +24,7 @@ class Saved:
         inner: the saved tensors within a composite layer.
     """
 
-    FIELDS = ("pre", "f", "delta", "below", "fed", "residual")
+    FIELDS = ("pre", "f", "delta", "fed", "residual")
 
     def __init__(self, inner: tuple[Saved, ...] = ()) -> None:
         self.pre: Any = None
@@ -34,6 +34,7 @@ class Saved:
         self.fed: Any = None
         self.residual: Any = None
         self.shape: tuple[int, ...] = ()
+        self.room: Any = None  # the compiled feedback connection's buffer
         self.inner = inner
 
 
@@ -90,11 +91,13 @@ def unpack(prefix: str, holder: Any, tensors: dict[str, Tensor]) -> None:
         setattr(holder, key, put(getattr(holder, key), tensors.get(f"{prefix}{key}")))
 
 
-def pack_saved(prefix: str, saved: Saved) -> dict[str, Tensor]:
-    """As :func:`pack`, with what is within."""
+def pack_saved(prefix: str, saved: Saved, *, formed: bool) -> dict[str, Tensor]:
+    """As :func:`pack`, with what is within; the error signal only where it was ``formed``."""
     found = pack(prefix, saved) | {f"{prefix}shape": torch.tensor(saved.shape, dtype=torch.int64)}
+    if not formed:
+        found.pop(f"{prefix}delta", None)
     for i, inner in enumerate(saved.inner):
-        found |= pack_saved(f"{prefix}{i}.", inner)
+        found |= pack_saved(f"{prefix}{i}.", inner, formed=formed)
     return found
 
 
