@@ -110,6 +110,9 @@ class PageServer:
                 wait.cancel()
         self._server.should_exit = True
         await self._task
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()  # what a sleeping browser did not take
+        await asyncio.sleep(0)
         self._server = None
 
     def wishes(self) -> list[Any]:
