@@ -1,0 +1,35 @@
+"""The neurons of a network between two timesteps, whatever computes it. Read only, in the learner's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream_ottt.network.network import Network
+
+Flat = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of spiking neurons after a timestep.
+
+    Attributes:
+        name: of the layer.
+        neurons: how many there are.
+        threshold: V_th.
+        spikes: gives [neurons], above 0 where a neuron fired.
+        u: gives [neurons], membrane potential before reset.
+        trace: gives [neurons], the tracked activity â; None while nothing is learned.
+    """
+
+    name: str
+    neurons: int
+    threshold: float
+    spikes: Callable[[], Flat]
+    u: Callable[[], Flat]
+    trace: Callable[[], Flat | None]
