@@ -48,6 +48,11 @@ def same_weights(a: OnlineLearner, b: OnlineLearner) -> bool:
     return all(torch.equal(weights[name], value) for name, value in b.network.parameters.items())
 
 
+def drain(session: Session) -> None:
+    while session.learn_due():
+        pass
+
+
 def in_a_row(steps: int = STEPS) -> tuple[OnlineLearner, list[int]]:
     """Without pipeline or session: predict, learn, rehearse, and only then the next timestep.
 
@@ -83,19 +88,19 @@ class Watching(ListSink):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.rehearsed: list[int] = []
-        self.progress = session.progress
+        self.counters = session.counters
         self.changed = threading.Condition()
         self.draw = session.memory.draw
         session.memory.draw = self.wait_and_draw  # type: ignore[method-assign]
 
     def wait_and_draw(self) -> Stretch | None:
         with self.changed:
-            seen = self.changed.wait_for(lambda: len(self.results) == self.progress.timesteps, 20)
+            seen = self.changed.wait_for(lambda: len(self.results) == self.counters.timesteps, 20)
         assert seen, "a result waited for the rehearsal after it"
         return self.draw()
 
     async def consume(self, result: StepResult) -> None:
-        self.rehearsed.append(self.progress.updates.rehearsed)
+        self.rehearsed.append(self.counters.updates.rehearsed)
         with self.changed:
             await super().consume(result)
             self.changed.notify_all()
@@ -116,8 +121,8 @@ def test_each_result_is_out_before_the_rehearsal_that_its_timestep_makes_due(sou
     assert run(pipeline).reason == "end"
     learner, rehearsed = in_a_row()
     assert sink.rehearsed == rehearsed[:-1]
-    assert session.progress.updates.rehearsed == rehearsed[-1] == STEPS * HOW.ratio
-    assert session.progress.steps.n == session.progress.latency.n == STEPS
+    assert session.counters.updates.rehearsed == rehearsed[-1] == STEPS * HOW.ratio
+    assert session.counters.steps.n == session.progress.latency.n == STEPS
     assert same_weights(session.learner, learner)
 
 
@@ -127,7 +132,7 @@ def test_the_last_of_max_steps_is_rehearsed_too(steps: int) -> None:
     assert run(pipeline).reason == "max-steps"
     learner, rehearsed = in_a_row(steps)
     assert len(sink.results) == steps
-    assert session.progress.updates.rehearsed == rehearsed[-1]
+    assert session.counters.updates.rehearsed == rehearsed[-1]
     assert same_weights(session.learner, learner)
 
 
@@ -144,7 +149,7 @@ def test_a_stop_between_a_result_and_its_rehearsal_loses_neither() -> None:
     assert run(pipeline).reason == "interrupted"
     learner, rehearsed = in_a_row(25)
     assert [r.timestep.index for r in sink.results] == list(range(25))
-    assert session.progress.updates.rehearsed == rehearsed[-1]
+    assert session.counters.updates.rehearsed == rehearsed[-1]
     assert same_weights(session.learner, learner)
     assert session.progress.ledger.read == session.progress.ledger.accounted
 
@@ -158,7 +163,7 @@ def test_an_error_in_a_rehearsal_loses_no_result_and_no_event() -> None:
     session.memory.draw = broken  # type: ignore[method-assign]
     with pytest.raises(ArithmeticError, match="no such memory"):
         run(pipeline)
-    assert len(sink.results) == session.progress.timesteps == HOW.stretch
+    assert len(sink.results) == session.counters.timesteps == HOW.stretch
     assert session.progress.ledger.read == session.progress.ledger.accounted
 
 
@@ -170,10 +175,12 @@ def test_at_the_end_of_a_pass_what_is_due_is_rehearsed_before_it_ends() -> None:
     for number in range(2):
         for timestep in timesteps(EVENTS, timeline):
             rowed.process(replace(timestep, index=timestep.index + number * STEPS))
-            rowed.rehearse()
+            drain(rowed)
         rowed.end_pass()
+        drain(rowed)
     rowed.finish()
-    assert piped.progress.updates == rowed.progress.updates
+    drain(rowed)
+    assert piped.counters.updates == rowed.counters.updates
     assert same_weights(piped.learner, rowed.learner)
 
 
@@ -203,13 +210,15 @@ def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> N
     for events, interval in zip(packets, late, strict=True):
         for timestep in binner.feed(events):
             rowed.process(timestep)
-            rowed.rehearse()
+            drain(rowed)
         rowed.add_label(interval)
+        drain(rowed)
     for timestep in binner.flush():
         rowed.process(timestep)
-        rowed.rehearse()
+        drain(rowed)
     rowed.finish()
-    assert rowed.progress.updates.deferred > STEPS // 2
-    assert rowed.progress.updates.rehearsed > 0
-    assert piped.progress.updates == rowed.progress.updates
+    drain(rowed)
+    assert rowed.counters.updates.deferred > STEPS // 2
+    assert rowed.counters.updates.rehearsed > 0
+    assert piped.counters.updates == rowed.counters.updates
     assert same_weights(piped.learner, rowed.learner)

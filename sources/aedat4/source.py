@@ -74,6 +74,10 @@ class Aedat4Source(FileSource):
             yield from self._available(decoder, file)
             decoder.close()
 
+    @property
+    def synchronous(self) -> bool:
+        return not self.config.follow
+
     def __aiter__(self) -> AsyncIterator[EventPacket]:
         return self._follow() if self.config.follow else super().__aiter__()
 

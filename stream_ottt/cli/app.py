@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,12 @@ def main() -> None:
     except StreamOtttError as e:
         print(f"stream-ottt: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
+    except SystemExit as e:
+        if any(t.daemon and t.name.startswith("sink ") for t in threading.enumerate()):
+            # A sink was left behind in a write that does not come back; ending in order would wait for it.
+            sys.stderr.flush()
+            os._exit(e.code if isinstance(e.code, int) else 1)
+        raise
 
 
 @app.command(context_settings=DOTTED)
@@ -63,40 +70,47 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write outputs anew that exist already.")] = False,
 ) -> None:
     """Stream a source through a network that learns while it watches.
 
     Any setting can be given as --table.key VALUE, such as --learner.lr 0.01; `stream-ottt config show NAME` lists them.
     """
-    from stream_ottt.run.config import merge, parse_overrides
-    from stream_ottt.run.run import RunRequest
-    from stream_ottt.run.run import run as run_request
+    from stream_ottt.run.stopping import Stopping
 
-    named = {
-        "labels": {"file": labels, "delay": label_delay},
-        "engine": {"precision": precision, "device": device},
-        "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
-    }
-    given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
-    sinks = [] if quiet else ["terminal"]
-    if predictions is not None:
-        sinks.append(f"jsonl:{predictions}")
-    sinks += sink or []
-    if insecure:
-        from stream_ottt.live.zmq_socket import allow_exposure
+    with Stopping() as stopping:
+        if sys.stderr.isatty():
+            print(f"stream-ottt: loading {source} …", file=sys.stderr)
+        from stream_ottt.run.config import merge, parse_overrides
+        from stream_ottt.run.run import RunRequest
+        from stream_ottt.run.run import run as run_request
 
-        source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
-    request = RunRequest(
-        source=source,
-        preset=config,
-        overrides=merge(given, parse_overrides(_known_or_dotted(context))),
-        sinks=sinks,
-        load=load,
-        save=save,
-        summary=summary,
-        learn=not no_learn,
-    )
-    raise typer.Exit(run_request(request))
+        named = {
+            "labels": {"file": labels, "delay": label_delay},
+            "engine": {"precision": precision, "device": device},
+            "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
+        }
+        given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
+        sinks = [] if quiet else ["terminal"]
+        if predictions is not None:
+            sinks.append(f"jsonl:{predictions}")
+        sinks += sink or []
+        if insecure:
+            from stream_ottt.live.zmq_socket import allow_exposure
+
+            source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
+        request = RunRequest(
+            source=source,
+            preset=config,
+            overrides=merge(given, parse_overrides(_known_or_dotted(context))),
+            sinks=sinks,
+            load=load,
+            save=save,
+            summary=summary,
+            learn=not no_learn,
+            force=force,
+        )
+        raise typer.Exit(run_request(request, stopping))
 
 
 def _known_or_dotted(context: typer.Context) -> list[str]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream_ottt.errors import INTERRUPTED, InputError, UsageError
-from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.live import feed
 from stream_ottt.live.publisher import Counts, FeedOutput, Output, TcpOutput, play
 from stream_ottt.live.zmq_socket import SocketOptions, is_loopback
@@ -116,7 +117,7 @@ def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:
     except ValueError as e:
         raise UsageError(f"--label-delay: {e}; or say end") from None
     if request.labels is not None:
-        return LabelTimeline(read_label_csv(request.labels), delay=delay, name=request.labels)
+        return LabelTimeline(read_label_csv(request.labels).intervals, delay=delay, name=request.labels)
     own = source.labels
     return None if own is None else LabelTimeline(own, delay=delay, name=request.source)
 

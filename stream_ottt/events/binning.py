@@ -8,7 +8,7 @@ that starts at the first event and starts anew at each boundary of a sample and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from stream_ottt.events.timestep import Timestep
 from stream_ottt.settings import Duration, Settings
 
 FOREVER = 2**63 - 1
+DAY = 86_400_000_000
+"""µs."""
 
 
 class BinningConfig(Settings):
@@ -36,14 +38,14 @@ class BinningConfig(Settings):
         silence: a gap between events of at least this (µs) begins a new sample, and is not filled with empty frames.
     """
 
-    window: Duration = Field(20_000, ge=1)
+    window: Duration = Field(20_000, ge=1, le=DAY)
     count: int | None = Field(None, ge=1)
     width: int | None = Field(32, ge=1, le=32767)
     height: int | None = Field(32, ge=1, le=32767)
     reduce: Literal["sum", "letterbox", "crop"] = "sum"
     polarity: Literal["both", "merged"] = "both"
     clamp: int | None = Field(None, ge=1)
-    silence: Duration = Field(1_000_000, ge=1)
+    silence: Duration = Field(1_000_000, ge=1, le=DAY)
 
     @model_validator(mode="after")
     def _silence_holds_a_window(self) -> BinningConfig:
@@ -68,7 +70,7 @@ class Binner:
         config: windows and reduction.
         width: sensor width, pixels.
         height: sensor height, pixels.
-        ledger: where late and cropped events are counted.
+        ledger: account of whoever feeds it; late and cropped events are counted there.
         boundaries: times (µs) at which a sample ends or begins, ascending; no window reaches across one.
         first_index: index of the first timestep.
     """
@@ -128,6 +130,37 @@ class Binner:
             if k:
                 yield from self._fall_silent()
             yield from self._stretch(t, newest, pixels, at, stop)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The open window and all that the next event depends on: plain values, and ``counts`` intp [planes·h·w].
+
+        Between two calls of :meth:`feed`, with its iterator used up.
+        """
+        return {
+            "index": self._index,
+            "counts": None if self._counts is None else self._counts.copy(),
+            "events": self._n,
+            "start": self._start,
+            "end": self._end,
+            "newest": self._newest,
+            "passed": self._passed,
+            "new_sample": self._new_sample,
+            "gap": self._gap,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that a binner of the same settings and boundaries gave."""
+        counts = state["counts"]
+        self._index = int(state["index"])
+        self._counts = None if counts is None else np.array(counts, np.intp)
+        self._n = int(state["events"])
+        self._start = state["start"]
+        self._end = int(state["end"])
+        self._newest = state["newest"]
+        self._passed = int(state["passed"])
+        self._new_sample = bool(state["new_sample"])
+        self._gap = bool(state["gap"])
+        self._waiting = 0
 
     @property
     def newest(self) -> int | None:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,16 @@ class _Sample:
     memos: list[Memo] = field(default_factory=list)
     trails: deque[_Trail] = field(default_factory=deque)
     pending: deque[_Trail] = field(default_factory=deque)
+
+
+@dataclass(slots=True, eq=False)
+class LearnerState:
+    """All that lies between two timesteps of one stream: a sample, the network's membranes and traces, gradients."""
+
+    sample: _Sample = field(default_factory=_Sample)
+    network: Any = None  # None: at rest
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    summed: int = 0
 
 
 class OnlineLearner:
@@ -189,15 +199,26 @@ class OnlineLearner:
     @contextmanager
     def set_aside(self) -> Iterator[None]:
         """Put the current sample aside, run another (a remembered one), and take it up again."""
-        held = self._sample, self.network.state(), self._sums, self._summed
-        self._sample, self._sums, self._summed = _Sample(), {}, 0
-        self.network.reset()
+        held = self.swap(self.rest())
         try:
             yield
         finally:
             self.reset()
-            self._sample, state, self._sums, self._summed = held
-            self.network.set_state(state)
+            self.swap(held)
+
+    def rest(self) -> LearnerState:
+        """A state at rest, for :meth:`swap`."""
+        return LearnerState()
+
+    def swap(self, state: LearnerState) -> LearnerState:
+        """Go on from ``state``; returns the state until now. Nothing is copied; weights and momentum are shared."""
+        held = LearnerState(self._sample, self.network.state(), self._sums, self._summed)
+        self._sample, self._sums, self._summed = state.sample, state.sums, state.summed
+        if state.network is None:
+            self.network.reset()
+        else:
+            self.network.set_state(state.network)
+        return held
 
     # --- learning ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What reaches into a run while it runs: labels, pausing, commands. All of it acts between two timesteps."""
+"""What reaches into a run while it runs: labels, pausing, commands. All of it acts between two pieces of work."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from stream_ottt.errors import StreamOtttError, UsageError
-from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.errors import UsageError
 from stream_ottt.learning.session import Session
 from stream_ottt.live.control import ControlServer
 from stream_ottt.pipeline.pipeline import Pipeline
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.pipeline.view import Controls, RunSnapshot
 
 T = TypeVar("T")
+
+STATUS_S = 2.0
+"""Longest wait for a snapshot of now; after it the latest is told."""
 
 
 class LiveInputs:
@@ -21,47 +23,37 @@ class LiveInputs:
 
     Args:
         pipeline: the run's pipeline.
-        progress: its counters; the viewers' hooks are put there.
         key_span: how far back a label given by a key reaches, µs.
         labels: whether labels are taken while the run runs.
         save: writes the model, in the learner's thread; returns its path, or raises UsageError where none was named.
-        status: the summary so far.
+        status: the summary so far, from a snapshot.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        progress: Progress,
         *,
         key_span: int,
         labels: bool,
         save: Callable[[], str],
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[RunSnapshot], dict[str, Any]],
     ) -> None:
         self._pipeline = pipeline
-        self._progress = progress
         self._key_span = key_span
         self._save = save
         self._status = status
         self._control: ControlServer | None = None
         if labels:
-            pipeline.source.on_label = self.add_label
-            progress.label_hook = self.label_now
-        progress.pause_hook = self.toggle
-
-    def add_label(self, interval: LabelInterval) -> None:
-        """Take a label that came with the stream, after the packets that came before it."""
-        self._pipeline.after_what_came(lambda session: self._take(session, lambda: session.add_label(interval)))
+            pipeline.source.on_label = pipeline.add_label
+        pipeline.view.controls = Controls(label_now=self.label_now if labels else None, toggle=self.toggle)
 
     def label_now(self, label: int) -> None:
-        """Take a label for what is shown now."""
-        self._pipeline.between_timesteps(
-            lambda session: self._take(session, lambda: session.label_now(label, self._key_span))
-        )
+        """Take a label for what is shown now; the session counts what it refuses."""
+        self._pipeline.do(lambda session: session.label_now(label, self._key_span))
 
     def toggle(self) -> None:
         """Pause learning, or resume it."""
-        self._pipeline.between_timesteps(lambda session: session.learn(not session.learning and session.may_learn))
+        self._pipeline.do(lambda session: session.pause() if session.learns else session.resume())
 
     def open_control(self, uri: str) -> str:
         """Take commands at ``uri``; returns the address that was bound.
@@ -72,8 +64,8 @@ class LiveInputs:
         self._control = ControlServer(
             uri,
             {
-                "pause": lambda: self._learn(False),
-                "resume": lambda: self._learn(True),
+                "pause": self._pause,
+                "resume": self._resume,
                 "reset": self._reset,
                 "save": self._save_now,
                 "status": self._tell,
@@ -87,52 +79,27 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    def _take(self, session: Session, act: Callable[[], object]) -> None:
-        """In the learner's thread: a label that cannot be used is counted, and ends nothing."""
-        progress = self._progress
-        try:
-            act()
-            progress.live_labels += 1
-            if session.learning:
-                progress.learning = "on"
-        except UsageError as e:
-            progress.labels_refused += 1
-            progress.label_refusal = progress.label_refusal or str(e)
-
     async def _do(self, act: Callable[[Session], T]) -> T:
         """``act`` in the learner's thread.
 
         Raises:
             UsageError: the stream has not begun, or the run is ending; and what ``act`` raises.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        return await asyncio.wrap_future(self._pipeline.do(act))
 
-        def settle(result: T | None, error: StreamOtttError | None) -> None:
-            if done.cancelled():
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]
+    async def _pause(self) -> dict[str, Any]:
+        def pause(session: Session) -> str:
+            session.pause()
+            return session.learning
 
-        def task(session: Session) -> None:
-            result, error = None, None
-            try:
-                result = act(session)
-            except StreamOtttError as e:
-                error = e
-            loop.call_soon_threadsafe(settle, result, error)
+        return {"learning": await self._do(pause)}
 
-        if self._pipeline.session is None:
-            raise UsageError("the stream has not begun: no packet has come yet")
-        if not self._pipeline.between_timesteps(task):
-            raise UsageError("the run is ending")
-        return await done
+    async def _resume(self) -> dict[str, Any]:
+        def resume(session: Session) -> str:
+            session.resume()
+            return session.learning
 
-    async def _learn(self, on: bool) -> dict[str, Any]:
-        await self._do(lambda session: session.learn(on))
-        return {"learning": self._progress.learning}
+        return {"learning": await self._do(resume)}
 
     async def _reset(self) -> dict[str, Any]:
         await self._do(lambda session: session.reset())
@@ -142,4 +109,10 @@ class LiveInputs:
         return {"path": await self._do(lambda _: self._save())}
 
     async def _tell(self) -> dict[str, Any]:
-        return {"status": self._status()}
+        published = None
+        try:
+            async with asyncio.timeout(STATUS_S):
+                published = await asyncio.wrap_future(self._pipeline.fresh())
+        except (TimeoutError, UsageError):
+            pass  # busy, not begun or ending: the latest that is known
+        return {"status": self._status(self._pipeline.snapshot(published))}

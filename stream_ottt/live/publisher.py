@@ -209,7 +209,7 @@ async def play(
             whole = EventPacket(events, packet.width, packet.height)
             for part in [whole] if pace is None else pace.cut(whole):
                 if pace is not None:
-                    await pace.wait_for(part)
+                    await asyncio.sleep(max(0.0, pace.due(part) - time.perf_counter()))
                 for message in _messages(part, [t for t, _ in due]):
                     newest = int(message.events["t"][-1])
                     while due and due[0][0] <= int(message.events["t"][0]):

@@ -75,6 +75,11 @@ class Source(ABC):
         """Start the stream from its beginning. Iterating again starts again (another pass)."""
 
     @property
+    def synchronous(self) -> bool:
+        """Whether ``packets()`` gives the whole stream, so that a thread can read it without the event loop."""
+        return False
+
+    @property
     def labels(self) -> Sequence[LabelInterval] | None:
         """The source's own labels, known once iteration has begun, or None when it has none."""
         return None
@@ -122,6 +127,10 @@ class BlockingSource(Source):
         Raises:
             InputError: at the first damage, after everything good before it was yielded; with the byte offset.
         """
+
+    @property
+    def synchronous(self) -> bool:
+        return True
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         async with aclosing(off_the_loop(self.packets())) as packets:

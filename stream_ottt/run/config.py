@@ -37,6 +37,7 @@ class StreamConfig(Settings):
         queue_events: events that may wait between source and learner before that happens.
         queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
         patience: how long a live source may send nothing before a window whose end has passed is closed without it.
+        grace: how long source and sinks have to come back when the run ends.
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
@@ -44,11 +45,12 @@ class StreamConfig(Settings):
     speed: float | Literal["max"] = "max"
     passes: int = Field(1, ge=1)
     max_steps: int | None = Field(None, ge=1)
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
     queue_events: int = Field(1 << 18, ge=1)
     queue_span: Duration = Field(2_000_000, ge=1000)
     patience: Duration = Field(500_000, ge=1000)
+    grace: Duration = Field(2_000_000, ge=0, le=3_600_000_000)
     control: str | None = None
 
     @field_validator("speed", mode="before")

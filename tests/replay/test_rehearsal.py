@@ -16,12 +16,10 @@ from hypothesis import strategies as st
 from replay.helpers import small_config, small_network, write_collection
 
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
 from stream_ottt.learning.rehearsal import RehearsalConfig, cut
 from stream_ottt.learning.session import Session
-from stream_ottt.pipeline.progress import Progress
 from stream_ottt.replay.config import DataConfig, ReplayConfig, read_replay_preset
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.methods import METHODS
@@ -43,7 +41,6 @@ def test_a_presentation_is_cut_as_a_live_stream_cuts_it(timesteps: int, length: 
     frames = np.random.default_rng(timesteps).integers(0, 9, (timesteps, 2, 8, 8)).astype(np.uint8)
     session = Session(
         OnlineLearner(network),
-        Progress("", {}, Evaluator()),
         timeline=LabelTimeline([LabelInterval(0, 10 * timesteps, 1)], delay="end"),
         rehearsal=RehearsalConfig(ratio=0, stretch=length),
     )

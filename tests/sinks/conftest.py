@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.evaluation import Evaluator, PresentationScore
 from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.sink import Sink
 
@@ -55,11 +55,12 @@ def make_result(
 def make_progress(outcomes: list[tuple[int, int]] | None = None, **changes: Any) -> Progress:
     """Progress of a run in which each (truth, said) of ``outcomes`` was a presentation of one scored step."""
     evaluator = Evaluator()
-    for interval, (truth, said) in enumerate(outcomes or []):
+    for truth, said in outcomes or []:
         logits = np.zeros(len(NAMES))
         logits[said] = 3.0
-        evaluator.add_step(interval, truth, said, softmax(logits), list(NAMES))
-    evaluator.close_presentation()
+        score = PresentationScore(truth, list(NAMES))
+        evaluator.add_step(score, said, softmax(logits))
+        evaluator.close(score)
     progress = Progress(source="synthetic:?seed=3", settings={}, evaluation=evaluator)
     progress.class_names = dict(NAMES)
     for name, value in changes.items():

@@ -387,7 +387,9 @@ def test_a_run_that_learned_nothing_or_ended_early_says_so(progress: Callable, s
 
 def test_more_than_twenty_classes_are_left_to_the_summary_file(progress: Callable, summary: Callable) -> None:
     run = progress()
-    rows = [{"label": k, "shown": 1, "said": 1, "correct": 1, "recall": 1.0, "precision": 1.0} for k in range(21)]
+    rows = [
+        {"label": k, "support": 1, "predicted": 1, "correct": 1, "recall": 1.0, "precision": 1.0} for k in range(21)
+    ]
     for n, shown in ((20, True), (21, False)):
         accuracy = run.evaluation.accuracy() | {"per_class": rows[:n]}
         text = "\n".join(rendered(report(run, summary(run, accuracy=accuracy)), 80))

@@ -1,0 +1,111 @@
+"""What sinks, sockets and summaries may know of a run, and do to it: facts, snapshots and controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream_ottt.events.packet import Ledger
+from stream_ottt.learning.counters import Durations, SessionSnapshot
+
+NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is fixed of a run, once it is known.
+
+    Attributes:
+        source: the source as the user gave it.
+        settings: the effective settings, nested tables.
+        started: ``time.perf_counter()`` at the start.
+        sensor: (width, height) in pixels; None before the first packet has come, as are the defaults below.
+        network: the topology in a few words.
+        parameters: number of trainable weights.
+        classes: the label at each position of a prediction's logits.
+        class_names: label → name.
+    """
+
+    source: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+    sensor: tuple[int, int] | None = None
+    network: str = ""
+    parameters: int = 0
+    classes: tuple[int, ...] = ()
+    class_names: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """What a sink has come to.
+
+    Attributes:
+        failure: message of its first failure; None while there was none.
+        missed: results that it did not get.
+        working: False from a failure until it takes something again.
+    """
+
+    failure: str | None = None
+    missed: int = 0
+    working: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """A run at one moment; plain values that nobody writes any more.
+
+    Attributes:
+        session: as published by the learner's thread; None before the first pass has begun.
+        ledger: what became of each event, and how many are in hand.
+        waiting: events in hand by where: ``queue``, ``window``, ``timesteps``.
+        latency: from a complete timestep to its prediction.
+        labels_refused: labels that came when too many waited already.
+        sinks: by name.
+        transport: what a live source has counted of its own.
+    """
+
+    session: SessionSnapshot | None
+    ledger: Ledger
+    waiting: dict[str, int] = field(default_factory=dict)
+    latency: Durations = NO_DURATIONS
+    labels_refused: int = 0
+    sinks: dict[str, SinkState] = field(default_factory=dict)
+    transport: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What may be done to a run from outside; None is not available. Safe to call from any thread; none waits.
+
+    Attributes:
+        label_now: takes a label that a person gave, for what is shown now.
+        toggle: pauses learning, or resumes it.
+    """
+
+    label_now: Callable[[int], None] | None = None
+    toggle: Callable[[], None] | None = None
+
+
+class RunView:
+    """A run as sinks see it.
+
+    Args:
+        facts: what is known at the start.
+        snapshot: gives the latest one.
+
+    Attributes:
+        facts: replaced as a whole when more is known.
+        controls: what may be done.
+    """
+
+    def __init__(self, facts: RunFacts, snapshot: Callable[[], RunSnapshot]) -> None:
+        self.facts = facts
+        self.controls = Controls()
+        self._snapshot = snapshot
+
+    def snapshot(self) -> RunSnapshot:
+        """The run as it was last published; at most a tenth of a second old while there is work."""
+        return self._snapshot()
