@@ -31,7 +31,7 @@ DOTTED = {"allow_extra_args": True, "ignore_unknown_options": True}
 def main() -> None:
     """Entry point: errors of the user's making end in one line and their exit code."""
     try:
-        app()
+        app(args=_with_web_address(sys.argv[1:]))
     except StreamOtttError as e:
         print(f"stream-ottt: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
@@ -67,6 +67,10 @@ def run(
         typer.Option(help="Of the convolutions: float32, or bf16-backward, bf16 where faster."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(help="Show the run on a page for browsers, at 127.0.0.1:8765 or there.", metavar="[HOST:PORT]"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
@@ -94,6 +98,8 @@ def run(
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if web is not None:
+            sinks.append(f"web:{web}")
         sinks += sink or []
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
@@ -111,6 +117,13 @@ def run(
             force=force,
         )
         raise typer.Exit(run_request(request, stopping))
+
+
+def _with_web_address(words: list[str]) -> list[str]:
+    """The command line with ``--web=`` where no address follows ``--web``, which must have a value for typer."""
+    following = [*words[1:], "--"]
+    pairs = zip(words, following, strict=True)
+    return [f"{word}=" if word == "--web" and after.startswith("-") else word for word, after in pairs]
 
 
 def _known_or_dotted(context: typer.Context) -> list[str]:

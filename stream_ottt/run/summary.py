@@ -32,6 +32,7 @@ NOTHING = SessionSnapshot(
     learning="no labels",
     accuracy=Evaluator().accuracy(),
     per_class=(),
+    confusion=(),
     presentations=0,
     hits=b"",
     memory={},

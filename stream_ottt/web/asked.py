@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from stream_ottt.errors import StreamOtttError
@@ -35,10 +36,9 @@ class Asked:
         now = time.perf_counter()
         if self._coming is not None and self._coming.done():
             coming, self._coming = self._coming, None
-            try:
+            # Where the stream has not begun, or the run is ending, the value before stands.
+            with suppress(StreamOtttError):
                 self._value = coming.result()
-            except StreamOtttError:
-                pass  # the stream has not begun, or the run is ending: the value before stands
         if self._coming is None and now >= self._due:
             self._due = now + self._interval_s
             self._coming = self._ask(self._make)

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from stream_ottt.errors import OutputError, StreamOtttError
+from stream_ottt.errors import StreamOtttError, UsageError
 from stream_ottt.web.access import SECURITY_HEADERS, Access, is_loopback, new_token
 from stream_ottt.web.browser import Browser, Shown
 from stream_ottt.web.message import MAX_BYTES, Command
@@ -68,9 +68,9 @@ class PageServer:
         """Bind and begin to serve.
 
         Raises:
-            OutputError: the address cannot be bound.
+            UsageError: the address cannot be bound.
         """
-        listener = _bind(self._host, self._port)
+        listener = bind(self._host, self._port)
         self._port = listener.getsockname()[1]
         app = Starlette(
             routes=[
@@ -153,16 +153,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address.
+
+    Raises:
+        UsageError: the address is taken, or no address of this machine.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=16)
-    except OverflowError:
-        raise OutputError(f"web: no port {port}; ports are 0 to 65535") from None
     except OSError as e:
-        raise OutputError(
-            f"web: the page cannot be served at {host}:{port}: {e.strerror or e}; name another with --web HOST:PORT"
-        ) from None
+        reason = e.strerror or str(e)
+        raise UsageError(f"--web: the page cannot be at {host}:{port}: {reason}; name another HOST:PORT") from None
 
 
 def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:

@@ -11,7 +11,7 @@ import pytest
 from web.helpers import Board, hear, say, served
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from stream_ottt.errors import OutputError
+from stream_ottt.errors import UsageError
 from stream_ottt.web.browser import COMMANDS_PER_S, IN_FLIGHT
 from stream_ottt.web.server import MAX_BROWSERS
 
@@ -136,7 +136,7 @@ def test_on_this_machine_no_token_is_needed_unless_one_is_named():
 def test_a_port_in_use_is_one_line_that_names_the_cure():
     with (
         served(Board()) as page,
-        pytest.raises(OutputError, match=f"127.0.0.1:{page.port}: .*--web HOST:PORT"),
+        pytest.raises(UsageError, match=f"--web.* 127.0.0.1:{page.port}: .*name another HOST:PORT"),
         served(Board(), port=page.port),
     ):
         pass

@@ -4,9 +4,10 @@ import { byId, count, css, element, facts, milliseconds, onThemeChange, setText,
 
 const bars = byId("latency-bars");
 const BUCKETS_PER_DECADE = 5;
+const PLACES = { queue: "queue behind the source", window: "open window", timesteps: "timesteps that wait" };
 
 export function showAccount(part) {
-  const { events, queues, latency, updates } = part;
+  const { events, latency, updates } = part;
   setText(byId("event-rate"), part.events_per_s == null ? "" : `${short(part.events_per_s)} events/s`);
   const dropped = Object.entries(events.dropped).map(([reason, n]) => [`dropped: ${reason}`, n, "--bad"]);
   const rows = [
@@ -18,8 +19,10 @@ export function showAccount(part) {
   ].filter(([term, n]) => n || term === "binned" || term === "in hand");
   stack(byId("account-bar"), rows);
   facts(byId("account"), [["read", count(events.read)], ...rows.map(([term, n], i) => [term, count(n), i ? "" : "rule"])]);
-  facts(byId("queues"), Object.entries(queues ?? {}).map(([name, n]) => [`waiting: ${name}`, count(n)]));
+  facts(byId("queues"), Object.entries(part.in_hand).map(([place, n]) => [`in hand: ${PLACES[place] ?? place}`, count(n)]));
 
+  showLatency(latency, part.arrays.latency);
+  if (!updates) return;
   const kinds = [["live", updates.live, "--accent"], ["deferred", updates.deferred, "--off"], ["rehearsed", updates.rehearsed, "--muted"]];
   stack(byId("updates-bar"), kinds);
   const labels = part.labels ?? {};
@@ -30,8 +33,7 @@ export function showAccount(part) {
     ["not kept", count(part.timesteps_not_kept)],
     ["labels taken, refused", `${count(labels.taken)}, ${count(labels.refused)}`],
   ]);
-  setText(byId("step-time"), part.step_ms == null ? "" : `${milliseconds(part.step_ms.p50)} a timestep`);
-  showLatency(latency, part.arrays.latency);
+  setText(byId("step-time"), part.step_ms == null ? "" : `${milliseconds(part.step_ms.p50_ms)} a timestep`);
 }
 
 function stack(holder, rows) {

@@ -34,7 +34,7 @@ export class Curves {
       legend: { show: false },
       padding: [8, 8, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { x: { time: false }, y: { range: (_, low) => [Math.min(0, low ?? 0), 1] } },
+      scales: { x: { time: false }, y: { range: [0, 1] } },
       axes: [
         { ...axis, size: 30, values: (_, ticks) => ticks.map((t) => (t >= 120 ? `${+(t / 60).toFixed(1)} min` : `${t} s`)) },
         { ...axis, size: 40, values: (_, ticks) => ticks.map((v) => +v.toFixed(2)) },

@@ -2,7 +2,7 @@
 
 import { byId, count, isCalm, onThemeChange, rgb, setText } from "./dom.js";
 
-const FADE_MS = 160;
+const FADE_MS = 200;
 const CALM_MS = 250;
 
 const canvas = byId("frame");

@@ -156,9 +156,10 @@ export class Inside {
       );
     }
     if (document.activeElement !== select) select.value = part.layer;
+    const most = Math.max(0.2, ...part.layers.map(({ rate }) => rate));
     part.layers.forEach(({ rate }, i) => {
       const item = byId("layers").children[i];
-      item.children[1].firstChild.style.transform = `scaleX(${Math.min(1, rate)})`;
+      item.children[1].firstChild.style.transform = `scaleX(${rate / most})`;
       setText(item.children[2], share(rate));
     });
   }

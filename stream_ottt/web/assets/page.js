@@ -11,7 +11,7 @@ import { showPrediction } from "./prediction.js";
 import { showScores } from "./scores.js";
 import { byId, count, seconds, setText } from "./dom.js";
 
-const LEARNING = { on: "learning", paused: "paused", off: "not learning", "no labels": "no labels yet" };
+const LEARNING = { on: "learning", paused: "paused", off: "not learning", "no labels": "no labels yet", waiting: "waiting for events" };
 
 const page = {
   classes: [],
@@ -40,10 +40,11 @@ const show = {
     setText(byId("stream-time"), seconds(part.stream_s));
     setText(byId("speed"), part.speed == null ? "–" : `${part.speed.toFixed(part.speed < 10 ? 1 : 0)}×`);
     setText(byId("timesteps"), count(part.timesteps));
-    showState(part.ended ? "ended" : part.learning, part.ended ? `ended: ${part.ended}` : LEARNING[part.learning] ?? part.learning);
+    const learning = part.learning ?? "waiting";
+    showState(part.ended ? "ended" : learning, part.ended ? `ended: ${part.ended}` : LEARNING[learning]);
     showNotice(part.warnings);
-    controls.showLearning(part.learning);
-    showScores(part, page);
+    controls.showLearning(learning);
+    if (part.accuracy) showScores(part, page);
     showAccount(part);
   },
   curves: (part) => curves.show(part),
