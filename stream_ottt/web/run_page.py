@@ -182,8 +182,11 @@ class RunPage:
         if not done:
             raise UsageError(f"{command.name}: not done within {ANSWER_S:g} s; the run is busy, and does it later")
         result = doing.result()
-        return {"result": result if isinstance(result, str | int | float) else None}
+        return {RESULTS[command.name]: result} if command.name in RESULTS else {}
 
+
+RESULTS = {"pause": "learning", "resume": "learning", "label": "timesteps", "save": "path", "checkpoint": "path"}
+"""What a command's result is called in its answer."""
 
 COMMANDS = ("pause", "resume", "label", "correct", "new_class", "reset", "save", "checkpoint", "speed", "hold", "step")
 
