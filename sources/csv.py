@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.columns import ORDER, Columns, column_names, find_columns, pack, sensor_size
-from stream_ottt.sources.compiled import WORDS, Reach
+from stream_ottt.sources.reach import WORDS, Reach
 
 CHUNK = 1 << 19
 COMPILED_FROM_BYTES = 1 << 18

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream_ottt.sources.compiled import WORDS, compiled
+from stream_ottt.compiled import jit
 
 MAX_DIGITS = 18
 """As many always fit into int64."""
@@ -12,7 +12,7 @@ MAX_DIGITS = 18
 SPACE, TAB, NEWLINE, RETURN, COMMA, PLUS, MINUS, ZERO = b" \t\n\r,+-0"
 
 
-@compiled("u1", "<i8", "<i8", WORDS, "<i8", returns=3)
+@jit(exact=True)
 def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, int, int]:
     """Fill ``out``, which has room for all, with the events of whole lines.
 
@@ -20,8 +20,8 @@ def parse(text: Any, roles: Any, row: Any, out: Any, reach: Any) -> tuple[int, i
         text: uint8 [n], ending with a newline.
         roles: int64 [fields]: 0 to 3 for t, x, y, p; -1 for a field that is passed over.
         row: int64 [4], for the loop's own use.
-        out: events, as :data:`~stream_ottt.sources.compiled.WORDS`.
-        reach: as :class:`~stream_ottt.sources.compiled.Reach` has it.
+        out: events, as :data:`~stream_ottt.sources.reach.WORDS`.
+        reach: as :class:`~stream_ottt.sources.reach.Reach` has it.
 
     Returns:
         How many events there were, the lines passed and their bytes: fewer than there are when a line is not plainly

@@ -1,4 +1,4 @@
-"""The compiled way through Event Stream's bytes, one event or pause after the other."""
+"""Event Stream's bytes, one event or pause after the other, compiled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from stream_ottt.sources.compiled import WORDS, compiled
+from stream_ottt.compiled import jit
 
 INT: Any = np.int64
 """Bytes must become integers with a sign: with one without, numba makes a float."""
 
 
-@compiled("u1", WORDS, int, int, "<i8", returns=3)
+@jit(exact=True)
 def decode(data: Any, out: Any, t: int, height: int, reach: Any) -> tuple[int, int, int]:
     """Fill ``out``, which has room for all, with the whole events at the beginning of ``data`` (uint8 [n]).
 

@@ -49,18 +49,20 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as f:
+        return f.read(4096)
+
+
 def _recognise(path: Path) -> str:
     """The name of the first source whose ``sniff`` accepts the file's first 4 KiB."""
-    if path.is_dir():
-        head = b""
-    else:
-        try:
-            with path.open("rb") as f:
-                head = f.read(4096)
-        except OSError as e:
-            raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
-        if not head:
-            raise InputError("the file is empty; expected a recording", path=path, offset=0)
+    try:
+        folder = path.is_dir()
+        head = b"" if folder else _head(path)
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
+    if not head and not folder:
+        raise InputError("the file is empty; expected a recording", path=path, offset=0)
     for name in SOURCES.names():
         if SOURCES.get(name).sniff(head, path):
             return name

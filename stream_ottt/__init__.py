@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from stream_ottt.events.packet import EventPacket, Ledger
     from stream_ottt.events.timestep import Prediction, StepResult, Timestep
     from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-    from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
-    from stream_ottt.network.topologies import NetworkConfig, build_network
+    from stream_ottt.learning.config import LearnerConfig
+    from stream_ottt.learning.learner import OnlineLearner
+    from stream_ottt.network.config import NetworkConfig
+    from stream_ottt.network.topologies import build_network
     from stream_ottt.sinks.opening import open_sink
     from stream_ottt.sources.opening import open_source
 
@@ -25,8 +27,8 @@ _HOME = {
     "Ledger": "events.packet",
     "LabelInterval": "labels.timeline",
     "LabelTimeline": "labels.timeline",
-    "LearnerConfig": "learning.learner",
-    "NetworkConfig": "network.topologies",
+    "LearnerConfig": "learning.config",
+    "NetworkConfig": "network.config",
     "OnlineLearner": "learning.learner",
     "Prediction": "events.timestep",
     "StepResult": "events.timestep",

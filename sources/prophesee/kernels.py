@@ -1,6 +1,6 @@
 """The inner loops of Prophesee's formats, compiled by numba: one pass from a file's words to packed events.
 
-Each takes words, an array of events to fill (as :data:`~stream_ottt.sources.compiled.WORDS`), the state that lasts from
+Each takes words, an array of events to fill (as :data:`~stream_ottt.sources.reach.WORDS`), the state that lasts from
 call to call (int64) and the events' reach, and returns how many events it wrote and how many words it used. It stops
 where there may be no room for the next word's events, and at a word of a type that the format does not have.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stream_ottt.sources.compiled import WORDS, compiled
+from stream_ottt.compiled import jit
 
 Kernel = Callable[[Any, Any, Any, Any], tuple[int, int]]
 
@@ -20,7 +20,7 @@ DAT_WRAP = (1 << 32) * 15 // 16
 """A time that falls by nearly its whole range has overflowed; one that falls by less is late."""
 
 
-@compiled("<u4", WORDS, "<i8", "<i8", returns=2)
+@jit(exact=True)
 def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
     time, last, wraps = state[0], state[1], state[2]
@@ -54,7 +54,7 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     return events, used
 
 
-@compiled("<u2", WORDS, "<i8", "<i8", returns=2)
+@jit(exact=True)
 def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """EVT 3.0: uint16 words, up to 12 events each.
 
@@ -112,7 +112,7 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     return events, used
 
 
-@compiled("<i8", WORDS, "<i8", "<i8", returns=2)
+@jit(exact=True)
 def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     """DAT: int64 words of time (32 bits), x (14), y (14) and polarity (4), an event each. state: time, overflows."""
     last, wraps = state[0], state[1]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.sources.compiled import WORDS, Reach
+from stream_ottt.sources.reach import WORDS, Reach
 
 if TYPE_CHECKING:
     from stream_ottt.sources.prophesee.kernels import Kernel

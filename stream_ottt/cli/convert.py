@@ -43,7 +43,7 @@ def convert(source_uri: str, target: str) -> int:
     writer: EventWriter | None = None
     error: InputError | None = None
     try:
-        for packet in source.packets():
+        for packet in source.excerpt():
             if writer is None:
                 writer = writer_class(path, packet.width, packet.height)
             ledger.read += len(packet)

@@ -44,7 +44,7 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
     last: int | None = None
     error: InputError | None = None
     try:
-        for packet in source.packets():
+        for packet in source.excerpt():
             width, height = packet.width, packet.height
             ledger.read += len(packet)
             events, malformed = split_well_formed(packet)

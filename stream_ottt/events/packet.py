@@ -52,7 +52,11 @@ def make_events(x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.Arr
     events = np.empty(len(t), EVENT_DTYPE)
     for name, column in (("x", np.asarray(x)), ("y", np.asarray(y))):
         if column.dtype.itemsize > 2 or column.dtype == np.uint16:
-            column = np.where((column >= 0) & (column < 2**15), column, -1)
+            # Not by np.where: -1 does not fit beside what an unsigned column holds.
+            with np.errstate(invalid="ignore"):
+                narrow = column.astype(np.int16)
+            narrow[~((column >= 0) & (column < 2**15))] = -1
+            column = narrow
         events[name] = column
     events["t"] = t
     events["p"] = p

@@ -28,8 +28,8 @@ class EvaluationConfig(Settings):
     """How prequential figures forget.
 
     Attributes:
-        fading: factor by which older steps weigh less, per step, in (0, 1] (Gama et al. 2013).
-        window: number of latest steps in the windowed accuracy, 1 … 10⁶.
+        fading: factor by which older timesteps weigh less, per timestep (Gama et al. 2013).
+        window: latest timesteps in the windowed accuracy.
     """
 
     fading: float = Field(0.999, gt=0, le=1)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from stream_ottt.errors import UsageError
-from stream_ottt.settings import Duration, Settings, parse_duration_us
+from stream_ottt.settings import Bytes, Delay, Duration, Settings, Shift
 from stream_ottt.state import State, take
 
 
@@ -20,7 +20,7 @@ class LabelsConfig(Settings):
 
     Attributes:
         file: CSV sidecar ``class,startTime_usec,endTime_usec``; None for the source's own labels, if it has any.
-        delay: time from an interval's start until its label is known (``"500ms"``, 0), or ``"end"`` for its end.
+        delay: time from an interval's start until its label is known (``"500ms"``, ``"0"``), or ``"end"`` for its end.
         shift: time that is added to each label of the file (``"-1.5s"``), or ``"auto"``: where all labels end before
             the first event, they count from it.
         classes: the labels that the network tells apart; None for those that occur.
@@ -31,26 +31,12 @@ class LabelsConfig(Settings):
     """
 
     file: str | None = None
-    delay: int | Literal["end"] = 0
-    shift: int | Literal["auto"] = 0
+    delay: Delay = 0
+    shift: Shift = 0
     classes: tuple[int, ...] | None = None
     reset: bool = True
-    keep_bytes: int = Field(64 * 2**20, ge=0)
+    keep_bytes: Bytes = 64 * 2**20
     key_span: Duration = Field(1_000_000, ge=1)
-
-    @field_validator("delay", mode="before")
-    @classmethod
-    def _delay(cls, value: object) -> object:
-        return value if value == "end" else parse_duration_us(value)
-
-    @field_validator("shift", mode="before")
-    @classmethod
-    def _shift(cls, value: object) -> object:
-        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        if isinstance(value, str) and value.lstrip().startswith("-"):
-            return -parse_duration_us(value.lstrip()[1:])
-        return parse_duration_us(value)
 
     @field_validator("classes")
     @classmethod

@@ -17,39 +17,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.layers import Memo
 from stream_ottt.network.network import Gradient, Network
-from stream_ottt.network.optimizer import Optimizer, OptimizerConfig, build_optimizer
-
-
-class LearnerConfig(OptimizerConfig):
-    """The learning rule, and the optimizer that applies its gradients.
-
-    Attributes:
-        rule: ``ottt_o`` updates at every timestep, ``ottt_a`` once every ``time_steps`` learned timesteps or at a
-            sample's end.
-        time_steps: T of the loss; on an endless stream a nominal one.
-        alpha: α, the share of the squared error in the loss.
-        error_delay: Δ in timesteps.
-        delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
-        history: how many timesteps after its own a label can still be learned from.
-    """
-
-    rule: Literal["ottt_o", "ottt_a"] = "ottt_o"
-    time_steps: int = Field(10, ge=1)
-    alpha: float = Field(0.05, ge=0, le=1)
-    error_delay: int = Field(0, ge=0)
-    delay_mode: Literal["paper", "snapshot"] = "paper"
-    history: int = Field(0, ge=0)
+from stream_ottt.network.optimizer import Optimizer, build_optimizer
 
 
 @dataclass(slots=True)

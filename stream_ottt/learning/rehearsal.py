@@ -8,13 +8,13 @@ in the same way, one update a timestep, from a state at rest.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stream_ottt.settings import Settings
+from stream_ottt.settings import Bytes, Settings, Unit
 from stream_ottt.state import State, take
 
 Frames = npt.NDArray[np.uint8]
@@ -38,14 +38,14 @@ class RehearsalConfig(Settings):
         stretch: timesteps in a stretch, up to 100,000.
         max_bytes: memory for remembered frames, bytes.
         shift: a remembered stretch is learned moved by up to this many pixels of the frame, each way.
-        zoom: and enlarged or reduced by up to this factor; 1 leaves its size.
+        zoom: a remembered stretch is learned enlarged or reduced by up to this factor; 1 leaves its size.
     """
 
     mode: Literal["off", "ratio", "idle"] = "ratio"
     ratio: int = Field(3, ge=0, le=1000)
     stretch: int = Field(15, ge=1, le=100_000)
-    max_bytes: int = Field(64 * 2**20, ge=0)
-    shift: int = Field(0, ge=0)
+    max_bytes: Bytes = 64 * 2**20
+    shift: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     zoom: float = Field(1.0, ge=1, le=4)
 
 

@@ -188,6 +188,8 @@ class LearnerThread:
                 self.session.add_label(interval)
             except UsageError:
                 continue  # the session counts it
+        if handed.came and self._lossless:
+            self._learn_due()
         if handed.timestep is not None:
             self._process(self.session, handed.timestep, handed.at)
         if handed.mark is not None and self._marks:

@@ -11,7 +11,8 @@ from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 from stream_ottt.pipeline.binning_thread import Pass
 from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels

@@ -70,16 +70,15 @@ BODY = st.lists(st.one_of(st.sampled_from([0xFF, 0xFE, 0xFD, 0]), st.integers(0,
 
 
 @settings(deadline=None, max_examples=150)
-@given(body=BODY, chunk=st.integers(1, 40), compiled=st.booleans(), height=st.sampled_from([1, 240, 40000]))
+@given(body=BODY, chunk=st.integers(1, 40), height=st.sampled_from([1, 240, 40000]))
 def test_decodes_as_a_state_machine_whatever_the_pieces(
-    tmp_path_factory: pytest.TempPathFactory, body: bytes, chunk: int, compiled: bool, height: int
+    tmp_path_factory: pytest.TempPathFactory, body: bytes, chunk: int, height: int
 ) -> None:
     path = tmp_path_factory.mktemp("e") / "a.es"
     path.write_bytes(header(height=height) + body)
     expected, left = byte_by_byte(body, height)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.es.CHUNK", chunk)
-        patch.setattr("stream_ottt.sources.es.COMPILED_FROM_BYTES", 0 if compiled else 1 << 30)
         events, error = drain(EventStreamSource.from_options(path=path))
     assert events == expected
     assert (error is not None) == (left > 0)

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import OptimizerConfig
 from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import NeuronModel
-from stream_ottt.network.optimizer import Optimizer, OptimizerConfig
+from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import loss

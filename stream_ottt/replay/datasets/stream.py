@@ -47,7 +47,7 @@ def read_stream(uri: str, labels: str | None) -> Stream:
         raise UsageError(f"{uri}: a live source cannot be replayed; record it first")
     size = (1, 1)
     parts = []
-    for packet in source.packets():
+    for packet in source.excerpt():
         size = packet.width, packet.height
         parts.append(packet.events)
     events = join(iter(parts))
