@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from stream_ottt.learning.counters import SessionSnapshot
+    from stream_ottt.learning.snapshot import SessionSnapshot
     from stream_ottt.pipeline.view import RunSnapshot
 
 RATE_WINDOW_S = 2.0

@@ -21,7 +21,7 @@ from stream_ottt.sinks.drawing import OFF, ON, class_name, colours, fit
 from stream_ottt.sinks.meter import Meter, Rates
 
 if TYPE_CHECKING:
-    from stream_ottt.learning.counters import SessionSnapshot
+    from stream_ottt.learning.snapshot import SessionSnapshot
     from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 
 TOP_CLASSES = 5
@@ -222,7 +222,7 @@ def _counters(shown: Shown, width: int) -> RenderableType:
     )
     learned = Text.assemble(
         ("updates  ", DIM),
-        f"{session.live:,} live, {session.deferred:,} deferred, {session.rehearsed:,} rehearsed",
+        ", ".join(f"{n:,} {kind}" for kind, n in session.updates.items()),
         no_wrap=True,
         overflow="ellipsis",
     )

@@ -201,7 +201,7 @@ def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> N
                 # The thread has nothing more to do, until the next packet.
                 assert await asyncio.to_thread(taken.wait, 20)
 
-    pipeline = pipeline_of(Labelled(EVENTS), [], piped, piped.timeline, policy="block")
+    pipeline = pipeline_of(Labelled(EVENTS), [], piped, policy="block")
     run(pipeline)
     binner = Binner(BinningConfig(window=WINDOW, width=SIZE, height=SIZE), SIZE, SIZE, Ledger())
     for events, interval in zip(packets, late, strict=True):

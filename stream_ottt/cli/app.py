@@ -28,6 +28,10 @@ app.add_typer(keys_app, name="keys")
 DOTTED = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+LEFT_BEHIND = "left behind"
+"""Beginning of the name of a thread that does not come back."""
+
+
 def main() -> None:
     """Entry point: errors of the user's making end in one line and their exit code."""
     try:
@@ -36,8 +40,8 @@ def main() -> None:
         print(f"stream-ottt: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
     except SystemExit as e:
-        if any(t.daemon and t.name.startswith("sink ") for t in threading.enumerate()):
-            # A sink was left behind in a write that does not come back; ending in order would wait for it.
+        if any(t.name.startswith(LEFT_BEHIND) for t in threading.enumerate()):
+            # A sink in a write to a terminal or pipe that nobody reads; ending in order would wait for its lock.
             sys.stderr.flush()
             os._exit(e.code if isinstance(e.code, int) else 1)
         raise

@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
+
 from stream_ottt.learning.learner import LearnerState, OnlineLearner
-from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, jitter
+from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
 from stream_ottt.learning.waiting import Waiting, WaitingRoom, pack_waiting, unpack_waiting
 from stream_ottt.state import State, pack, part, take, under, unpack
 
@@ -94,6 +96,26 @@ class DueLearning:
         if self.owed > MOST_OWED:
             self.given_up += self.owed - MOST_OWED
             self.owed = MOST_OWED
+
+    def remember(self, frame: Frames, building: list[Frames], label: int) -> None:
+        """A labelled timestep goes to the stretch that its presentation builds, and a whole one to the memory."""
+        if self._how.mode == "off" or (len(building) + 1) * frame.nbytes > self._how.max_bytes:
+            return
+        building.append(frame)
+        if len(building) == self._how.stretch:
+            self._store(building, label)
+
+    def end_stretch(self, building: list[Frames], label: int) -> None:
+        """Nothing more comes to a stretch: it is remembered when it is at least half as long as others."""
+        if building and 2 * len(building) >= self._how.stretch:
+            self._store(building, label)
+        building.clear()
+
+    def _store(self, building: list[Frames], label: int) -> None:
+        self._memory.store(Stretch(np.stack(building), label))
+        building.clear()
+        if self._how.mode == "ratio":
+            self.owe(self._how.ratio)
 
     def learn_piece(self) -> Kind | None:
         """Learn one timestep; of which kind it was, or None when nothing is due."""

@@ -6,8 +6,8 @@ Everything here is synchronous, belongs to one thread, and knows neither sources
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 
@@ -15,23 +15,15 @@ from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
-from stream_ottt.learning.counters import Durations, Learning, SessionCounters, SessionSnapshot
-from stream_ottt.learning.due import DueLearning, Kind
+from stream_ottt.learning import caution
+from stream_ottt.learning.counters import SessionCounters
+from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.learning.presentation import Presentation
-from stream_ottt.learning.rehearsal import (
-    LARGEST_COUNT,
-    Frames,
-    RehearsalConfig,
-    RehearsalMemory,
-    Stretch,
-    as_stored,
-)
+from stream_ottt.learning.presentation import Presentation, Presentations
+from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
+from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
 from stream_ottt.state import State, Stateful, part, take, under
-
-MOST_INTERVALS = 100_000
-"""Most intervals of labels that came while the stream runs which may lie ahead of it."""
 
 
 class Session:
@@ -64,21 +56,22 @@ class Session:
         seed: int = 0,
     ) -> None:
         self.learner = learner
-        self.timeline = timeline
         self.evaluator = evaluator or Evaluator()
         self.rehearsal = rehearsal or RehearsalConfig(mode="off")
-        self.late_labels = late_labels
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
         self.counters = SessionCounters()
-        self._may_learn = learn and timeline is not None
-        self._wanted = learn
-        self._paused = False
-        self._shown: Presentation | None = None  # what the last timestep was part of
+        self._learn = learn
+        self._late_labels = late_labels
         self._room = WaitingRoom(keep_bytes)
         self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
-        self._label_used = False  # any, in this pass
-        self._seen_before = False  # what is seen may have been learned in a pass before
-        self._now = 0
+        self._presentations = Presentations(
+            timeline,
+            learner.classes,
+            self.evaluator,
+            self._due,
+            self._room,
+            learning=learn and timeline is not None,
+        )
 
     # --- the stream ----------------------------------------------------------------------------------------------
 
@@ -90,48 +83,69 @@ class Session:
         started = time.perf_counter()
         prediction = self.learner.step(timestep, learn=self.learns)
         middle = (timestep.t_start + timestep.t_end) / 2
-        self._now = timestep.t_end
-        shown = self._shown_at(middle)
-        softmax = prediction.softmax() if shown is not None or self.late_labels else None
+        shown = self._presentations.at(middle, timestep.t_end)
         scored = False
-        if shown is not None and softmax is not None:
-            scored = shown.test(self.evaluator, prediction.label, softmax)
-        if shown is not None and self._is_known(shown):
-            if self.learns:
+        if shown is not None:
+            scored = shown.test(self.evaluator, prediction.label, prediction.softmax())
+            if not self._presentations.is_known(shown):
+                if self._may_learn:
+                    self._keep(Waiting(self._stored(timestep), middle), shown)
+            elif self.learns:
                 self._learn_now(timestep, prediction, shown)
-        elif shown is not None and self._may_learn:
-            self._keep(Waiting(self._stored(timestep), middle), shown)
-        elif shown is None and self.late_labels:
-            self._keep(Waiting(self._stored(timestep), middle, prediction.label, softmax), None)
+        elif self._late_labels:
+            self._keep(Waiting(self._stored(timestep), middle, prediction.label, prediction.softmax()), None)
         counters = self.counters
         counters.steps.add(time.perf_counter() - started)
         counters.timesteps += 1
         counters.stream_us += timestep.t_end - timestep.t_start
         return StepResult(timestep, prediction, None if shown is None else shown.interval.label, scored)
 
+    def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
+        """Learn a timestep whose label is known; those before it that waited for the label are due."""
+        label = self._presentations.use_label(shown)
+        caution.of_delay(self.counters, self.learner.config, timestep, shown.interval)
+        learned = self.learner.counts.learned
+        self._count_live(lambda: self.learner.feedback(timestep.index, label))
+        if self.learner.counts.learned > learned:
+            prediction.learned = True
+            prediction.learned_from = self.learner.learned_from
+        if self.rehearsal.mode != "off":
+            self._due.remember(self._stored(timestep), shown.building, label)
+
+    def _keep(self, waiting: Waiting, presentation: Presentation | None) -> None:
+        queue = self._room.unlabelled if presentation is None else presentation.waiting
+        self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
+
+    def _stored(self, timestep: Timestep) -> Frames:
+        caution.of_counts(self.counters, timestep)
+        return as_stored(timestep.frame)
+
+    def _count_live(self, act: Callable[[], object]) -> None:
+        """Do ``act`` and count the optimizer steps it made."""
+        before = self.learner.counts.updates
+        act()
+        self.counters.updates.live += self.learner.counts.updates - before
+
     def reset(self) -> None:
         """Put the network's state at rest, as before a new sample; weights stay."""
-        if self._shown is not None:
-            self._end_stretch(self._shown)
-        self._count("live", self.learner.reset)
+        if (shown := self._presentations.shown) is not None:
+            self._due.end_stretch(shown.building, shown.interval.label)
+        self._count_live(self.learner.reset)
 
     def follow(self, timeline: LabelTimeline) -> None:
         """Take another timeline, for the next pass over a source whose labels are not those of the last."""
-        self.timeline = timeline
+        self._presentations.timeline = timeline
 
     def end_pass(self) -> None:
         """The stream has ended once. What comes is seen again: no test any more, where something was learned."""
         self.finish()
-        self._seen_before = self._seen_before or self._label_used
-        if self.timeline is not None:
-            self.timeline.begin_again()
-        self._now = 0
+        self._presentations.end_pass()
 
     def finish(self) -> None:
         """The stream has ended: close what is shown, give up what waits for a label; what is due stays due."""
-        self._leave()
+        self._presentations.leave()
         self._room.clear()
-        self._count("live", self.learner.reset)
+        self._count_live(self.learner.reset)
 
     # --- labels that come while the stream runs --------------------------------------------------------------------
 
@@ -145,63 +159,45 @@ class Session:
             UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
         """
         try:
-            timeline = self._timeline_for(interval)
-            timeline.add(interval)
+            waited = self._presentations.take_label(interval)
         except UsageError as e:
-            self.counters.labels_refused += 1
-            self.counters.label_refusal = self.counters.label_refusal or str(e)
+            self.counters.refuse(str(e))
             raise
         self.counters.labels_taken += 1
-        waited = self._room.take(interval)
-        if waited:
-            self._present(interval, timeline, waited)
-        oldest = self._room.unlabelled[0].middle if self._room.unlabelled else self._now
-        timeline.forget_before(int(min(oldest, self._now)))
-        return len(waited)
+        return waited
 
     def label_now(self, label: int, span: int) -> int:
         """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add_label`."""
-        start = max(self._now - span, 0)
-        if self.timeline is not None:
-            start = self.timeline.unlabelled_since(start, self._now)
-        return self.add_label(LabelInterval(min(start, self._now), self._now, label))
-
-    def _timeline_for(self, interval: LabelInterval) -> LabelTimeline:
-        if interval.label not in self.learner.classes:
-            raise UsageError(f"label {interval.label} is not among the network's classes {self.learner.classes}")
-        if self.timeline is None:
-            raise UsageError("this stream takes no labels")
-        if len(self.timeline) >= MOST_INTERVALS and self.late_labels:
-            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
-        return self.timeline
-
-    def _present(self, interval: LabelInterval, timeline: LabelTimeline, waited: list[Waiting]) -> None:
-        """Score the timesteps of a late label, and make them due where it is known."""
-        timeline.meet(interval)
-        late = Presentation(interval, self.learner.classes, seen_before=self._seen_before)
-        for waiting in waited:
-            if waiting.softmax is not None:
-                late.test(self.evaluator, waiting.predicted, waiting.softmax)
-                self._room.scored(waiting)
-        late.waiting.extend(waited)
-        if interval.t_end > self._now:  # it is still shown
-            self._leave()
-            self._shown = late
-            if self._is_known(late):
-                self._make_due(late)
-        else:
-            self._close(late)
+        now, timeline = self._presentations.now, self._presentations.timeline
+        start = max(now - span, 0)
+        if timeline is not None:
+            start = min(timeline.unlabelled_since(start, now), now)
+        return self.add_label(LabelInterval(start, now, label))
 
     # --- pausing -------------------------------------------------------------------------------------------------
 
     @property
+    def _may_learn(self) -> bool:
+        return self._learn and self._presentations.timeline is not None
+
+    @property
     def learns(self) -> bool:
         """Whether what is labelled is learned now."""
-        return self._may_learn and not self._paused
+        return self._presentations.learning
+
+    @property
+    def learning(self) -> Learning:
+        """Whether it learns, or why not."""
+        if not self._learn:
+            return "off"
+        timeline = self._presentations.timeline
+        if timeline is not None and not self.learns:
+            return "paused"
+        return "on" if timeline is not None and (timeline.total or not self._late_labels) else "no labels"
 
     def pause(self) -> None:
         """Pause learning; labels that come meanwhile are scored, but not learned."""
-        self._paused = True
+        self._presentations.learning = False
 
     def resume(self) -> None:
         """Learn again.
@@ -211,131 +207,9 @@ class Session:
         """
         if not self._may_learn:
             raise UsageError("this run does not learn: it was started with --no-learn, or takes no labels")
-        self._paused = False
+        self._presentations.learning = True
 
-    @property
-    def learning(self) -> Learning:
-        """Whether it learns, or why not."""
-        if not self._wanted:
-            return "off"
-        if self.timeline is None or (self.late_labels and not self.timeline.total):
-            return "no labels"
-        return "paused" if self._paused else "on"
-
-    # --- presentations -------------------------------------------------------------------------------------------
-
-    def _shown_at(self, middle: float) -> Presentation | None:
-        """The presentation that a timestep is part of; the one before is left where that is another."""
-        if self._shown is not None:
-            if self._shown.interval.holds(middle):
-                return self._shown
-            self._leave()
-        interval = None if self.timeline is None else self.timeline.at(middle)
-        if self.timeline is not None and interval is not None:
-            self.timeline.meet(interval)
-            self._shown = Presentation(interval, self.learner.classes, seen_before=self._seen_before)
-        return self._shown
-
-    def _is_known(self, presentation: Presentation) -> bool:
-        return self.timeline is not None and self.timeline.known_at(presentation.interval) <= self._now
-
-    def _leave(self) -> None:
-        """The stream shows something else now."""
-        if self._shown is not None:
-            shown, self._shown = self._shown, None
-            self._close(shown)
-
-    def _close(self, presentation: Presentation) -> None:
-        """A presentation is over: what waited for its label is due or given up."""
-        if self._is_known(presentation):
-            self._make_due(presentation)
-        self._room.free(presentation.waiting)
-        presentation.waiting.clear()
-        self._end_stretch(presentation)
-        self.evaluator.close(presentation.score)
-
-    # --- learning ------------------------------------------------------------------------------------------------
-
-    def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
-        """Learn a timestep whose label is known; those before it that waited for the label are due."""
-        label = self._use_label(shown)
-        self._warn_of_delay(timestep, shown.interval)
-        learned = self.learner.counts.learned
-        self._count("live", lambda: self.learner.feedback(timestep.index, label))
-        if self.learner.counts.learned > learned:
-            prediction.learned = True
-            prediction.learned_from = self.learner.learned_from
-        self._make_due(shown)
-        if self.rehearsal.mode != "off":
-            self._remember(self._stored(timestep), shown)
-
-    def _make_due(self, presentation: Presentation) -> None:
-        """What waited for the label, which is known now, is due."""
-        if not presentation.waiting or not self.learns:
-            return
-        label = self._use_label(presentation)
-        waited, presentation.waiting = presentation.waiting, deque()
-        for waiting in waited:
-            self._remember(waiting.frame, presentation)
-        self._due.defer(waited, label)
-
-    def _use_label(self, presentation: Presentation) -> int:
-        self._label_used = True
-        return presentation.use_label()
-
-    def _keep(self, waiting: Waiting, presentation: Presentation | None) -> None:
-        queue = self._room.unlabelled if presentation is None else presentation.waiting
-        self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
-
-    def _stored(self, timestep: Timestep) -> Frames:
-        if timestep.frame.max() > LARGEST_COUNT:
-            self.counters.warn(
-                "counts",
-                f"a pixel had more than {LARGEST_COUNT} events in a timestep; frames that are stored, to be learned "
-                f"later or again, have {LARGEST_COUNT} there; set binning.clamp for the same counts at once",
-            )
-        return as_stored(timestep.frame)
-
-    def _warn_of_delay(self, timestep: Timestep, interval: LabelInterval) -> None:
-        """Say once when today's traces may belong to another stimulus than the error that meets them."""
-        rule = self.learner.config
-        if not rule.error_delay or rule.delay_mode == "snapshot":
-            return
-        delay, lasts = rule.error_delay * (timestep.t_end - timestep.t_start), interval.t_end - interval.t_start
-        if 2 * delay >= lasts:
-            self.counters.warn(
-                "delay",
-                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {lasts / 1e3:g} ms "
-                "that a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'",
-            )
-
-    def _count(self, kind: Kind, act: Callable[[], object]) -> None:
-        """Do ``act`` and count the optimizer steps it made as of ``kind``."""
-        before = self.learner.counts.updates
-        act()
-        self.counters.updates.add(kind, self.learner.counts.updates - before)
-
-    # --- rehearsal and what is due ---------------------------------------------------------------------------------
-
-    def _remember(self, frame: Frames, presentation: Presentation) -> None:
-        """Add a learned timestep to the stretch that its presentation builds."""
-        if self.rehearsal.mode == "off" or len(presentation.building) * frame.nbytes > self.rehearsal.max_bytes:
-            return
-        presentation.building.append(frame)
-        if len(presentation.building) == self.rehearsal.stretch:
-            self._store(presentation)
-
-    def _end_stretch(self, presentation: Presentation) -> None:
-        """A presentation ended within a stretch: keep it when it is at least half a stretch long."""
-        if presentation.building and 2 * len(presentation.building) >= self.rehearsal.stretch:
-            self._store(presentation)
-        presentation.building = []
-
-    def _store(self, presentation: Presentation) -> None:
-        self.memory.store(Stretch(np.stack(presentation.building), presentation.interval.label))
-        presentation.building = []
-        if self.rehearsal.mode == "ratio":
-            self._due.owe(self.rehearsal.ratio)
+    # --- what is due -----------------------------------------------------------------------------------------------
 
     @property
     def due(self) -> bool:
@@ -370,14 +244,12 @@ class Session:
 
     def snapshot(self) -> SessionSnapshot:
         """Everything that can be said of it now, as plain values that no longer change."""
-        counters, timeline = self.counters, self.timeline
+        counters, timeline = self.counters, self._presentations.timeline
         return SessionSnapshot(
             timesteps=counters.timesteps,
             timesteps_not_kept=counters.timesteps_not_kept,
             stream_us=counters.stream_us,
-            live=counters.updates.live,
-            deferred=counters.updates.deferred,
-            rehearsed=counters.updates.rehearsed,
+            updates=asdict(counters.updates),
             learning=self.learning,
             accuracy=self.evaluator.accuracy(),
             per_class=tuple(self.evaluator.per_class()),
@@ -403,15 +275,7 @@ class Session:
 
     def state_dict(self) -> State:
         """All but the learner: it has a state of its own, to be saved with this one."""
-        state: State = {
-            "now": self._now,
-            "paused": self._paused,
-            "label_used": self._label_used,
-            "seen_before": self._seen_before,
-            "shown": self._shown is not None,
-        }
-        if self._shown is not None:
-            state |= under("presentation", self._shown.state_dict())
+        state: State = {"has_timeline": self._presentations.timeline is not None}
         for name, owner in self._owners():
             state |= under(name, owner.state_dict())
         return state
@@ -422,14 +286,10 @@ class Session:
         Raises:
             ModelError: a field is missing.
         """
-        self._now, self._paused = take(state, "now"), take(state, "paused")
-        self._label_used, self._seen_before = take(state, "label_used"), take(state, "seen_before")
+        if take(state, "has_timeline") and self._presentations.timeline is None:
+            self._presentations.timeline = LabelTimeline()
         for name, owner in self._owners():
             owner.load_state_dict(part(state, name))
-        self._shown = None
-        if take(state, "shown"):
-            self._shown = Presentation.from_state(part(state, "presentation"), self.learner.classes)
-            self._room.count(self._shown.waiting)
 
     def _owners(self) -> list[tuple[str, Stateful]]:
         """The parts whose state is the session's, in the order in which they are restored."""
@@ -439,5 +299,7 @@ class Session:
             ("memory", self.memory),
             ("waiting", self._room),
             ("due", self._due),
+            ("presentations", self._presentations),
         ]
-        return owners if self.timeline is None else [*owners, ("timeline", self.timeline)]
+        timeline = self._presentations.timeline
+        return owners if timeline is None else [*owners, ("timeline", timeline)]

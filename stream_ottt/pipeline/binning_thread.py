@@ -94,6 +94,7 @@ class BinningThread:
         self._begins: Pass | None = None  # with the next timestep
         self._index = 0  # of the next timestep
         self._number = 0  # of the last packet
+        self._handing = 0  # events of the timestep that is being handed over
         self._heard = 0.0
         self._place = {"pass": 0, "packets": 0, "events": 0}  # what was taken of the source
         self._mark_wanted = False
@@ -137,8 +138,8 @@ class BinningThread:
         self._reader.wake()
 
     def held(self) -> int:
-        """Events taken from the reader that are in no timestep yet."""
-        return 0 if self._binner is None else self._binner.held
+        """Events taken from the reader that were not handed over yet."""
+        return self._handing + (0 if self._binner is None else self._binner.held)
 
     def state_dict(self) -> dict[str, Any]:
         """The state at the end of a packet, for :meth:`load_state_dict` of a thread that has not begun.
@@ -212,8 +213,10 @@ class BinningThread:
                 return
 
     def _put(self, handed: Handed) -> None:
+        self._handing = handed.events
         for one in self._queue.put(handed):
             self.ledger.drop("stopped", one.events)
+        self._handing = 0
 
     def _give_up(self) -> None:
         """Count what will not be binned any more."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.learning.counters import Durations, SessionSnapshot
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 from stream_ottt.pipeline.binning_thread import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink_writer import SinkWriter
@@ -59,7 +59,7 @@ class LearnerThread:
         batch: most timesteps that wait.
         threads: of torch.
         stopped: once set, nothing more is begun; what waits is counted as dropped.
-        lossless: True learns what is due before the next timestep, so that the run is the same whatever the machine's
+        eager: True learns what is due before the next timestep, so that the run is the same whatever the machine's
             speed. False does so only while no timestep waits.
         max_steps: timesteps after which ``enough`` is called; None for no limit.
         enough: see there.
@@ -67,6 +67,7 @@ class LearnerThread:
     Attributes:
         ledger: what became of events here.
         session: what the timesteps go through, once the first pass has begun.
+        ready: set when the session is there, or will never be.
         published: the latest snapshot; None before the first pass.
         error: what ended the thread before its end.
     """
@@ -78,24 +79,26 @@ class LearnerThread:
         batch: int,
         threads: int,
         stopped: Event,
-        lossless: bool,
+        eager: bool,
         max_steps: int | None,
         enough: Callable[[], None],
     ) -> None:
         self.ledger = Ledger()
         self.session: Session | None = None
+        self.ready = Event()
         self.published: Published | None = None
         self.error: BaseException | None = None
         self.queue: BoundedQueue[Handed] = BoundedQueue(batch)
         self._begin = begin
         self._threads = threads
         self._stopped = stopped
-        self._lossless = lossless
+        self._eager = eager
         self._max_steps = max_steps
         self._enough = enough
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
         self._timesteps = 0
+        self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._watchers: list[Watcher] = []
         self._marks: deque[Future[dict[str, Any]]] = deque()
@@ -138,8 +141,8 @@ class LearnerThread:
         return future
 
     def held(self) -> int:
-        """Events in the timesteps that wait."""
-        return sum(handed.events for handed in self.queue.waiting())
+        """Events in the timesteps that wait, and in the one that is being predicted."""
+        return self._in_process + sum(handed.events for handed in self.queue.waiting())
 
     # --- the thread ------------------------------------------------------------------------------------------------
 
@@ -171,6 +174,7 @@ class LearnerThread:
             for handed in self.queue.close():
                 self.ledger.drop("stopped", handed.events)
             self._ended = True
+            self.ready.set()
             self._do_tasks()
             for future in self._marks:
                 future.set_exception(UsageError("the run is ending"))
@@ -188,7 +192,7 @@ class LearnerThread:
                 self.session.add_label(interval)
             except UsageError:
                 continue  # the session counts it
-        if handed.came and self._lossless:
+        if handed.came and self._eager:
             self._learn_due()
         if handed.timestep is not None:
             self._process(self.session, handed.timestep, handed.at)
@@ -198,6 +202,7 @@ class LearnerThread:
     def _begin_pass(self, begins: Pass) -> None:
         if self.session is None:
             self.session = self._begin(begins)
+            self.ready.set()
         else:
             self.session.end_pass()
             self._learn_due()
@@ -207,11 +212,14 @@ class LearnerThread:
 
     def _process(self, session: Session, timestep: Timestep, at: float | None) -> None:
         since = time.perf_counter() if at is None else at
+        self._in_process = timestep.events
         try:
             result = session.process(timestep)
         except BaseException:
             self.ledger.drop("failed", timestep.events)
             raise
+        finally:
+            self._in_process = 0
         self.ledger.binned += timestep.events
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
@@ -222,7 +230,7 @@ class LearnerThread:
         if self._watchers:
             self._watchers = [watch for watch in self._watchers if watch(session.learner, result)]
         self._publish()
-        if self._lossless:
+        if self._eager:
             self._learn_due()
         if self._timesteps == self._max_steps:
             self._enough()

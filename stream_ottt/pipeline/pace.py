@@ -45,6 +45,10 @@ class Pace:
         self._newest: int | None = None  # latest time played, µs
         self._due = 0.0  # when that was due
 
+    def go_on(self) -> None:
+        """After a wait that is not the stream's: what comes next is due from now on."""
+        self._due = time.perf_counter()
+
     def cut(self, packet: EventPacket) -> Iterable[EventPacket]:
         """Parts of a packet that span at most ``PACE_US`` each."""
         t = packet.events["t"]

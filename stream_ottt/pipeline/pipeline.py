@@ -129,7 +129,7 @@ class Pipeline:
             batch=WAITING if lossless else LIVE_WAITING,
             threads=self.threads,
             stopped=self._stopped,
-            lossless=lossless,
+            eager=lossless and self.speed is None,
             max_steps=self.max_steps,
             enough=lambda: self.stop("max-steps"),
         )
@@ -145,8 +145,9 @@ class Pipeline:
 
     def _make_reader(self) -> SourceReader:
         common: dict[str, Any] = {"passes": self.passes, "speed": self.speed, "stopped": self._stopped}
+        ready = self.learning.ready
         if self.source.synchronous and self.policy == "block":
-            return FileReader(cast("BlockingSource", self.source), **common)
+            return FileReader(cast("BlockingSource", self.source), ready=ready, **common)
         return LiveReader(
             self.source,
             policy=self.policy,

@@ -61,6 +61,7 @@ class SinkWriter:
         self._say = say
         self._hurry = False
         self._pause_s = FIRST_PAUSE_S
+        self._thread: Thread | None = None
         self._task: asyncio.Task[None] | None = None  # of a sink in the main thread
 
     # --- from the main thread --------------------------------------------------------------------------------------
@@ -74,7 +75,8 @@ class SinkWriter:
         if self.sink.in_main_thread:
             self._task = asyncio.create_task(self._live(run))
         else:
-            Thread(target=lambda: asyncio.run(self._live(run)), name=f"sink {self.sink.name}", daemon=True).start()
+            self._thread = Thread(target=lambda: asyncio.run(self._live(run)), name=f"sink {self.name}", daemon=True)
+            self._thread.start()
         await asyncio.wrap_future(self._opened)
 
     async def drain(self, within: float) -> None:
@@ -93,6 +95,10 @@ class SinkWriter:
             self._closing.set_result(summary)
         if not await _wait_for(self._closed, within if self._drained.done() else 0.1):
             self._fail(f"has not closed within {within:g} s")
+            if self._thread is not None:
+                self._thread.name = f"left behind: sink {self.name}"
+        elif self._thread is not None:
+            self._thread.join()
 
     # --- from the learner's thread ---------------------------------------------------------------------------------
 
@@ -108,7 +114,9 @@ class SinkWriter:
         if self._queue.policy == "block" and given_up and patient and not self._stalled():
             self._full_since = self._full_since or time.monotonic()
             return False
-        if not given_up:
+        if given_up and self._stalled():
+            self._fail(f"has taken nothing for {STALLED_S:g} s; results are left out until it does")
+        elif not given_up:
             self._full_since = None
         self.missed += len(given_up)
         self._wake()

@@ -111,16 +111,27 @@ class SourceReader(ABC):
 
 
 class FileReader(SourceReader):
-    """Reads a source that can wait, in the binner's own thread."""
+    """Reads a source that can wait, in the binner's own thread.
+
+    Args:
+        source, passes, speed, stopped: see :class:`SourceReader`.
+        ready: set when the learner is; at a pace, what comes after the first packet waits for it.
+    """
 
     source: BlockingSource
+
+    def __init__(
+        self, source: BlockingSource, *, passes: int, speed: float | None, stopped: Event, ready: Event
+    ) -> None:
+        super().__init__(source, passes=passes, speed=speed, stopped=stopped)
+        self._ready = ready
 
     def arrivals(self) -> Generator[Arrived]:
         try:
             for number in range(self._passes):
                 pace = None if self._speed is None else Pace(self._speed)
                 labels: Labels | None = None
-                with closing(cast("Generator[EventPacket]", self.source.packets())) as packets:
+                with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
                     for packet in packets:
                         labels = self.source.labels if labels is None else labels
                         for part in [packet] if pace is None else pace.cut(packet):
@@ -129,6 +140,9 @@ class FileReader(SourceReader):
                             if self._stopped.wait(max(0.0, due - time.perf_counter())):
                                 return
                             yield self._count(part, due, number, labels)
+                            if pace is not None and not self._ready.is_set():
+                                self._ready.wait()
+                                pace.go_on()
         except Exception as e:
             self.error = e
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stream_ottt.events.packet import Ledger
-from stream_ottt.learning.counters import Durations, SessionSnapshot
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 
 if TYPE_CHECKING:
     from stream_ottt.events.timestep import StepResult

@@ -185,7 +185,7 @@ class Run:
         await self.pipeline.drain_sinks()
         snapshot = self.pipeline.snapshot()
         problems += self._problems_of_input(snapshot)
-        code = self._exit_code(outcome, problems)
+        code = self._exit_code(outcome, problems + self._problems_of_sinks(snapshot))
         message = problems[0][1] if problems else None
         summary = self._summary(snapshot, code, outcome.reason, message)
         if self.request.summary is not None:
@@ -261,8 +261,7 @@ class Run:
         found = []
         for name, state in snapshot.sinks.items():
             if state.failure is not None and name not in optional and (state.missed or not state.working):
-                missed = f"; {state.missed} results are missing" if state.missed else ""
-                found.append((OutputError.exit_code, f"sink {name}: {state.failure}{missed}"))
+                found.append((OutputError.exit_code, f"sink {name}: {state.missed} results are missing"))
         return found
 
     def _say_the_rest(self, snapshot: RunSnapshot) -> None:

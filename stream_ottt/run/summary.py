@@ -14,7 +14,7 @@ from typing import Any
 
 from stream_ottt.errors import OutputError
 from stream_ottt.labels.evaluation import Evaluator
-from stream_ottt.learning.counters import Durations, SessionSnapshot
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 from stream_ottt.outputs import write_atomically
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot
 
@@ -26,9 +26,7 @@ NOTHING = SessionSnapshot(
     timesteps=0,
     timesteps_not_kept=0,
     stream_us=0,
-    live=0,
-    deferred=0,
-    rehearsed=0,
+    updates={"live": 0, "deferred": 0, "rehearsed": 0},
     learning="no labels",
     accuracy=Evaluator().accuracy(),
     per_class=(),
@@ -94,7 +92,7 @@ def summarize(
         "events": {**asdict(ledger), "in_hand": ledger.in_hand},
         "timesteps": s.timesteps,
         "timesteps_not_kept": s.timesteps_not_kept,
-        "updates": {"live": s.live, "deferred": s.deferred, "rehearsed": s.rehearsed},
+        "updates": s.updates,
         "rehearsal": {"timesteps": s.rehearsal_ms.n, "memory": s.memory},
         "rates": {
             "live_steps_per_s": _rate(s.step_ms),

@@ -37,7 +37,7 @@ SPEED_S = 2.0
 ANSWER_S = 5.0
 """Longest wait for a command to be done before the browser is told that it takes longer."""
 
-FILTERS, THUMBNAILS = 64, 4
+FILTERS, THUMBNAILS = 64, 3
 """Filters of the first layer, and remembered stretches of a class, that are shown at most."""
 
 

@@ -13,7 +13,7 @@ import pytest
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator, PresentationScore
-from stream_ottt.learning.counters import SessionSnapshot
+from stream_ottt.learning.snapshot import SessionSnapshot
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 from stream_ottt.run.summary import NOTHING, summarize

@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.events.packet import Ledger
-from stream_ottt.learning.counters import Durations
+from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import SinkState
 from stream_ottt.sinks.blocks import Picture, bar, chart
 from stream_ottt.sinks.meter import Meter, Rates
@@ -73,9 +73,7 @@ def busy(view: Callable, **changes: object) -> Any:
             "parameters": 57_384,
             "started": time.perf_counter() - 20,
             "ledger": Ledger(12_345_678, 12_340_000, 78, 600, {"overflow": 5000}),
-            "live": 1200,
-            "deferred": 1800,
-            "rehearsed": 9300,
+            "updates": {"live": 1200, "deferred": 1800, "rehearsed": 9300},
             "timesteps": 3120,
             "stream_us": 62_400_000,
             "step_ms": Durations(1, 0.0042, 4.2, 6.1),
