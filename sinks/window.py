@@ -98,7 +98,7 @@ class WindowSink(Sink):
     @staticmethod
     def _on_key(code: int, controls: Controls) -> None:
         if ord("0") <= code <= ord("9") and controls.label_now is not None:
-            controls.label_now(code - ord("0"), None)
+            controls.label_now(code - ord("0"))
         elif code == ord("p") and controls.toggle is not None:
             controls.toggle()
 

@@ -48,6 +48,7 @@ class LiveInputs:
             pipeline.source.on_label = pipeline.add_label
         pipeline.view.controls = Controls(
             label_now=self.label_now if labels else None,
+            label_last=self.label_last if labels else None,
             pause=self.pause,
             resume=self.resume,
             toggle=self.toggle,
@@ -59,9 +60,13 @@ class LiveInputs:
 
     # --- what can be done, in the learner's thread; see Controls ---------------------------------------------------
 
-    def label_now(self, label: int, span: int | None = None) -> Future[int]:
+    def label_now(self, label: int) -> Future[int]:
         """Take a label for what is shown now; the session counts what it refuses."""
-        return self._pipeline.do(lambda session: session.label_now(label, span or self._key_span))
+        return self.label_last(label, self._key_span)
+
+    def label_last(self, label: int, span: int) -> Future[int]:
+        """Take a label for the last ``span`` µs."""
+        return self._pipeline.do(lambda session: session.label_now(label, span))
 
     def pause(self) -> Future[str]:
         """Pause learning."""

@@ -94,8 +94,9 @@ class Controls:
     future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
-        label_now: takes a label that a person gave, for what is shown now: the label, and how far back it reaches in
-            µs (None: as the settings say). Gives the number of timesteps that had waited for it.
+        label_now: takes a label that a person gave, for what is shown now; gives the number of timesteps that had waited
+            for it.
+        label_last: the same, for the last so many µs.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
         save: writes the model where the user wants it; gives the path.
@@ -104,7 +105,8 @@ class Controls:
             returns True; it must be short, change nothing and raise nothing.
     """
 
-    label_now: Callable[[int, int | None], Future[int]] | None = None
+    label_now: Callable[[int], Future[int]] | None = None
+    label_last: Callable[[int, int], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None
     toggle: Callable[[], Future[str]] | None = None

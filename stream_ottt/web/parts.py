@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.learning.counters import Durations
+from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.web.message import encode_part
 

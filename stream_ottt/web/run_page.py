@@ -165,19 +165,21 @@ class RunPage:
         Raises:
             StreamOtttError: it cannot be done.
         """
-        control = control_of(self._run.controls, command.name)
+        name = "label_last" if command.name == "label" and command.span_us is not None else command.name
+        control = control_of(self._run.controls, name)
         if control is None:
             raise UsageError(f"{command.name.replace('_', ' ')}: not available in this run")
         if command.name in ("label", "correct") and command.label is None:
             raise UsageError(f"{command.name}: which class?")
         arguments: dict[str, tuple[Any, ...]] = {
-            "label": (command.label, command.span_us),
+            "label": (command.label,),
+            "label_last": (command.label, command.span_us),
             "correct": (command.label,),
             "new_class": (command.text,),
             "speed": (command.value,),
             "hold": (bool(command.value),),
         }
-        doing = asyncio.wrap_future(control(*arguments.get(command.name, ())))
+        doing = asyncio.wrap_future(control(*arguments.get(name, ())))
         done, _ = await asyncio.wait([doing], timeout=ANSWER_S)
         if not done:
             raise UsageError(f"{command.name}: not done within {ANSWER_S:g} s; the run is busy, and does it later")
