@@ -11,7 +11,7 @@ from stream_ottt.sinks.jsonl import record
 from stream_ottt.sinks.textfile import TextFileSink
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import RunView
 
 COLUMNS = (
     "step",
@@ -34,8 +34,8 @@ class CsvSink(TextFileSink):
 
     name = "csv"
 
-    async def open(self, progress: Progress) -> None:
-        await super().open(progress)
+    async def open(self, run: RunView) -> None:
+        await super().open(run)
         self.write(",".join(COLUMNS) + "\n")
 
     async def consume(self, result: StepResult) -> None:

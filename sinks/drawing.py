@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.timestep import StepResult
-
-if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
 
 Frame = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -73,17 +70,17 @@ def colours(frame: Frame) -> Image:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def class_name(progress: Progress, label: int) -> str:
+def class_name(names: Mapping[int, str], label: int) -> str:
     """The name of a label, or its number where it has none."""
-    return progress.class_names.get(label, str(label))
+    return names.get(label, str(label))
 
 
-def annotated(result: StepResult, progress: Progress, scale: int) -> Image:
+def annotated(result: StepResult, names: Mapping[int, str], scale: int) -> Image:
     """A BGR picture for OpenCV: the frame enlarged, and a strip beneath it with prediction, truth and time.
 
     Args:
         result: what to draw.
-        progress: names of the classes.
+        names: of the classes.
         scale: whole number of picture pixels per frame pixel, ≥ 1.
 
     Returns:
@@ -102,11 +99,11 @@ def annotated(result: StepResult, progress: Progress, scale: int) -> Image:
     picture = cv2.copyMakeBorder(picture, 0, below, sides // 2, right, cv2.BORDER_CONSTANT, value=BACKGROUND[::-1])
 
     p = result.prediction
-    said, paint = f"{class_name(progress, p.label)} {p.confidence:.0%}", PLAIN
+    said, paint = f"{class_name(names, p.label)} {p.confidence:.0%}", PLAIN
     second = f"t {p.t_end / 1e6:.2f} s"
     if result.truth is not None:
         paint = RIGHT if result.truth == p.label else WRONG
-        second = f"truth {class_name(progress, result.truth)}   {second}"
+        second = f"truth {class_name(names, result.truth)}   {second}"
     for text, y, size, colour in ((said, 24, 0.6, paint), (second, 46, 0.45, PLAIN)):
         # OpenCV's built-in fonts hold ASCII alone.
         ascii_text = text.encode("ascii", "replace").decode()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.learning.snapshot import SessionSnapshot
+    from stream_ottt.pipeline.view import RunSnapshot
 
 RATE_WINDOW_S = 2.0
 
@@ -39,17 +40,22 @@ class Rates:
 
 
 class Meter:
-    """Turns the counters of a run into speeds, and its outcomes into the course of its accuracy."""
+    """Turns snapshots of a run into speeds, and its outcomes into the course of its accuracy.
 
-    def __init__(self) -> None:
-        self._samples: deque[_Sample] = deque()
+    Args:
+        started: ``time.perf_counter()`` at the run's start.
+    """
+
+    def __init__(self, started: float) -> None:
+        self._samples: deque[_Sample] = deque([_Sample(started, 0, 0, 0, 0)])
         self._hits = array("I", [0])  # presentations said right among the first 0, 1, 2, …
 
-    def measure(self, progress: Progress, now: float) -> Rates:
+    def measure(self, snapshot: RunSnapshot, now: float) -> Rates:
         """Speeds from the samples of the last two seconds; ``now`` is ``time.perf_counter()``."""
-        if not self._samples:
-            self._samples.append(_Sample(progress.started, 0, 0, 0, 0))
-        new = _Sample(now, progress.stream_us, progress.ledger.read, progress.steps.n, progress.rehearsals.n)
+        session = snapshot.session
+        if session is None:
+            return Rates()
+        new = _Sample(now, session.stream_us, snapshot.ledger.read, session.step_ms.n, session.rehearsal_ms.n)
         self._samples.append(new)
         while len(self._samples) > 2 and self._samples[1].wall < now - RATE_WINDOW_S:
             self._samples.popleft()
@@ -63,10 +69,9 @@ class Meter:
             speed=stream_us / 1e6 / wall,
         )
 
-    def course(self, progress: Progress, points: int) -> list[float]:
+    def course(self, session: SessionSnapshot, points: int) -> list[float]:
         """Accuracy along the presentations at up to ``points`` places, each over ten or more before it."""
-        hits = progress.evaluation.hits
-        for hit in hits[len(self._hits) - 1 :]:
+        for hit in session.hits[len(self._hits) - 1 :]:
             self._hits.append(self._hits[-1] + hit)
         n = len(self._hits) - 1
         points = min(points, n)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import RunView
     from stream_ottt.sinks.meter import Meter
 
 LIVE_S = 0.1
@@ -55,13 +55,13 @@ class TerminalSink(Sink):
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
-        self._progress: Progress | None = None
+        self._run: RunView | None = None
         self._console: Console | None = None
         self._meter: Meter | None = None
         self._live: Live | None = None
         self._due = float("inf")
 
-    async def open(self, progress: Progress) -> None:
+    async def open(self, run: RunView) -> None:
         if self.config.mode == "quiet":
             return
         from rich.console import Console
@@ -77,30 +77,33 @@ class TerminalSink(Sink):
         asked = self.config.mode == "live"
         console = Console(width=None if is_terminal else PLAIN_WIDTH, force_terminal=asked or None, highlight=False)
         live = asked or (self.config.mode == "auto" and is_terminal and not console.is_dumb_terminal)
-        self._progress, self._console, self._meter = progress, console, Meter()
+        self._run, self._console, self._meter = run, console, Meter(run.facts.started)
         self._due = 0.0 if live else time.perf_counter() + PLAIN_S
         if live:
             self._live = Live(console=console, auto_refresh=False, transient=True)
         else:
             with self._stdout():
-                print(f"stream-ottt  {progress.source}  learning: {progress.learning}", flush=True)
+                print(f"stream-ottt  {run.facts.source}", flush=True)
 
     async def consume(self, result: StepResult) -> None:
         now = time.perf_counter()
         if now < self._due:
             return
-        from stream_ottt.sinks.terminal_view import live_view, plain_line
+        from stream_ottt.sinks.terminal_view import Shown, live_view, plain_line
 
-        assert self._progress is not None and self._console is not None and self._meter is not None
-        rates = self._meter.measure(self._progress, now)
+        assert self._run is not None and self._console is not None and self._meter is not None
+        snapshot = self._run.snapshot()
+        if snapshot.session is None:
+            return
+        shown = Shown(self._run.facts, snapshot, snapshot.session, self._meter.measure(snapshot, now))
         if self._live is None:
             with self._stdout():
                 # A whole line for a log: where it is too long, that is for its reader to wrap.
-                print(plain_line(self._progress, result, rates), flush=True)
+                print(plain_line(shown, result), flush=True)
             self._due = now + PLAIN_S
             return
         width, height = self._console.size
-        view = live_view(self._progress, result, rates, self._meter, width, height)
+        view = live_view(shown, result, self._meter, width, height)
         with self._stdout():
             self._live.start()
             self._live.update(view, refresh=True)
@@ -109,7 +112,7 @@ class TerminalSink(Sink):
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         self._due = float("inf")
-        if self._console is None or self._progress is None:
+        if self._console is None or self._run is None:
             return
         with self._stdout():
             if self._live is not None:
@@ -117,7 +120,7 @@ class TerminalSink(Sink):
             if summary is not None:
                 from stream_ottt.sinks.terminal_report import report
 
-                self._console.print(report(self._progress, summary))
+                self._console.print(report(summary))
                 sys.stdout.flush()
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -10,11 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from stream_ottt.sinks.drawing import class_name
-from stream_ottt.sinks.terminal_view import figure, ledger_line
-
-if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+from stream_ottt.sinks.terminal_view import figure, learning_text, ledger_line
 
 MAX_CLASSES = 20
 """Above this many classes the per-class table is left to the summary file."""
@@ -22,33 +18,31 @@ MAX_CLASSES = 20
 DIM = "grey62"
 
 
-def report(progress: Progress, summary: dict[str, Any]) -> RenderableType:
+def report(summary: dict[str, Any]) -> RenderableType:
     """The final table, at most 80 columns wide. Keys that the summary lacks leave their line out or empty.
 
     Args:
-        progress: names of source, network and classes.
         summary: the run's summary, as in docs/summary.md.
     """
-    parts: list[RenderableType] = [_headline(progress, summary), "", _accuracy(summary)]
+    parts: list[RenderableType] = [_headline(summary), "", _accuracy(summary)]
     rows = (summary.get("accuracy") or {}).get("per_class") or []
     if 0 < len(rows) <= MAX_CLASSES:
-        parts += ["", _classes(progress, rows)]
+        parts += ["", _classes(summary, rows)]
     parts += ["", _facts(summary)]
     if events := summary.get("events"):
         parts.append(_balance(events))
-    parts += [Text(f"sink {name} failed: {message}", "red") for name, message in progress.sink_failures.items()]
+    failures = (summary.get("sinks") or {}).get("failures") or {}
+    parts += [Text(f"sink {name} failed: {message}", "red") for name, message in failures.items()]
     return Padding(Group(*parts), (1, 1, 0, 1))
 
 
-def _headline(progress: Progress, summary: dict[str, Any]) -> RenderableType:
-    line = Text.assemble((progress.source, "bold"), overflow="fold")
-    if progress.network:
-        line.append(f"\n{progress.network}, {progress.parameters:,} weights", DIM)
-    learning = summary.get("learning", progress.learning)
-    line.append(
-        "\nlearning: on" if learning == "on" else f"\nnothing was learned: {learning}",
-        DIM if learning == "on" else "yellow",
-    )
+def _headline(summary: dict[str, Any]) -> RenderableType:
+    line = Text.assemble((str(summary.get("source", "")), "bold"), overflow="fold")
+    network = summary.get("network") or {}
+    if network.get("description"):
+        line.append(f"\n{network['description']}, {network['parameters']:,} weights", DIM)
+    learning = summary.get("learning", "on")
+    line.append(f"\nlearning: {learning_text(learning)}", DIM if learning == "on" else "yellow")
     ended = summary.get("exit") or {}
     if ended.get("code"):
         line.append(f"\nended early: {ended.get('reason')} (exit code {ended['code']})", "red")
@@ -82,15 +76,16 @@ def _accuracy(summary: dict[str, Any]) -> RenderableType:
     return table
 
 
-def _classes(progress: Progress, rows: list[dict[str, Any]]) -> RenderableType:
+def _classes(summary: dict[str, Any], rows: list[dict[str, Any]]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    names = summary.get("classes") or {}
     table.add_column("class", max_width=28, no_wrap=True, overflow="ellipsis")
-    for column in ("shown", "said", "correct", "recall", "precision"):
+    for column in ("support", "predicted", "correct", "recall", "precision"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            class_name(progress, row["label"]),
-            *(f"{row[k]:,}" for k in ("shown", "said", "correct")),
+            names.get(str(row["label"]), str(row["label"])),
+            *(f"{row[k]:,}" for k in ("support", "predicted", "correct")),
             figure(row["recall"]),
             figure(row["precision"]),
         )
@@ -124,6 +119,6 @@ def _balance(events: dict[str, Any]) -> Text:
     text = Text(ledger_line(events["read"], *counts))
     if dropped:
         text.append("\n" + ", ".join(f"{n:,} {reason}" for reason, n in dropped.items()), DIM)
-    if missing := events["read"] - sum(counts):
-        text.append(f"\n{missing:,} events unaccounted for", "bold red")
+    if in_hand := events["read"] - sum(counts):
+        text.append(f"\n{in_hand:,} events still in hand", "bold red")
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,16 +15,40 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_ottt.events.timestep import StepResult
+from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.sinks.blocks import Picture, bar, chart
 from stream_ottt.sinks.drawing import OFF, ON, class_name, colours, fit
 from stream_ottt.sinks.meter import Meter, Rates
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.learning.snapshot import SessionSnapshot
+    from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 
 TOP_CLASSES = 5
 BORDER = "grey37"
 DIM = "grey62"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A run at one moment, as it is shown.
+
+    Attributes:
+        facts: what is fixed of it.
+        run: its snapshot.
+        session: that of its session.
+        rates: its speeds.
+    """
+
+    facts: RunFacts
+    run: RunSnapshot
+    session: SessionSnapshot
+    rates: Rates
+
+
+def learning_text(learning: str) -> str:
+    """What a session says of its learning, in words."""
+    return {"off": "off (--no-learn)", "no labels": "nothing learned: no labels"}.get(learning, learning)
 
 
 def short(n: float) -> str:
@@ -47,9 +72,7 @@ def ledger_line(read: int, binned: int, late: int, malformed: int, dropped: int,
     return exact if len(exact) <= width else line.format(*map(short, counts))
 
 
-def live_view(
-    progress: Progress, result: StepResult, rates: Rates, meter: Meter, width: int, height: int
-) -> RenderableType:
+def live_view(shown: Shown, result: StepResult, meter: Meter, width: int, height: int) -> RenderableType:
     """The live panel, ``width`` cells wide; below 72 × 20 cells it lacks the picture."""
     rows = min(24, height - 8)
     body: RenderableType
@@ -69,11 +92,11 @@ def live_view(
         grid.add_column(width=picture.width + 2)
         grid.add_column(ratio=1)
         inner = width - picture.width - 7
-        grid.add_row(panel, _middle(progress, result, meter, inner, picture.height))
+        grid.add_row(panel, _middle(shown, result, meter, inner, picture.height))
         body = grid
     else:
-        body = _middle(progress, result, meter, width - 4, 0)
-    return Group(_title(progress, width), body, _counters(progress, rates, width - 2))
+        body = _middle(shown, result, meter, width - 4, 0)
+    return Group(_title(shown, width), body, _counters(shown, width - 2))
 
 
 def _legend(result: StepResult) -> Text:
@@ -85,16 +108,17 @@ def _legend(result: StepResult) -> Text:
     return legend
 
 
-def _title(progress: Progress, width: int) -> RenderableType:
-    on = progress.learning == "on"
-    state = Text("● learning" if on else f"○ {progress.learning}", "green" if on else "yellow", end="")
+def _title(shown: Shown, width: int) -> RenderableType:
+    facts, learning = shown.facts, shown.session.learning
+    on = learning == "on"
+    state = Text("● learning" if on else f"○ {learning_text(learning)}", "green" if on else "yellow", end="")
     state.truncate(width // 2, overflow="ellipsis")
-    source = progress.source if len(progress.source) <= 34 else "…" + progress.source[-33:]
+    source = facts.source if len(facts.source) <= 34 else "…" + facts.source[-33:]
     left = Text(source, "bold", end="", no_wrap=True)
-    if progress.sensor is not None:
-        left.append(" · {}×{}".format(*progress.sensor), "not bold")
-    if progress.network:
-        left.append(f" · {progress.network} ({short(progress.parameters)} weights)", "not bold " + DIM)
+    if facts.sensor is not None:
+        left.append(" · {}×{}".format(*facts.sensor), "not bold")
+    if facts.network:
+        left.append(f" · {facts.network} ({short(facts.parameters)} weights)", "not bold " + DIM)
     left.truncate(width - state.cell_len - 3, overflow="ellipsis")
     row = Table.grid(expand=True)
     row.add_column(no_wrap=True)
@@ -103,10 +127,10 @@ def _title(progress: Progress, width: int) -> RenderableType:
     return row
 
 
-def _middle(progress: Progress, result: StepResult, meter: Meter, width: int, rows: int) -> RenderableType:
+def _middle(shown: Shown, result: StepResult, meter: Meter, width: int, rows: int) -> RenderableType:
     """Prediction above accuracy, as high as a picture of ``rows`` rows (0: as high as they come)."""
     prediction = Panel(
-        _prediction(progress, result, width),
+        _prediction(shown.facts, result, width),
         title=Text("prediction", DIM),
         title_align="left",
         border_style=BORDER,
@@ -115,7 +139,7 @@ def _middle(progress: Progress, result: StepResult, meter: Meter, width: int, ro
     taken = min(TOP_CLASSES, len(result.prediction.logits)) + 1 + 2
     inner = max(5, rows - taken)
     accuracy = Panel(
-        _accuracy(progress, meter, width, inner - 4),
+        _accuracy(shown, meter, width, inner - 4),
         title=Text("accuracy before learning (prequential)", DIM),
         title_align="left",
         border_style=BORDER,
@@ -125,16 +149,16 @@ def _middle(progress: Progress, result: StepResult, meter: Meter, width: int, ro
     return Group(prediction, accuracy)
 
 
-def _prediction(progress: Progress, result: StepResult, width: int) -> RenderableType:
+def _prediction(facts: RunFacts, result: StepResult, width: int) -> RenderableType:
     p = result.prediction
-    said = class_name(progress, p.label)
+    predicted = class_name(facts.class_names, p.label)
     if result.truth is None:
-        head = Text.assemble((said, "bold"), (f"  {p.confidence:.0%}", DIM))
+        head = Text.assemble((predicted, "bold"), (f"  {p.confidence:.0%}", DIM))
     elif result.truth == p.label:
-        head = Text.assemble(("✓ ", "bold green"), (said, "bold green"), (f"  {p.confidence:.0%}", DIM))
+        head = Text.assemble(("✓ ", "bold green"), (predicted, "bold green"), (f"  {p.confidence:.0%}", DIM))
     else:
         head = Text.assemble(
-            ("✗ ", "bold red"), (said, "bold red"), ("  truth ", DIM), class_name(progress, result.truth)
+            ("✗ ", "bold red"), (predicted, "bold red"), ("  truth ", DIM), class_name(facts.class_names, result.truth)
         )
     head.truncate(width, overflow="ellipsis")
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -146,23 +170,22 @@ def _prediction(progress: Progress, result: StepResult, width: int) -> Renderabl
         shares = np.exp(p.logits - np.max(p.logits))
         shares = np.nan_to_num(shares / shares.sum())
     for position in np.argsort(-shares, kind="stable")[:TOP_CLASSES].tolist():
-        label = progress.labels[position] if progress.labels else position
+        label = facts.classes[position] if facts.classes else position
         style = "cyan" if position == p.index else DIM
         if label == result.truth:
             style = "green"
         share = float(shares[position])
         table.add_row(
-            Text(class_name(progress, label), style),
+            Text(class_name(facts.class_names, label), style),
             Text(bar(share, width - name_width - 7), style),
             f"{share:.0%}",
         )
     return Group(head, table)
 
 
-def _accuracy(progress: Progress, meter: Meter, width: int, rows: int) -> RenderableType:
-    scores = progress.evaluation.accuracy()
-    n = len(progress.evaluation.hits)
-    window = progress.evaluation.config.window
+def _accuracy(shown: Shown, meter: Meter, width: int, rows: int) -> RenderableType:
+    scores, n = shown.session.accuracy, shown.session.presentations
+    window = shown.facts.settings.get("evaluation", {}).get("window", EvaluationConfig().window)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", justify="right", no_wrap=True)
     table.add_column(style=DIM, no_wrap=True, overflow="ellipsis")
@@ -173,14 +196,13 @@ def _accuracy(progress: Progress, meter: Meter, width: int, rows: int) -> Render
         figure(scores["majority"]),
         f"majority class, {figure(scores['no_change'])} no change",
     )
-    course = meter.course(progress, width)
+    course = meter.course(shown.session, width)
     below = Text(chart(course, min(rows, 4)), "cyan") if course else Text("no presentation scored yet", DIM)
     return Group(table, below)
 
 
-def _counters(progress: Progress, rates: Rates, width: int) -> RenderableType:
-    ledger, updates = progress.ledger, progress.updates
-    steps = progress.steps
+def _counters(shown: Shown, width: int) -> RenderableType:
+    ledger, session, rates = shown.run.ledger, shown.session, shown.rates
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style=DIM, no_wrap=True, width=7)
     table.add_column(no_wrap=True, min_width=27, overflow="ellipsis")
@@ -190,17 +212,17 @@ def _counters(progress: Progress, rates: Rates, width: int) -> RenderableType:
         "events",
         f"{rates.events / 1e6:.3f} M/s of stream",
         "speed",
-        f"{rates.speed:.2f}× real time, {progress.stream_us / 1e6:,.1f} s",
+        f"{rates.speed:.2f}× real time, {session.stream_us / 1e6:,.1f} s",
     )
     table.add_row(
         "steps",
         f"{rates.live:.0f}/s live, {rates.rehearsed:.0f}/s rehearsed",
         "step",
-        f"{steps.quantile_ms(0.5):.1f} ms p50, {steps.quantile_ms(0.99):.1f} ms p99",
+        f"{session.step_ms.p50_ms:.1f} ms p50, {session.step_ms.p99_ms:.1f} ms p99",
     )
     learned = Text.assemble(
         ("updates  ", DIM),
-        f"{updates.live:,} live, {updates.deferred:,} deferred, {updates.rehearsed:,} rehearsed",
+        ", ".join(f"{n:,} {kind}" for kind, n in session.updates.items()),
         no_wrap=True,
         overflow="ellipsis",
     )
@@ -211,21 +233,22 @@ def _counters(progress: Progress, rates: Rates, width: int) -> RenderableType:
         overflow="ellipsis",
     )
     failures = [
-        Text(f"sink {name} failed: {message}", "red", no_wrap=True, overflow="ellipsis")
-        for name, message in progress.sink_failures.items()
+        Text(f"sink {name} failed: {sink.failure}", "red", no_wrap=True, overflow="ellipsis")
+        for name, sink in shown.run.sinks.items()
+        if sink.failure is not None
     ]
     return Padding(Group(table, learned, balance, *failures), (0, 1))
 
 
-def plain_line(progress: Progress, result: StepResult, rates: Rates) -> str:
+def plain_line(shown: Shown, result: StepResult) -> str:
     """One line for a log: stream time, events, speeds, accuracy and the current prediction."""
-    scores = progress.evaluation.accuracy()
-    said = class_name(progress, result.prediction.label)
+    session, names = shown.session, shown.facts.class_names
+    predicted = class_name(names, result.prediction.label)
     truth = ""
     if result.truth is not None and result.truth != result.prediction.label:
-        truth = f" (truth {class_name(progress, result.truth)})"
+        truth = f" (truth {class_name(names, result.truth)})"
     return (
-        f"{progress.stream_us / 1e6:8.1f} s  {short(progress.ledger.read)} events  "
-        f"{rates.live:.0f} steps/s  {rates.speed:.1f}x  "
-        f"acc {figure(scores['presentations'])} of {len(progress.evaluation.hits)}  {said}{truth}"
+        f"{session.stream_us / 1e6:8.1f} s  {short(shown.run.ledger.read)} events  "
+        f"{shown.rates.live:.0f} steps/s  {shown.rates.speed:.1f}x  "
+        f"acc {figure(session.accuracy['presentations'])} of {session.presentations}  {predicted}{truth}"
     )

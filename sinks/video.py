@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from stream_ottt.errors import OutputError
 from stream_ottt.events.timestep import StepResult
+from stream_ottt.outputs import check_writable
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.drawing import annotated
 from stream_ottt.sinks.textfile import FileTarget, unwritable
@@ -18,7 +19,7 @@ from stream_ottt.sinks.textfile import FileTarget, unwritable
 if TYPE_CHECKING:
     import cv2
 
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import RunView
 
 PICTURE_SIDE = 320
 """Pixels that the frame's longer side is enlarged to, at least, where no scale is given."""
@@ -31,7 +32,7 @@ class VideoConfig(SinkConfig):
     """Options of the video.
 
     Attributes:
-        target: the MP4 file, overwritten when it exists.
+        target: the MP4 file.
         fps: pictures per second; None takes ``speed`` over the duration of the first timestep, from 1 to 240.
         speed: seconds of stream per second of video, where ``fps`` is not given.
         scale: picture pixels per frame pixel; None enlarges the longer side to 320 pixels or more.
@@ -52,39 +53,45 @@ class VideoSink(Sink):
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
-        self._progress: Progress | None = None
+        self._run: RunView | None = None
         self._writer: cv2.VideoWriter | None = None
         self._scale = 1
         self._written = 0
 
-    async def open(self, progress: Progress) -> None:
+    def check(self, *, overwrite: bool) -> None:
+        check_writable(Path(self.config.target), overwrite=overwrite)
+
+    async def open(self, run: RunView) -> None:
         # The encoder needs the picture's size, so it starts at the first result; the path is tried now.
+        self._touch()
+        self._run = run
+
+    def _touch(self) -> None:
         try:
-            await asyncio.to_thread(Path(self.config.target).write_bytes, b"")
+            Path(self.config.target).write_bytes(b"")
         except OSError as e:
             raise unwritable(self.config.target, e) from e
-        self._progress = progress
 
     async def consume(self, result: StepResult) -> None:
-        if self._progress is None:
+        if self._run is None:
             return
+        names = self._run.facts.class_names
         if self._writer is None:
-            self._writer = self._start(result)
-        await asyncio.to_thread(self._draw, self._writer, result, self._progress)
+            self._writer = self._start(result, names)
+        self._writer.write(annotated(result, names, self._scale))
         self._written += 1
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            await asyncio.to_thread(self._finish, writer)
+            self._finish(writer)
 
-    def _start(self, result: StepResult) -> cv2.VideoWriter:
+    def _start(self, result: StepResult, names: Mapping[int, str]) -> cv2.VideoWriter:
         import cv2
 
-        assert self._progress is not None
         longer = max(result.timestep.frame.shape[1:])
         self._scale = self.config.scale or max(1, -(-PICTURE_SIDE // longer))
-        height, width = annotated(result, self._progress, self._scale).shape[:2]
+        height, width = annotated(result, names, self._scale).shape[:2]
         writer = cv2.VideoWriter(
             self.config.target, cv2.VideoWriter.fourcc(*"mp4v"), self._fps(result), (width, height)
         )
@@ -94,9 +101,6 @@ class VideoSink(Sink):
                 "name a file that ends in .mp4"
             )
         return writer
-
-    def _draw(self, writer: cv2.VideoWriter, result: StepResult, progress: Progress) -> None:
-        writer.write(annotated(result, progress, self._scale))
 
     def _fps(self, result: StepResult) -> float:
         if self.config.fps is not None:

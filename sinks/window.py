@@ -15,7 +15,7 @@ from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.drawing import annotated
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import Controls, RunView
 
 TITLE = "stream-ottt"
 REFRESH_S = 0.033
@@ -38,28 +38,27 @@ class WindowConfig(SinkConfig):
 class WindowSink(Sink):
     """Shows the latest timestep thirty times a second, also while the stream rests.
 
-    Keys: a digit gives that label to what is shown (``progress.label_hook``), ``p`` pauses or resumes
-    learning (``progress.pause_hook``). A window that the user closed stays closed; the run goes on.
+    Keys: a digit gives that label to what is shown, ``p`` pauses or resumes learning. A window that the user closed
+    stays closed; the run goes on.
     """
 
     name = "window"
     gives_labels = True
     optional = True
+    in_main_thread = True
     Config = WindowConfig
     config: WindowConfig
 
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
-        self._progress: Progress | None = None
         self._latest: StepResult | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def open(self, progress: Progress) -> None:
+    async def open(self, run: RunView) -> None:
         # Qt finds no fonts in OpenCV's wheels and says so at every window, across the terminal's live view.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         await _check_display()
-        self._progress = progress
-        self._task = asyncio.create_task(self._run(progress))
+        self._task = asyncio.create_task(self._show(run))
 
     async def consume(self, result: StepResult) -> None:
         self._latest = result
@@ -73,7 +72,7 @@ class WindowSink(Sink):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _run(self, progress: Progress) -> None:
+    async def _show(self, run: RunView) -> None:
         """Draw and read keys until the window is closed; on one thread, which Qt and macOS demand."""
         import cv2
 
@@ -83,8 +82,8 @@ class WindowSink(Sink):
             while _is_open():
                 if self._latest is not shown and self._latest is not None:
                     shown = self._latest
-                    cv2.imshow(TITLE, annotated(shown, progress, self._scale(shown)))
-                self._on_key(cv2.pollKey() & 0xFF, progress)
+                    cv2.imshow(TITLE, annotated(shown, run.facts.class_names, self._scale(shown)))
+                self._on_key(cv2.pollKey() & 0xFF, run.controls)
                 await asyncio.sleep(REFRESH_S)
         except cv2.error as e:
             raise OutputError(f"window: {e.err or e}; use the terminal or video sink") from e
@@ -97,11 +96,11 @@ class WindowSink(Sink):
         return self.config.scale or max(1, -(-PICTURE_SIDE // longer))
 
     @staticmethod
-    def _on_key(code: int, progress: Progress) -> None:
-        if ord("0") <= code <= ord("9") and progress.label_hook is not None:
-            progress.label_hook(code - ord("0"))
-        elif code == ord("p") and progress.pause_hook is not None:
-            progress.pause_hook()
+    def _on_key(code: int, controls: Controls) -> None:
+        if ord("0") <= code <= ord("9") and controls.label_now is not None:
+            controls.label_now(code - ord("0"))
+        elif code == ord("p") and controls.toggle is not None:
+            controls.toggle()
 
 
 def _is_open() -> bool:

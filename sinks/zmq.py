@@ -16,7 +16,7 @@ from stream_ottt.settings import Duration
 from stream_ottt.sinks.jsonl import finite
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import RunView
 
 PATIENCE_S = 5.0
 """Longest wait for a reader that takes nothing: of PUSH at each message, of both at the last."""
@@ -59,13 +59,13 @@ class ZmqSink(Sink):
             raise UsageError(f"{config.target}: predictions are sent with zmq+pub:// or zmq+push://")
         check_exposure(config.target, host, config)
         self._sender: Sender | None = None
-        self._progress: Progress | None = None
+        self._run: RunView | None = None
         self._topic = config.topic or ""
         self._seq = 0
 
-    async def open(self, progress: Progress) -> None:
-        self._progress = progress
-        self._topic = self.config.topic or feed.source_name(progress.source)
+    async def open(self, run: RunView) -> None:
+        self._run = run
+        self._topic = self.config.topic or feed.source_name(run.facts.source)
         sender = Sender(self.config.target, self.config)
         try:
             topic = feed.topic("predictions", self._topic)
@@ -92,7 +92,7 @@ class ZmqSink(Sink):
 
     def _message(self, result: StepResult) -> list[bytes]:
         p = result.prediction
-        names = {} if self._progress is None else self._progress.class_names
+        names = {} if self._run is None else self._run.facts.class_names
         return feed.pack_prediction(
             self._topic,
             {

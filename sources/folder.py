@@ -98,7 +98,7 @@ class FolderSource(SampleSource, FileSource):
         size = {k: v for k, v in (("width", config.width), ("height", config.height)) if v and k in known}
         if size:
             source = type(source).from_options(path=self._files[i], **size)
-        yield from source.packets()
+        yield from source.excerpt()
 
 
 def _shown(path: Path) -> bool:

@@ -62,7 +62,7 @@ class SampleConfig(FileConfig):
 
     def refuse(self, what: str) -> None:
         """Raises UsageError when an option of collections was given for ``what``, which is none."""
-        given = sorted(self.model_fields_set & set(SampleConfig.model_fields) - {"path"})
+        given = sorted(self.model_fields_set & set(SampleConfig.model_fields) - set(FileConfig.model_fields))
         if given:
             raise UsageError(f"{self.path}: {given[0]!r} is for labelled collections; this is {what}")
 

@@ -87,7 +87,7 @@ class StdinSource(BlockingSource):
             file.flush()
             source = self._format.from_options(path=Path(file.name), **self._options)
             try:
-                yield from source.packets()
+                yield from source.excerpt()
             except InputError as e:
                 raise InputError(str(e).replace(file.name, "standard input")) from e
             self._facts = source.describe()

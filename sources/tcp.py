@@ -12,9 +12,8 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.live.zmq_socket import Flag
 from stream_ottt.pipeline.source import Source, SourceConfig
-from stream_ottt.settings import Duration
+from stream_ottt.settings import Duration, Flag
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.aedat4.header import MAGIC, MAX_SIDE
 from stream_ottt.sources.continuity import Continuity

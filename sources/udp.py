@@ -25,9 +25,9 @@ from pydantic import Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.live import feed
-from stream_ottt.live.zmq_socket import Flag, is_loopback, readable
+from stream_ottt.live.sockets import is_loopback, readable
 from stream_ottt.pipeline.source import Source, SourceConfig
-from stream_ottt.settings import Duration
+from stream_ottt.settings import Duration, Flag
 from stream_ottt.sources.aedat4.header import MAX_SIDE
 from stream_ottt.sources.tcp import split_address
 

@@ -14,9 +14,9 @@ from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.live import feed
-from stream_ottt.live.zmq_socket import FeedSocket, Flag, SocketOptions, check_exposure, parse_address
+from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, check_exposure, parse_address
 from stream_ottt.pipeline.source import Source, SourceConfig
-from stream_ottt.settings import Duration
+from stream_ottt.settings import Duration, Flag
 from stream_ottt.sources.continuity import Continuity
 
 BUSY_S = 0.001

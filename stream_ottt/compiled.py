@@ -1,28 +1,43 @@
-"""How the kernels are compiled: everything between two matrix products, fused into few passes over memory.
+"""How inner loops are compiled: by numba at their first call, without the GIL, with their machine code kept on disk.
 
-In all of them, images are stored channels last, ``[height, width, channels]``, so that inner loops run over contiguous
-channels. Each inner loop touches few arrays: LLVM gives up vectorizing where it must prove many of them distinct.
-Numbers are computed in the arrays' own dtype, float32 or float64.
+A module of such loops imports numba when it is imported, so it is imported where it is used.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, overload
 
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered (else they are not vectorized); infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def jit(function: Any) -> Any:
-    """Compile at the first call, without the GIL, and keep the machine code on disk where that is possible."""
+@overload
+def jit(function: Function) -> Function: ...
+@overload
+def jit(*, exact: bool) -> Callable[[Function], Function]: ...
+def jit(function: Any = None, *, exact: bool = False) -> Any:
+    """Compile a function; its machine code is kept where :mod:`stream_ottt.compiled_cache` finds a safe folder.
+
+    Args:
+        function: the loop, as Python.
+        exact: keep the order of all sums of floats, as a decoder wants it. Otherwise they may be reordered.
+    """
+    if function is None:
+        return partial(_compiled, exact=exact)
+    return _compiled(function, exact=exact)
+
+
+def _compiled(function: Any, *, exact: bool) -> Any:
     import numba
 
-    options: dict[str, Any] = {"nogil": True, "fastmath": FAST, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the compiled code can be written
-        return numba.njit(**options)(function)
+    from stream_ottt.compiled_cache import keep
+
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False if exact else FAST}
+    return keep(numba.njit(**options)(function), repr(sorted(FAST) if not exact else "exact"))

@@ -40,14 +40,22 @@ class Registry:
             self._external = True
         return list(self._targets)
 
+    def require(self, name: str) -> None:
+        """Make sure that there is such a name, without importing what it stands for.
+
+        Raises:
+            UsageError: there is none; names the nearest.
+        """
+        if name not in self.names():
+            raise UsageError(f"unknown {self.kind} {name!r}{near_miss(name, self.names())}")
+
     def get(self, name: str) -> type[Any]:
         """The class that ``name`` stands for.
 
         Raises:
             UsageError: no such name (naming the nearest), or its package cannot be imported.
         """
-        if name not in self.names():
-            raise UsageError(f"unknown {self.kind} {name!r}{near_miss(name, self.names())}")
+        self.require(name)
         module, _, attribute = self._targets[name].partition(":")
         try:
             return cast("type[Any]", getattr(importlib.import_module(module), attribute))
@@ -64,14 +72,24 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(sorted(known))}"
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # longer than a name may be, or no name at all
+        return False
+
+
 def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     """Split ``scheme:rest?key=value&…`` into (scheme or None, rest, options).
 
-    A single letter before the colon is a Windows drive, not a scheme. A file whose name holds a ``?`` and exists as
-    written is taken as it is.
+    An existing file wins, whatever its name holds: as it is written, or up to one of the question marks. A single
+    letter before the colon is a Windows drive, not a scheme.
     """
-    if Path(uri).exists():
-        return None, uri, {}
+    at = len(uri)
+    while at > 0:
+        if _is_there(uri[:at]):
+            return None, uri[:at], dict(parse_qsl(uri[at + 1 :], keep_blank_values=True))
+        at = uri.rfind("?", 0, at)
     rest, _, query = uri.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     match = SCHEME.match(rest)

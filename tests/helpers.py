@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import numpy as np
 
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
+from stream_ottt.pipeline.binning_thread import Pass
+from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.pipeline.source import BlockingSource, Source, SourceConfig
+from stream_ottt.pipeline.view import RunFacts
 
 WINDOW = 1000
 SIZE = 8
@@ -47,8 +51,7 @@ def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
 def small_session(
     timeline: LabelTimeline | None, *, learner: OnlineLearner | None = None, **options: object
 ) -> Session:
-    progress = Progress(source="test", settings={}, evaluation=Evaluator())
-    return Session(learner or small_learner(), progress, timeline=timeline, **options)
+    return Session(learner or small_learner(), timeline=timeline, **options)
 
 
 def timesteps(events: EventArray, timeline: LabelTimeline | None = None) -> list[Timestep]:
@@ -60,20 +63,44 @@ def timesteps(events: EventArray, timeline: LabelTimeline | None = None) -> list
     return [*binner.feed(events), *binner.flush()]
 
 
-def prepare_for(session: Session, timeline: LabelTimeline | None = None) -> Callable[..., object]:
-    """What a pipeline calls once the sensor is known."""
+class Prepared:
+    """Gives a pipeline a session that was built before."""
 
-    def prepare(width: int, height: int, labels: object) -> tuple[Session, Callable[..., object]]:
-        config = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)
-        boundaries = [] if timeline is None else timeline.boundaries()
-        ledger = session.progress.ledger
+    def __init__(self, session: Session, timeline: LabelTimeline | None = None) -> None:
+        self.session = session
+        self.timeline = timeline
 
-        def begin_pass(first_index: int, labels: object) -> tuple[Binner, None]:
-            return Binner(config, width, height, ledger, boundaries=boundaries, first_index=first_index), None
+    def begin_pass(self, labels: object) -> Pass:
+        timeline = self.timeline
+        return Pass(timeline, () if timeline is None else tuple(timeline.boundaries()))
 
-        return session, begin_pass
+    def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
+        return self.session, RunFacts("test", sensor=(width, height))
 
-    return prepare
+
+def pipeline_of(
+    source: Source,
+    sinks: Sequence[Sink],
+    session: Session,
+    timeline: LabelTimeline | None = None,
+    **options: object,
+) -> Pipeline:
+    """A pipeline through ``session``."""
+    binning = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)
+    return Pipeline(source, sinks, RunFacts("test"), Prepared(session, timeline), binning, **options)
+
+
+async def to_the_end(pipeline: Pipeline) -> Outcome:
+    """Run with its sinks opened and closed."""
+    await pipeline.open_sinks()
+    outcome = await pipeline.run()
+    await pipeline.drain_sinks()
+    await pipeline.close_sinks(None)
+    return outcome
+
+
+def run(pipeline: Pipeline, within: float = 60) -> Outcome:
+    return asyncio.run(asyncio.wait_for(to_the_end(pipeline), within))
 
 
 class ListSource(BlockingSource):

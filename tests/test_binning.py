@@ -45,7 +45,7 @@ def plain_loop(events: EventArray, config: BinningConfig, boundaries: list[int])
     late = 0
     start = end = newest = None
     frame, n, new = None, 0, True
-    h, w = config.height or HEIGHT, config.width or WIDTH
+    _, h, w = config.frame_shape(WIDTH, HEIGHT)
 
     def close(t_end):
         nonlocal frame, n, new
@@ -104,8 +104,8 @@ configs = st.builds(
     BinningConfig,
     window=st.sampled_from([50, 100, 333]),
     count=st.sampled_from([None, None, 1, 7, 25]),
-    width=st.sampled_from([None, 6, 5]),
-    height=st.sampled_from([None, 4, 3]),
+    width=st.sampled_from(["sensor", 6, 5]),
+    height=st.sampled_from(["sensor", 4, 3]),
     polarity=st.sampled_from(["both", "merged"]),
     clamp=st.sampled_from([None, 1, 3]),
     silence=st.sampled_from([1000, 5000]),
@@ -140,13 +140,13 @@ def test_agrees_with_tonic() -> None:
 
     events = random_events(3, 4000)
     sensor = (WIDTH, HEIGHT, 2)
-    whole = BinningConfig(window=2000, width=None, height=None)
+    whole = BinningConfig(window=2000, width="sensor", height="sensor")
     got, _ = run(events, whole, [100, 1500], [])
     theirs = ToFrame(sensor_size=sensor, time_window=2000, include_incomplete=True)(events)
     ours = np.stack([s.frame for s in got])
     np.testing.assert_array_equal(ours[: len(theirs)], theirs[: len(ours)])
     assert abs(len(ours) - len(theirs)) <= 1
-    by_count, _ = run(events, BinningConfig(count=500, width=None, height=None), [77], [])
+    by_count, _ = run(events, BinningConfig(count=500, width="sensor", height="sensor"), [77], [])
     theirs = ToFrame(sensor_size=sensor, event_count=500)(events)
     np.testing.assert_array_equal(np.stack([s.frame for s in by_count]), theirs)
 

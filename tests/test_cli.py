@@ -64,7 +64,7 @@ def test_learns_and_writes_all_that_was_asked_for(call, stream, tmp_path: Path) 
     assert code == 0, err
     s = json.loads(summary.read_text())
     lines = [json.loads(line) for line in said.read_text().splitlines()]
-    assert s["schema"] == "stream-ottt/summary/1"
+    assert s["schema"] == "stream-ottt/summary/2"
     events = s["events"]
     assert events["read"] == events["binned"] == len(labelled_events(0, PRESENTATIONS))
     assert events["late"] == events["malformed"] == 0 and events["dropped"] == {}
@@ -99,7 +99,7 @@ def test_a_saved_model_is_evaluated_without_learning_and_with_its_own_settings(c
     s = json.loads(summary.read_text())
     assert s["updates"] == {"live": 0, "deferred": 0, "rehearsed": 0}
     assert s["settings"]["network"]["layers"] == [4]
-    assert s["presentations"] == PRESENTATIONS and s["learning"] == "off (--no-learn)"
+    assert s["presentations"] == PRESENTATIONS and s["learning"] == "off"
     from safetensors.numpy import load
 
     old, new = load(before), load((tmp_path / "again.safetensors").read_bytes())

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.optimizer import OptimizerConfig, build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig, OptimizerConfig
+from stream_ottt.network.optimizer import build_optimizer
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -24,6 +24,24 @@ def test_coordinates_beyond_16_bits_do_not_wrap_into_the_sensor() -> None:
     assert events["p"].all() and events.dtype == EVENT_DTYPE
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", ">i8", "f4", "f8"])
+def test_columns_of_every_type(dtype: str) -> None:
+    """What fits is kept and what does not becomes -1, as in a loop of Python's own numbers."""
+    kind = np.dtype(dtype)
+    edges = [-(2**63), -(2**31), -32769, -32768, -1, 0, 1, 255, 32767, 32768, 65535, 65536, 2**32, 2**63 - 1, 2**64 - 1]
+    if kind.kind == "f":
+        column = np.array([*edges, np.nan, np.inf, -np.inf], kind)
+        expected = [int(v) if 0 <= v < 2**15 else -1 for v in column]
+    else:
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        column = np.array([v for v in edges if low <= v <= high], kind)
+        expected = [int(v) if 0 <= v < 2**15 else -1 for v in column]
+    events = make_events(column, column, np.arange(len(column)), np.zeros(len(column)))
+    # Negative columns that fit 16 bits stay what they are: they are malformed, too.
+    found = [v if v >= 0 else -1 for v in events["x"].tolist()]
+    assert found == expected and events["x"].tolist() == events["y"].tolist()
+
+
 @pytest.mark.parametrize("lengths", [[3], [0, 3, 5], [1] * 20, [0, 0]])
 def test_joining_is_concatenating(lengths: list[int]) -> None:
     pieces = [some_events(n, seed) for seed, n in enumerate(lengths)]

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 
@@ -61,7 +62,7 @@ def test_overlaps_are_refused_whichever_comes_first(later: LabelInterval) -> Non
     ("text", "complaint"),
     [
         ("", "line 1: expected the header"),
-        ("a,b,c\n1,2,3\n", "line 1: expected the header 'class,startTime_usec,endTime_usec', found 'a,b,c'"),
+        ("a,b,c\n1,2,3\n", "line 1: expected the header 'class,startTime_usec,endTime_usec' "),
         (HEADER, "no label intervals"),
         (HEADER + "1,2\n", "line 2: expected three integers"),
         (HEADER + "1,0,10\n2,x,30\n", "line 3: expected three integers"),
@@ -80,7 +81,7 @@ def test_a_bad_file_is_named_with_its_line(tmp_path: Path, text: str, complaint:
 def test_reads_what_a_spreadsheet_writes(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_bytes(b"\xef\xbb\xbf" + HEADER.encode().replace(b"\n", b"\r\n") + b"3,0,10\r\n\r\n1,10,20\r\n")
-    assert read_label_csv(file) == [LabelInterval(0, 10, 3), LabelInterval(10, 20, 1)]
+    assert read_label_csv(file).intervals == [LabelInterval(0, 10, 3), LabelInterval(10, 20, 1)]
 
 
 def test_bytes_that_are_no_text_are_named_with_their_offset(tmp_path: Path) -> None:

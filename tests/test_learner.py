@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.learning.build import build_learner
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.optimizer import SGD
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

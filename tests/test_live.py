@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -26,6 +27,7 @@ from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.sink import Sink, SinkConfig
+from stream_ottt.pipeline.view import RunView
 from stream_ottt.run.run import Run, RunRequest
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
@@ -92,7 +94,7 @@ def test_three_processes(tmp_path: Path) -> None:
             status = ask(commands, {"v": 1, "command": "status"})["status"]
             assert status["learning"] == "paused"
             assert status["exit"] == {"code": None, "reason": "running", "message": None}
-            assert ask(commands, {"v": 1, "command": "resume"})["learning"] == "on"
+            assert ask(commands, {"v": 1, "command": "resume"})["learning"] != "paused"
             saved = ask(commands, {"v": 1, "command": "save"})
             assert saved == {"v": 1, "ok": True, "path": str(tmp_path / "m.safetensors")}
             assert (tmp_path / "m.safetensors").stat().st_size > 0
@@ -109,7 +111,7 @@ def test_three_processes(tmp_path: Path) -> None:
     assert published.splitlines()[-1].startswith(f"{events['read']:,} events in {transport['messages'] - 1:,} messages")
     assert events["read"] == events["binned"]
     assert (transport["lost_messages"], transport["malformed_messages"], transport["label_messages"]) == (0, 0, 4)
-    assert summary["labels"] == {"live": 4, "refused": 0, "first_refusal": None}
+    assert summary["labels"]["taken"] == summary["labels"]["intervals_met"] == 4
     assert summary["updates"]["deferred"] > 0
     assert summary["presentations"] == 4
     predictions = [json.loads(line) for line in heard.splitlines()]
@@ -149,7 +151,7 @@ def live(
             for message in messages:
                 if isinstance(message, int):
                     assert sink is not None
-                    await asyncio.wait_for(sink.pressed[message].wait(), LIMIT)
+                    assert await asyncio.to_thread(sink.pressed[message].wait, LIMIT)
                 else:
                     await sender.send(message, LIMIT)
             return await asyncio.wait_for(running, LIMIT)
@@ -178,7 +180,7 @@ def test_labels_that_come_late_are_scored_and_learned(tmp_path: Path) -> None:
     sent += [label(300_000, 400_000, 2), label(0, 100_000, 1), last(6)]
     code, summary = live(sent, tmp_path)
     assert code == 0
-    assert summary["labels"]["live"] == 2
+    assert summary["labels"]["taken"] == 2
     assert summary["presentations"] == 2
     assert summary["updates"]["deferred"] == 10  # five timesteps of 20 ms each
     assert summary["learning"] == "on"
@@ -195,7 +197,7 @@ def test_a_label_is_scored_once_though_its_last_window_is_still_open(
         sent += [message(k, k * 100_000), label(k * 100_000, (k + 1) * 100_000, k)]
     code, summary = live([*sent, last(4)], tmp_path, learn=learn, labels={"delay": delay})
     assert code == 0
-    assert summary["labels"]["live"] == 4
+    assert summary["labels"]["taken"] == 4
     assert summary["presentations"] == 4
     assert sum(summary["updates"].values()) == (20 if learn else 0)  # each of the 20 timesteps once
 
@@ -204,14 +206,14 @@ def test_labels_that_cannot_be_used_are_counted_and_end_nothing(tmp_path: Path) 
     sent = [message(0, 0), label(20_000, 50_000, 1), label(40_000, 90_000, 2), label(60_000, 80_000, 7), last(1)]
     code, summary = live(sent, tmp_path, labels={"classes": [1, 2]})
     assert code == 0
-    assert (summary["labels"]["live"], summary["labels"]["refused"]) == (1, 2)
+    assert (summary["labels"]["taken"], summary["labels"]["refused"]) == (1, 2)
     assert "overlap" in summary["labels"]["first_refusal"]
 
 
 def test_without_any_label_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, summary = live([message(0, 0), last(1)], tmp_path)
     assert code == 0
-    assert summary["learning"].startswith("nothing was learned: no label")
+    assert summary["learning"] == "no labels"
     assert "no label" in capsys.readouterr().err
 
 
@@ -235,7 +237,7 @@ def test_a_model_that_learned_can_be_frozen(tmp_path: Path) -> None:
     code, summary = live(sent, tmp_path, sink=Keys({0: "p"}))
     assert code == 0
     assert summary["learning"] == "paused"
-    assert summary["labels"]["live"] == 2
+    assert summary["labels"]["taken"] == 2
     assert summary["presentations"] == 2
     assert sum(summary["updates"].values()) == 0
 
@@ -247,7 +249,7 @@ def test_a_key_gives_its_label_to_what_is_shown(tmp_path: Path) -> None:
     keys = Keys({4: 1, 9: 2, 10: 12, 30: 3})
     code, summary = live(sent, tmp_path, sink=keys, labels={"key_span": "100ms"}, stream={"overflow": "block"})
     assert code == 0
-    assert (summary["labels"]["live"], summary["labels"]["refused"]) == (3, 1)
+    assert (summary["labels"]["taken"], summary["labels"]["refused"]) == (3, 1)
     assert summary["presentations"] == 3
     assert 0 < summary["updates"]["deferred"] <= 15
 
@@ -261,18 +263,18 @@ class Keys(Sink):
     def __init__(self, keys: dict[int, int | str]) -> None:
         super().__init__(SinkConfig())
         self.keys = keys
-        self.pressed = {step: asyncio.Event() for step in keys}
-        self.progress: Any = None
+        self.pressed = {step: threading.Event() for step in keys}
+        self.controls: Any = None
 
-    async def open(self, progress: Any) -> None:
-        self.progress = progress
+    async def open(self, run: RunView) -> None:
+        self.controls = run.controls
 
     async def consume(self, result: StepResult) -> None:
         key = self.keys.get(result.prediction.step)
         if key == "p":
-            self.progress.pause_hook()
+            self.controls.toggle()
         elif key is not None:
-            self.progress.label_hook(key)
+            self.controls.label_now(key)
         if key is not None:
             self.pressed[result.prediction.step].set()
 
@@ -280,12 +282,12 @@ class Keys(Sink):
 # --- commands ------------------------------------------------------------------------------------------------------
 
 
-def test_the_control_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_control_command_says_what_is_wrong() -> None:
     with pytest.raises(UsageError, match="zmq\\+rep"):
         control("zmq+pub://127.0.0.1:1", "pause")
     request = RunRequest("synthetic:", sinks=[], overrides={"stream": {"control": "zmq+rep://0.0.0.0:1"}})
-    assert asyncio.run(Run(request).go()) == 2
-    assert "keys new" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="keys new"):
+        asyncio.run(Run(request).go())
 
 
 def test_listen_prints_what_passes_of_any_source(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx
 
 from stream_ottt.errors import UsageError
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.connection import Connection
 from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network import Network, Work
 from stream_ottt.network.neurons import NeuronModel, Neurons
 from stream_ottt.network.optimizer import GradientSum
 from stream_ottt.network.saved import LayerState, Saved
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 from stream_ottt.network.weights import ScaledStandardization
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
-from stream_ottt.network.optimizer import Optimizer, OptimizerConfig, build_optimizer
+from stream_ottt.network.config import OptimizerConfig
+from stream_ottt.network.optimizer import Optimizer, build_optimizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from helpers import SIZE, WINDOW, ListSink, LiveSource, prepare_for, small_session
+from helpers import SIZE, WINDOW, ListSink, LiveSource, pipeline_of, run, small_session, to_the_end
 
 from stream_ottt.events.packet import EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.session import Session
-from stream_ottt.pipeline.pipeline import LIVE_BATCH, Outcome, Pipeline
+from stream_ottt.pipeline.pipeline import LIVE_WAITING
 from stream_ottt.pipeline.queues import OverflowPolicy
 
 PER_PACKET = 10
@@ -40,10 +40,6 @@ class Gate(LiveSource):
         self.sent.set()
 
 
-def run(pipeline: Pipeline) -> Outcome:
-    return asyncio.run(asyncio.wait_for(pipeline.run(), 30))
-
-
 def stalled(session: Session, until: threading.Event) -> None:
     """The learner does nothing before ``until``."""
     process = session.process
@@ -62,23 +58,22 @@ def test_every_event_is_in_exactly_one_count(policy: OverflowPolicy, room: int) 
     session = small_session(None)
     stalled(session, source.sent)
     sink = ListSink()
-    pipeline = Pipeline(
+    pipeline = pipeline_of(
         source,
         [sink],
-        session.progress,
-        prepare_for(session),
+        session,
         policy=policy,
         queue_events=room * PER_PACKET,
     )
     assert run(pipeline).reason == "end"
-    ledger = session.progress.ledger
+    ledger = pipeline.snapshot().ledger
     assert ledger.read == len(source.events)
     assert ledger.read == ledger.accounted
     assert set(ledger.dropped) == {"overflow"}
     assert ledger.late == ledger.malformed == 0
     seen = [r.timestep.t_start // WINDOW for r in sink.results if r.timestep.events]
     assert ledger.binned == PER_PACKET * len(seen)
-    in_flight = 3 * LIVE_BATCH + 3  # with the binner, on the way, with the learner
+    in_flight = LIVE_WAITING + 3  # with the binner, on the way, with the learner
     assert room <= len(seen) <= room + in_flight
     if policy == "drop-oldest":
         assert seen[-room:] == list(range(300 - room, 300))  # the newest are there
@@ -94,15 +89,13 @@ def test_labels_are_not_dropped_with_the_packets_between_which_they_came() -> No
     source = Gate(packets_of(300))
     session = small_session(LabelTimeline(), late_labels=True)
     stalled(session, source.sent)
-    pipeline = Pipeline(
+    pipeline = pipeline_of(
         source,
         [],
-        session.progress,
-        prepare_for(session),
+        session,
         policy="drop-oldest",
         queue_events=5 * PER_PACKET,
     )
-    taken: list[LabelInterval] = []
 
     async def go() -> None:
         events = source.__aiter__
@@ -112,14 +105,15 @@ def test_labels_are_not_dropped_with_the_packets_between_which_they_came() -> No
             async for packet in events():
                 yield packet
                 interval = LabelInterval(n * WINDOW, (n + 1) * WINDOW, 1)
-                pipeline.after_what_came(lambda s, i=interval: (s.add_label(i), taken.append(i)))
+                pipeline.add_label(interval)
                 n += 1
 
         source.__class__ = type("Labelled", (Gate,), {"__aiter__": lambda _: with_labels()})
-        await asyncio.wait_for(pipeline.run(), 30)
+        outcome = await asyncio.wait_for(to_the_end(pipeline), 30)
+        assert outcome.error is None
 
     asyncio.run(go())
-    assert sorted(taken) == [LabelInterval(n * WINDOW, (n + 1) * WINDOW, 1) for n in range(300)]
+    assert session.counters.labels_taken == session.snapshot().intervals == 300
 
 
 class Steady(LiveSource):
@@ -146,26 +140,25 @@ def test_latency_is_bounded_by_the_queue() -> None:
 
     session.process = slowly  # type: ignore[method-assign]
     sink = ListSink()
-    pipeline = Pipeline(
+    pipeline = pipeline_of(
         source,
         [sink],
-        session.progress,
-        prepare_for(session),
+        session,
         policy="drop-oldest",
         queue_events=room * PER_PACKET,
     )
     run(pipeline)
     late = [r.prediction.latency_s for r in sink.results]
-    ledger = session.progress.ledger
+    ledger = pipeline.snapshot().ledger
     assert ledger.read == ledger.accounted == len(source.events)
     assert ledger.dropped["overflow"] > 0
     # By the machine's own measure of a step, which is longer where others use it too.
-    step = max(each, session.progress.steps.quantile_ms(0.5) / 1e3 + each)
-    waiting = room + 3 * LIVE_BATCH + 3
+    step = max(each, session.counters.steps.quantile_ms(0.5) / 1e3 + each)
+    waiting = room + LIVE_WAITING + 3
     half = len(late) // 2
     assert np.median(late[half:]) < 3 * waiting * step
     assert np.median(late[half:]) < 3 * np.median(late[half // 2 : half]) + each
-    assert session.progress.latency.n == len(late)
+    assert pipeline.snapshot().latency.n == len(late)
 
 
 def test_few_events_over_a_long_time_do_not_wait_for_long_either() -> None:
@@ -174,16 +167,15 @@ def test_few_events_over_a_long_time_do_not_wait_for_long_either() -> None:
     session = small_session(None)
     stalled(session, source.sent)
     sink = ListSink()
-    pipeline = Pipeline(
+    pipeline = pipeline_of(
         source,
         [sink],
-        session.progress,
-        prepare_for(session),
+        session,
         policy="drop-oldest",
         queue_span=20 * WINDOW,
     )
     run(pipeline)
     seen = [r.timestep.t_start // WINDOW for r in sink.results]
-    assert 20 <= len(seen) <= 20 + 3 * LIVE_BATCH + 3
+    assert 20 <= len(seen) <= 20 + LIVE_WAITING + 3
     assert seen[-19:] == list(range(281, 300))
-    assert session.progress.ledger.accounted == session.progress.ledger.read == len(source.events)
+    assert pipeline.snapshot().ledger.accounted == pipeline.snapshot().ledger.read == len(source.events)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stream_ottt.engine import parts, products
 from stream_ottt.engine import precision as precisions
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.images import Image
 from stream_ottt.engine.network import CompiledNetwork
 from stream_ottt.engine.precision import EXACT, Format, Rounding

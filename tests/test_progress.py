@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.pipeline.progress import BUCKETS_PER_DECADE, DurationHistogram
+from stream_ottt.learning.durations import BUCKETS_PER_DECADE, DurationHistogram
 
 HALF_BUCKET = 10 ** (0.5 / BUCKETS_PER_DECADE)
 

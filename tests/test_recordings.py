@@ -12,7 +12,7 @@ import pytest
 from stream_ottt.cli import main
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray
-from stream_ottt.labels.timeline import read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.sources.opening import open_source
 
@@ -95,7 +95,7 @@ def test_the_labelled_stream_of_objects(real_data: Path) -> None:
     folder = real_data / "dvs128_objects"
     kind, size, e = events_of(folder / "objects_stream.aedat4")
     assert (kind, size, len(e)) == ("aedat4", (128, 128), 1755298)
-    labels = read_label_csv(folder / "objects_stream_labels.csv")
+    labels = read_label_csv(folder / "objects_stream_labels.csv").intervals
     assert len(labels) == 82 and {i.label for i in labels} == {1, 2, 3, 4, 5}
     assert all(i.t_end - i.t_start == pytest.approx(2e6, rel=0.02) for i in labels)
     # Every event is of one of the presentations, or nearly: they were cut out for them.

@@ -8,7 +8,7 @@ import torch
 from helpers import intervals, labelled_events, small_learner, small_session, timesteps
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events.timestep import Timestep
+from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.learning.session import Session
@@ -17,11 +17,26 @@ PRESENTATIONS = 12
 EVENTS = labelled_events(0, PRESENTATIONS)
 
 
-def said(session: Session, timestep: Timestep) -> np.ndarray:
-    """The logits of a timestep, after which what it made due was rehearsed."""
+def drain(session: Session) -> None:
+    """Learn all that is due, as a run over a file does before the next timestep."""
+    while session.learn_due():
+        pass
+
+
+def predicted(session: Session, timestep: Timestep) -> np.ndarray:
+    """The logits of a timestep, after which what it made due was learned."""
     logits = session.process(timestep).prediction.logits
-    session.rehearse()
+    drain(session)
     return logits
+
+
+def go_through(session: Session, steps: list[Timestep]) -> list[StepResult]:
+    """All timesteps and what they make due."""
+    results = []
+    for timestep in steps:
+        results.append(session.process(timestep))
+        drain(session)
+    return results
 
 
 @pytest.mark.parametrize(("delay", "scored_each"), [(0, 1), (3000, 3), (2500, 3), ("end", 10), (99_000, 10)])
@@ -38,8 +53,8 @@ def test_only_predictions_made_before_the_label_was_known_are_scored(delay, scor
             assert timeline.known_at(timeline.at(r.timestep.t_start)) <= r.timestep.t_end
         elif r.scored:
             assert timeline.known_at(timeline.at(r.timestep.t_start)) > r.timestep.t_end
-    assert session.progress.evaluation.steps.n == len(scored)
-    assert session.progress.evaluation.presentations.n == PRESENTATIONS
+    assert session.evaluator.steps.n == len(scored)
+    assert session.evaluator.presentations.n == PRESENTATIONS
 
 
 @pytest.mark.parametrize("delay", [0, 3000, "end"])
@@ -54,7 +69,7 @@ def test_labels_cannot_reach_a_prediction_before_they_are_known(delay) -> None:
         ]
         timeline = LabelTimeline(labels, delay=delay)
         session = small_session(timeline, rehearsal=RehearsalConfig(ratio=1, stretch=5))
-        return [said(session, t) for t in timesteps(EVENTS, timeline)]
+        return [predicted(session, t) for t in timesteps(EVENTS, timeline)]
 
     plain, swapped = run(False), run(True)
     known = 10 * changed_from + {0: 1, 3000: 3, "end": 10}[delay]
@@ -66,10 +81,10 @@ def test_every_labelled_step_is_learned_once_live_or_deferred() -> None:
     for delay, live_each in ((0, 10), (3000, 8), ("end", 1)):
         timeline = LabelTimeline(intervals(PRESENTATIONS), delay=delay)
         session = small_session(timeline)
-        for t in timesteps(EVENTS, timeline):
-            session.process(t)
+        go_through(session, timesteps(EVENTS, timeline))
         session.finish()
-        updates = session.progress.updates
+        drain(session)
+        updates = session.counters.updates
         assert updates.live == live_each * PRESENTATIONS
         assert updates.live + updates.deferred == 10 * PRESENTATIONS
         assert updates.rehearsed == 0
@@ -80,13 +95,14 @@ def test_rehearsal_has_counts_of_its_own_and_leaves_the_live_state_alone() -> No
     session = small_session(timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(ratio=2, stretch=5))
     plain = small_session(timeline, learner=small_learner(lr=0.0))
     for t in timesteps(EVENTS, timeline):
-        np.testing.assert_array_equal(said(session, t), said(plain, t))
-    updates = session.progress.updates
-    assert updates.live == plain.progress.updates.live == 10 * PRESENTATIONS
+        np.testing.assert_array_equal(predicted(session, t), predicted(plain, t))
+    updates = session.counters.updates
+    assert updates.live == plain.counters.updates.live == 10 * PRESENTATIONS
     assert updates.rehearsed == 2 * PRESENTATIONS * 10
-    assert session.progress.rehearsals.n == updates.rehearsed
-    assert session.progress.steps.n == plain.progress.steps.n
-    assert session.progress.memory == {1: PRESENTATIONS, 2: PRESENTATIONS}
+    seen = session.snapshot()
+    assert seen.rehearsal_ms.n == updates.rehearsed
+    assert seen.step_ms.n == plain.snapshot().step_ms.n
+    assert seen.memory == {1: PRESENTATIONS, 2: PRESENTATIONS}
 
 
 def test_idle_rehearsal_waits_to_be_asked() -> None:
@@ -95,18 +111,18 @@ def test_idle_rehearsal_waits_to_be_asked() -> None:
     assert not session.idle()
     for t in timesteps(EVENTS, timeline):
         session.process(t)
-    assert session.progress.updates.rehearsed == 0
-    assert session.idle()
-    assert session.progress.updates.rehearsed == 5
+    assert session.counters.updates.rehearsed == 0
+    for pieces in range(1, 8):
+        assert session.idle()
+        assert session.counters.updates.rehearsed == pieces  # one timestep each
 
 
 def test_it_learns() -> None:
     timeline = LabelTimeline(intervals(60), delay="end")
     session = small_session(timeline, learner=small_learner(lr=0.03))
-    for t in timesteps(labelled_events(1, 60), timeline):
-        session.process(t)
+    go_through(session, timesteps(labelled_events(1, 60), timeline))
     session.finish()
-    assert session.progress.evaluation.accuracy()["second_half"] > 0.9
+    assert session.evaluator.accuracy()["second_half"] > 0.9
 
 
 def test_without_learning_everything_labelled_is_scored_and_no_weight_moves() -> None:
@@ -124,30 +140,32 @@ def test_a_second_pass_is_no_test() -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS), delay="end")
     session = small_session(timeline)
     steps = timesteps(EVENTS, timeline)
-    for t in steps:
-        session.process(t)
+    go_through(session, steps)
     session.end_pass()
-    n = session.progress.evaluation.steps.n
-    later = [session.process(t) for t in steps]
+    n = session.evaluator.steps.n
+    later = go_through(session, steps)
     session.end_pass()
+    drain(session)
     assert not any(r.scored for r in later)
-    assert session.progress.evaluation.steps.n == n
-    updates = session.progress.updates
+    assert session.evaluator.steps.n == n
+    updates = session.counters.updates
     assert updates.live + updates.deferred == 2 * len(steps)
 
 
 def test_labels_that_come_with_the_stream_late_are_scored_and_learned_then() -> None:
     session = small_session(LabelTimeline(), late_labels=True)
     steps = timesteps(EVENTS, LabelTimeline(intervals(PRESENTATIONS)))
-    said = [session.process(t).prediction.label for t in steps[:30]]
-    assert session.progress.updates.deferred == 0
+    labels = [session.process(t).prediction.label for t in steps[:30]]
+    assert not session.due
     late = intervals(PRESENTATIONS)[1]
     assert session.add_label(late) == 10
-    assert session.progress.updates.deferred == 10
-    assert session.progress.evaluation.steps.n == 10
-    assert session.progress.evaluation.steps.table.get((2, 2), 0) == said[10:20].count(2)
+    assert session.counters.updates.deferred == 0
+    drain(session)
+    assert session.counters.updates.deferred == 10
+    assert session.evaluator.steps.n == 10
+    assert session.evaluator.steps.table.get((2, 2), 0) == labels[10:20].count(2)
     session.finish()
-    assert session.progress.evaluation.presentations.n == 1
+    assert session.evaluator.presentations.n == 1
 
 
 def test_a_label_for_what_is_shown_now_is_learned_from_now_on() -> None:
@@ -156,12 +174,13 @@ def test_a_label_for_what_is_shown_now_is_learned_from_now_on() -> None:
     for t in steps[:5]:
         session.process(t)
     session.add_label(intervals(1)[0])
-    assert session.progress.updates.deferred == 5
+    drain(session)
+    assert session.counters.updates.deferred == 5
     results = [session.process(t) for t in steps[5:10]]
     assert all(r.prediction.learned and not r.scored for r in results)
     session.finish()
-    assert session.progress.evaluation.steps.n == 5
-    assert session.progress.evaluation.presentations.n == 1
+    assert session.evaluator.steps.n == 5
+    assert session.evaluator.presentations.n == 1
 
 
 def test_a_live_label_that_is_no_class_is_refused() -> None:
@@ -170,24 +189,15 @@ def test_a_live_label_that_is_no_class_is_refused() -> None:
         session.add_label(LabelInterval(0, 10, 7))
 
 
-def test_memory_for_waiting_timesteps_is_bounded_and_the_loss_is_counted() -> None:
-    session = small_session(LabelTimeline(), late_labels=True, keep_bytes=20 * 2 * 8 * 8)
-    steps = timesteps(EVENTS, LabelTimeline(intervals(PRESENTATIONS)))
-    for t in steps:
-        session.process(t)
-    assert session.progress.timesteps_not_kept == len(steps) - 20
-    assert session.add_label(intervals(PRESENTATIONS)[-1]) == 10
-    assert session.add_label(intervals(PRESENTATIONS)[0]) == 0
-
-
 @pytest.mark.parametrize(("delay", "mode", "warned"), [(4, "paper", False), (5, "paper", True), (9, "snapshot", False)])
 def test_an_error_delay_that_nears_a_stimulus_is_said_once(delay, mode, warned) -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS))
     session = small_session(timeline, learner=small_learner(error_delay=delay, delay_mode=mode))
     for t in timesteps(EVENTS, timeline):
         session.process(t)
-    assert len(session.progress.warnings) == int(warned)
-    assert not warned or "snapshot" in session.progress.warnings[0]
+    warnings = session.snapshot().warnings
+    assert len(warnings) == int(warned)
+    assert not warned or "snapshot" in warnings[0]
 
 
 def test_nothing_is_rehearsed_while_learning_is_paused() -> None:
@@ -195,15 +205,15 @@ def test_nothing_is_rehearsed_while_learning_is_paused() -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS), delay=0)
     session = small_session(timeline, rehearsal=RehearsalConfig(ratio=2, stretch=5))
     stream = iter(timesteps(EVENTS, timeline))
-    while not session.rehearsal_due:
+    while not session.due:
         session.process(next(stream))
     before = {name: value.clone() for name, value in session.learner.network.parameters.items()}
-    session.learn(False)
+    session.pause()
     session.reset()
-    said(session, next(stream))
-    assert not session.rehearsal_due and session.progress.updates.rehearsed == 0
+    predicted(session, next(stream))
+    assert not session.due and not session.learn_due() and session.counters.updates.rehearsed == 0
     for name, value in session.learner.network.parameters.items():
         assert torch.equal(value, before[name]), name
-    session.learn(True)
-    session.rehearse()
-    assert session.progress.updates.rehearsed == 2 * 5
+    session.resume()
+    drain(session)
+    assert session.counters.updates.rehearsed == 2 * 5

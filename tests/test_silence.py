@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import SIZE, WINDOW, LiveSource, prepare_for, small_session
+from helpers import SIZE, WINDOW, LiveSource, pipeline_of, small_session, to_the_end
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
-from stream_ottt.pipeline.pipeline import Pipeline
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 
 Facts = tuple[int, int, int, int, bool]
@@ -120,7 +120,7 @@ class Waiting(Sink):
     def __init__(self, n: int) -> None:
         super().__init__(SinkConfig())
         self.missing = n
-        self.done = asyncio.Event()
+        self.done = threading.Event()
 
     async def consume(self, result: StepResult) -> None:
         self.missing -= 1
@@ -134,15 +134,13 @@ def test_a_live_stream_that_falls_silent_is_predicted_to_its_end(patience: float
         source = Pausing(at_times([0, WINDOW + 1, 2 * WINDOW + 1]))
         session = small_session(None)
         sink = Waiting(3 if patience else 2)
-        pipeline = Pipeline(
-            source, [sink], session.progress, prepare_for(session), policy="drop-oldest", patience=patience
-        )
-        running = asyncio.create_task(pipeline.run())
-        await asyncio.wait_for(sink.done.wait(), 20)  # while the source still runs
-        seen = session.progress.timesteps
+        pipeline = pipeline_of(source, [sink], session, policy="drop-oldest", patience=patience)
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(sink.done.wait, 20)  # while the source still runs
+        seen = session.counters.timesteps
         source.go_on.set()
         await asyncio.wait_for(running, 20)
-        assert session.progress.timesteps == 3
+        assert session.counters.timesteps == 3
         return seen
 
     assert asyncio.run(go()) == (3 if patience else 2)

@@ -28,11 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.layers import AvgPool, SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import SGD
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

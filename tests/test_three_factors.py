@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import Function
 
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.layers import AvgPool, SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSum
 from stream_ottt.network.saved import Saved
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 Array = NDArray[np.float64]
 pytestmark = pytest.mark.usefixtures("one_thread")

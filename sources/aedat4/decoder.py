@@ -15,21 +15,20 @@ import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.sources.aedat4.decompress import DecompressError, ZstdFrames, lz4_frame
-from stream_ottt.sources.aedat4.events import RECORD_BYTES, EventCopier
 from stream_ottt.sources.aedat4.flatbuffer import Buffer, FlatbufferError, Table, one_vector
 from stream_ottt.sources.aedat4.header import MAGIC, Header, StreamInfo, header_size, parse_header
+from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
+from stream_ottt.sources.reach import Reach
 
 PACKET_HEADER = struct.Struct("<ii")
+RECORD_BYTES = 16
+"""int64 t, int16 x, int16 y, bool on, 3 bytes of padding."""
 MIN_READ, MAX_READ = 1 << 19, 1 << 20
 BATCH_BYTES = PACKET_EVENTS * RECORD_BYTES
 MAX_PACKET_BYTES = 256 << 20
 """Sixteen million events unpacked; the usual recorders put some thousands into a packet."""
 FRAME_MAGICS = (0x184D2204, 0xFD2FB528 - (1 << 32))
 """How an LZ4 and a Zstandard frame begin, as int32; in a stream number's place they begin the data table."""
-
-Copy = Callable[[Buffer, EventArray], None]
-"""Fills an array of EVENT_DTYPE from a buffer of as many records."""
 
 
 def _as_it_is(data: memoryview) -> memoryview:
@@ -42,7 +41,6 @@ class Aedat4Decoder:
     Args:
         where: file or address, for messages.
         stream: number of the event stream to decode; None for the first.
-        copy: how records become events; None for the way that costs nothing to set up.
 
     Attributes:
         header: None until it has come in whole.
@@ -50,9 +48,12 @@ class Aedat4Decoder:
         packets: stream number → packets seen.
         position: byte offset up to which everything was decoded: the start of the next packet, or of one underway.
         finished: the data table has been reached; whatever is fed then is taken as part of it.
+        reach: how far the events of the array yielded last go.
     """
 
-    def __init__(self, where: str, stream: int | None = None, *, copy: Copy | None = None) -> None:
+    def __init__(self, where: str, stream: int | None = None) -> None:
+        from stream_ottt.sources.aedat4.kernel import copy_events
+
         self.where = where
         self.header: Header | None = None
         self.stream: StreamInfo | None = None
@@ -69,7 +70,8 @@ class Aedat4Decoder:
         self._size = 0  # of the packet underway, with its header
         self._known: frozenset[int] = frozenset()  # the header's stream numbers
         self._unpack: Callable[[memoryview], bytes | bytearray | memoryview] = _as_it_is
-        self._copy = copy or EventCopier()
+        self.reach = Reach()
+        self._copy = copy_events
 
     @property
     def lacking(self) -> int:
@@ -134,9 +136,10 @@ class Aedat4Decoder:
         """The events of some packets' records, small packets put together and large ones cut."""
         out = np.empty(sum(map(len, batch)) // RECORD_BYTES, EVENT_DTYPE)
         done = 0
+        self.reach.clear()
         for records in batch:
             n = len(records) // RECORD_BYTES
-            self._copy(records, out[done : done + n])
+            self._copy(records, out[done : done + n], self.reach)
             done += n
         for start in range(0, done, PACKET_EVENTS):
             yield out[start : start + PACKET_EVENTS]

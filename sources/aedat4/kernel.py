@@ -1,4 +1,4 @@
-"""The compiled way from AEDAT4's 16-byte events to EVENT_DTYPE: 1 ns per event instead of 5, once numba is loaded."""
+"""From AEDAT4's 16-byte events to the 13 bytes of EVENT_DTYPE, in one compiled pass."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from stream_ottt.compiled import jit
 from stream_ottt.events.packet import EventArray
 from stream_ottt.sources.aedat4.flatbuffer import Buffer
-from stream_ottt.sources.compiled import Reach, compiled
+from stream_ottt.sources.reach import Reach
 
 _WORDS = np.dtype([("xy", "<u4"), ("t_low", "<u4"), ("t_high", "<u4"), ("p", "?")])
 """EVENT_DTYPE as the words that it is copied in."""
 
 
-@compiled("<u4", _WORDS, "<i8", returns=0)
+@jit(exact=True)
 def _copy(words: Any, out: Any, reach: Any) -> None:
     right, bottom, times = reach
     for i in range(len(out)):
@@ -29,5 +30,5 @@ def _copy(words: Any, out: Any, reach: Any) -> None:
 
 
 def copy_events(records: Buffer, out: EventArray, reach: Reach) -> None:
-    """As :class:`~stream_ottt.sources.aedat4.events.EventCopier`, and keep how far the events go."""
+    """Fill ``out`` [n], contiguous, from the ``n`` records that a buffer holds, and keep how far the events go."""
     _copy(np.frombuffer(memoryview(records).toreadonly(), "<u4"), out.view(_WORDS), reach.values)

@@ -6,15 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
-from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, Copy, choose_stream
+from stream_ottt.settings import Flag
+from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, choose_stream
 from stream_ottt.sources.aedat4.header import (
     COMPRESSIONS,
     MAGIC,
@@ -24,16 +24,9 @@ from stream_ottt.sources.aedat4.header import (
     header_size,
     parse_header,
 )
-from stream_ottt.sources.compiled import Reach
 
-COMPILED_FROM_BYTES = 4 << 20
-"""From this size on, a file is worth the tenth of a second that loading the compiled copy takes."""
 POLL_S = 0.05
 """How often a growing file is looked at."""
-
-
-def _flag(value: object) -> object:
-    return True if value == "" else value
 
 
 class Aedat4Config(FileConfig):
@@ -49,7 +42,7 @@ class Aedat4Config(FileConfig):
     stream: int | None = None
     width: int | None = Field(None, ge=1, le=MAX_SIDE)
     height: int | None = Field(None, ge=1, le=MAX_SIDE)
-    follow: Annotated[bool, BeforeValidator(_flag)] = False
+    follow: Flag = False
 
 
 class Aedat4Source(FileSource):
@@ -62,7 +55,6 @@ class Aedat4Source(FileSource):
     def __init__(self, config: Aedat4Config) -> None:
         super().__init__(config)
         self._decoder: Aedat4Decoder | None = None
-        self._reach: Reach | None = None
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -70,9 +62,13 @@ class Aedat4Source(FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         with self.open() as file:
-            decoder = self._start(large=os.fstat(file.fileno()).st_size >= COMPILED_FROM_BYTES)
+            decoder = self._start()
             yield from self._available(decoder, file)
             decoder.close()
+
+    @property
+    def synchronous(self) -> bool:
+        return not self.config.follow
 
     def __aiter__(self) -> AsyncIterator[EventPacket]:
         return self._follow() if self.config.follow else super().__aiter__()
@@ -89,15 +85,8 @@ class Aedat4Source(FileSource):
                     return
                 await asyncio.sleep(POLL_S)
 
-    def _start(self, *, large: bool = False) -> Aedat4Decoder:
-        copy: Copy | None = None
-        self._reach = None
-        if large:
-            from stream_ottt.sources.aedat4.kernel import copy_events
-
-            self._reach = Reach()
-            copy = partial(copy_events, reach=self._reach)
-        self._decoder = Aedat4Decoder(str(self.path), self.config.stream, copy=copy)
+    def _start(self) -> Aedat4Decoder:
+        self._decoder = Aedat4Decoder(str(self.path), self.config.stream)
         return self._decoder
 
     def _available(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[EventPacket]:
@@ -106,7 +95,7 @@ class Aedat4Source(FileSource):
             for events in decoder.feed(data):
                 assert decoder.stream is not None
                 width, height = self._size(decoder.stream)
-                yield EventPacket(events, width, height, bool(self._reach and self._reach.within(width, height)))
+                yield EventPacket(events, width, height, decoder.reach.within(width, height))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
         """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream_ottt.errors import INTERRUPTED, InputError, UsageError
-from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.live import feed
-from stream_ottt.live.publisher import Counts, FeedOutput, Output, TcpOutput, play
-from stream_ottt.live.zmq_socket import SocketOptions, is_loopback
+from stream_ottt.live.publisher import Counts, FeedOutput, Output, play
+from stream_ottt.live.sockets import is_loopback
+from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.source import Source
 from stream_ottt.registry import split_uri
 from stream_ottt.settings import parse_duration_us
+from stream_ottt.sinks.aedat4_tcp import TcpOutput
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.tcp import split_address
 
@@ -116,7 +119,7 @@ def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:
     except ValueError as e:
         raise UsageError(f"--label-delay: {e}; or say end") from None
     if request.labels is not None:
-        return LabelTimeline(read_label_csv(request.labels), delay=delay, name=request.labels)
+        return LabelTimeline(read_label_csv(request.labels).intervals, delay=delay, name=request.labels)
     own = source.labels
     return None if own is None else LabelTimeline(own, delay=delay, name=request.source)
 

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
 
-from stream_ottt.engine.precision import Precision, Rounding
+from stream_ottt.engine.config import EngineConfig
+from stream_ottt.engine.precision import Rounding
 from stream_ottt.errors import UsageError
-from stream_ottt.network.device import Device, find_device
+from stream_ottt.network.device import find_device
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import SGD, Adam, Optimizer
-from stream_ottt.settings import Settings
-
-
-class EngineConfig(Settings):
-    """How the learner computes.
-
-    Attributes:
-        device: ``cpu``, ``cuda`` or ``cuda:1``; on a GPU the plain engine learns.
-        engine: ``fast`` (one stream, on a CPU), ``plain`` (anything), or ``auto``: fast where it can.
-        precision: of the operands of the fast engine's convolutions: ``float32``, or bfloat16 where this processor
-            multiplies it faster than float32 (else float32 is used, with a warning). ``bf16-backward`` is the safer
-            half: the forward pass stays float32, so that no spikes near the threshold flip.
-        overlap: with an error delay, learn in a second thread while the next timestep is predicted. The results are the
-            same to the bit.
-        compiled: have torch compile the plain engine's forward pass at its first timesteps, for long runs with batches;
-            on a CPU it needs a C++ compiler.
-    """
-
-    device: Device = "cpu"
-    engine: Literal["auto", "plain", "fast"] = "auto"
-    precision: Precision = "float32"
-    overlap: bool = False
-    compiled: bool = False
 
 
 def place(network: Network, optimizer: Optimizer, engine: EngineConfig, *, overlaps: bool) -> Network:

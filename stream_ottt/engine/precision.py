@@ -9,7 +9,8 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["float32", "bf16-backward", "bf16"]
+from stream_ottt.engine.config import Precision
+
 Format = Literal["float32", "bfloat16"]
 
 

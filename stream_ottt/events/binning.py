@@ -8,7 +8,7 @@ that starts at the first event and starts anew at each boundary of a sample and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,38 +17,42 @@ from pydantic import Field, model_validator
 from stream_ottt.events.packet import EventArray, Ledger
 from stream_ottt.events.pixel_map import PixelMap
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.settings import Duration, Settings
+from stream_ottt.settings import Duration, Pixels, Settings, format_duration
 
 FOREVER = 2**63 - 1
+DAY = 86_400_000_000
+"""µs."""
 
 
 class BinningConfig(Settings):
     """How events become timesteps.
 
     Attributes:
-        window: duration of a timestep, µs (``"20ms"``).
+        window: duration of a timestep.
         count: events in a timestep, instead of a fixed duration.
-        width, height: size of the frame, pixels; None keeps the sensor's.
+        width: of the frame, pixels; ``"sensor"`` for the sensor's own.
+        height: of the frame, pixels; ``"sensor"`` for the sensor's own.
         reduce: how the sensor meets the frame: ``sum`` maps it onto the frame and adds up, ``letterbox`` does so
             without changing the aspect, ``crop`` takes the middle.
         polarity: ``both`` in a plane each (OFF, ON), or ``merged`` in one.
         clamp: largest count of a pixel; None for no limit.
-        silence: a gap between events of at least this (µs) begins a new sample, and is not filled with empty frames.
+        silence: a gap between events of at least this begins a new sample, and is not filled with empty frames.
     """
 
     window: Duration = Field(20_000, ge=1)
-    count: int | None = Field(None, ge=1)
-    width: int | None = Field(32, ge=1, le=32767)
-    height: int | None = Field(32, ge=1, le=32767)
+    count: int | None = Field(None, ge=1, le=2**31)
+    width: Pixels | Literal["sensor"] = 32
+    height: Pixels | Literal["sensor"] = 32
     reduce: Literal["sum", "letterbox", "crop"] = "sum"
     polarity: Literal["both", "merged"] = "both"
-    clamp: int | None = Field(None, ge=1)
+    clamp: int | None = Field(None, ge=1, le=2**31)
     silence: Duration = Field(1_000_000, ge=1)
 
     @model_validator(mode="after")
     def _silence_holds_a_window(self) -> BinningConfig:
         if self.count is None and self.silence < self.window:
-            raise ValueError(f"binning.silence ({self.silence} µs) must be at least binning.window ({self.window} µs)")
+            said = format_duration(self.silence), format_duration(self.window)
+            raise ValueError("binning.silence ({}) must be at least binning.window ({})".format(*said))
         return self
 
     @property
@@ -58,7 +62,9 @@ class BinningConfig(Settings):
 
     def frame_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(polarities, height, width) of the frames of a ``width`` × ``height`` sensor."""
-        return self.planes, self.height or height, self.width or width
+        own_width = width if self.width == "sensor" else self.width
+        own_height = height if self.height == "sensor" else self.height
+        return self.planes, own_height, own_width
 
 
 class Binner:
@@ -68,7 +74,7 @@ class Binner:
         config: windows and reduction.
         width: sensor width, pixels.
         height: sensor height, pixels.
-        ledger: where late and cropped events are counted.
+        ledger: account of whoever feeds it; late and cropped events are counted there.
         boundaries: times (µs) at which a sample ends or begins, ascending; no window reaches across one.
         first_index: index of the first timestep.
     """
@@ -128,6 +134,37 @@ class Binner:
             if k:
                 yield from self._fall_silent()
             yield from self._stretch(t, newest, pixels, at, stop)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The open window and all that the next event depends on: plain values, and ``counts`` intp [planes·h·w].
+
+        Between two calls of :meth:`feed`, with its iterator used up.
+        """
+        return {
+            "index": self._index,
+            "counts": None if self._counts is None else self._counts.copy(),
+            "events": self._n,
+            "start": self._start,
+            "end": self._end,
+            "newest": self._newest,
+            "passed": self._passed,
+            "new_sample": self._new_sample,
+            "gap": self._gap,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that a binner of the same settings and boundaries gave."""
+        counts = state["counts"]
+        self._index = int(state["index"])
+        self._counts = None if counts is None else np.array(counts, np.intp)
+        self._n = int(state["events"])
+        self._start = state["start"]
+        self._end = int(state["end"])
+        self._newest = state["newest"]
+        self._passed = int(state["passed"])
+        self._new_sample = bool(state["new_sample"])
+        self._gap = bool(state["gap"])
+        self._waiting = 0
 
     @property
     def newest(self) -> int | None:

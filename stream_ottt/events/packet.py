@@ -5,8 +5,9 @@ An event is a pixel, a time in microseconds and a polarity (True: the pixel got 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,11 @@ def make_events(x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.Arr
     events = np.empty(len(t), EVENT_DTYPE)
     for name, column in (("x", np.asarray(x)), ("y", np.asarray(y))):
         if column.dtype.itemsize > 2 or column.dtype == np.uint16:
-            column = np.where((column >= 0) & (column < 2**15), column, -1)
+            # Not by np.where: -1 does not fit beside what an unsigned column holds.
+            with np.errstate(invalid="ignore"):
+                narrow = column.astype(np.int16)
+            narrow[~((column >= 0) & (column < 2**15))] = -1
+            column = narrow
         events[name] = column
     events["t"] = t
     events["p"] = p
@@ -65,15 +70,21 @@ def join_events(pieces: Sequence[EventArray]) -> EventArray:
     return np.concatenate([piece.view(whole) for piece in pieces]).view(EVENT_DTYPE)
 
 
+LAST_US = 2**62
+"""Times from here on (µs) are no times: sums of two of them would leave int64."""
+
+
 @dataclass(slots=True)
 class Ledger:
-    """What became of every event: ``read == binned + late + malformed + sum(dropped.values())``.
+    """What became of events: ``read == binned + late + malformed + sum(dropped.values()) + in_hand``.
+
+    An account has one writer. Where several threads count, each has an account of its own; :meth:`total` adds them up.
 
     Attributes:
         read: events that the source decoded.
-        binned: events inside some timestep.
+        binned: events inside some timestep that the network saw.
         late: events older than the timestep that was open when they came.
-        malformed: events outside the sensor, or before time zero.
+        malformed: events outside the sensor, or outside the times 0 … ``LAST_US``.
         dropped: events given up on purpose, by reason (``"overflow"``, ``"stopped"``, ``"cropped"``, …).
     """
 
@@ -93,19 +104,53 @@ class Ledger:
         """Events whose fate is known; equals ``read`` once the stream has ended."""
         return self.binned + self.late + self.malformed + sum(self.dropped.values())
 
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, plain."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from counts that :meth:`state_dict` gave."""
+        for name, value in state.items():
+            setattr(self, name, dict(value) if isinstance(value, dict) else int(value))
+
+    @property
+    def in_hand(self) -> int:
+        """Events that were read and still wait, in a queue or in the open window."""
+        return self.read - self.accounted
+
+    @classmethod
+    def total(cls, accounts: Iterable[Ledger]) -> Ledger:
+        """The sum of several accounts, while their owners go on writing.
+
+        Args:
+            accounts: those downstream first. An event is counted as read before anything else is counted of it, so that
+                in this order :attr:`in_hand` is never negative.
+        """
+        whole = cls()
+        for account in accounts:
+            for reason, n in dict(account.dropped).items():
+                whole.drop(reason, n)
+            whole.malformed += account.malformed
+            whole.late += account.late
+            whole.binned += account.binned
+            whole.read += account.read
+        return whole
+
 
 def split_well_formed(packet: EventPacket) -> tuple[EventArray, int]:
-    """The events of a packet that lie on its sensor and at t ≥ 0, and how many did not.
+    """The events of a packet that lie on its sensor and at times in [0, ``LAST_US``), and how many did not.
 
     Returns:
         The well-formed events [m ≤ n] (the packet's own array when all are), and n - m.
     """
     e = packet.events
-    if packet.well_formed or not len(e):
+    if not len(e):
         return e, 0
     x, y, t = e["x"], e["y"], e["t"]
-    # The extremes decide the common case without building a mask; negative coordinates turn large as unsigned.
-    if x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height and t.min() >= 0:
+    # The extremes decide the common case without building a mask; negative numbers turn large as unsigned.
+    if t.view("<u8").max() < LAST_US and (
+        packet.well_formed or (x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height)
+    ):
         return e, 0
-    good = (x >= 0) & (x < packet.width) & (y >= 0) & (y < packet.height) & (t >= 0)
+    good = (x >= 0) & (x < packet.width) & (y >= 0) & (y < packet.height) & (t >= 0) & (t < LAST_US)
     return e[good], int(len(e) - np.count_nonzero(good))

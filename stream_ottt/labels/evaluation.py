@@ -1,8 +1,8 @@
 """Judging an online learner: prequential accuracy, kappa, and the baselines that a real stream makes strong.
 
 Only predictions made before any label of their presentation was used are given to :class:`Evaluator`; the
-session sees to that. A *presentation* is one labelled interval. Its prediction is the class with the largest
-mean softmax over its scored steps.
+presentation (``learning/presentation.py``) sees to that. A *presentation* is one labelled interval. Its prediction is
+the class with the largest mean softmax over its scored steps.
 
 Kappa is Cohen's, (p0 - pc) / (1 - pc) with pc the agreement by chance of the two margins. kappa_t replaces pc
 by the accuracy of the no-change classifier, which says what the presentation before was (Bifet et al., ECML
@@ -12,82 +12,45 @@ PKDD 2015).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from stream_ottt.labels.score import Score
 from stream_ottt.settings import Settings
+from stream_ottt.state import State, take
 
 
 class EvaluationConfig(Settings):
     """How prequential figures forget.
 
     Attributes:
-        fading: factor by which older steps weigh less, per step, in (0, 1] (Gama et al. 2013).
-        window: number of latest steps in the windowed accuracy, ≥ 1.
+        fading: factor by which older timesteps weigh less, per timestep (Gama et al. 2013).
+        window: latest timesteps in the windowed accuracy.
     """
 
     fading: float = Field(0.999, gt=0, le=1)
-    window: int = Field(1000, ge=1)
+    window: int = Field(1000, ge=1, le=1_000_000)
 
 
-@dataclass(slots=True)
-class Score:
-    """Agreement of two label sequences, kept as a confusion table."""
+class PresentationScore:
+    """What was scored of one presentation so far.
 
-    table: dict[tuple[int, int], int] = field(default_factory=dict)
+    Args:
+        truth: its label.
+        classes: the label at each position of a softmax.
+    """
 
-    def add(self, truth: int, said: int) -> None:
-        """Count one pair."""
-        self.table[truth, said] = self.table.get((truth, said), 0) + 1
+    __slots__ = ("classes", "softmax", "steps", "truth")
 
-    @property
-    def n(self) -> int:
-        """Pairs counted."""
-        return sum(self.table.values())
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of agreement, or None when nothing was counted."""
-        return sum(c for (a, b), c in self.table.items() if a == b) / self.n if self.table else None
-
-    def margins(self) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
-        """How often each label was shown, was said, and was both."""
-        shown: dict[int, int] = {}
-        said: dict[int, int] = {}
-        correct: dict[int, int] = {}
-        for (a, b), count in self.table.items():
-            shown[a] = shown.get(a, 0) + count
-            said[b] = said.get(b, 0) + count
-            if a == b:
-                correct[a] = count
-        return shown, said, correct
-
-    @property
-    def kappa(self) -> float | None:
-        """Cohen's kappa; None without data or when chance alone agrees always."""
-        n = self.n
-        if not n:
-            return None
-        shown, said, _ = self.margins()
-        chance = sum(count * said.get(label, 0) for label, count in shown.items()) / (n * n)
-        accuracy = self.accuracy
-        assert accuracy is not None
-        return None if chance == 1 else (accuracy - chance) / (1 - chance)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A presentation that is still being scored."""
-
-    interval: int
-    truth: int
-    softmax: npt.NDArray[np.float64]
-    labels: list[int]
-    steps: int = 0
+    def __init__(self, truth: int, classes: Sequence[int]) -> None:
+        self.truth = truth
+        self.classes = classes
+        self.softmax = np.zeros(len(classes))
+        self.steps = 0
 
 
 class Evaluator:
@@ -97,7 +60,7 @@ class Evaluator:
         config: fading factor and window.
 
     Attributes:
-        steps, presentations: agreement of what was said with the truth.
+        steps, presentations: agreement of predictions with the truth.
         hits: a byte a presentation, in order: 1 where it was right.
     """
 
@@ -106,7 +69,6 @@ class Evaluator:
         self.steps = Score()
         self.presentations = Score()
         self.hits = bytearray()
-        self._open: _Open | None = None
         self._faded_hits = 0.0
         self._faded_n = 0.0
         self._recent: deque[bool] = deque(maxlen=self.config.window)
@@ -115,58 +77,35 @@ class Evaluator:
         self._no_change_hits = 0
         self._majority_hits = 0
 
-    def add_step(
-        self, interval: int, truth: int, said: int, softmax: npt.NDArray[np.float64], labels: list[int]
-    ) -> None:
+    def add_step(self, score: PresentationScore, predicted: int, softmax: npt.NDArray[np.float64]) -> None:
         """Score one prediction made before any label of its presentation was used.
 
         Args:
-            interval: start of the presentation (µs), its identity.
-            truth: its label.
-            said: the predicted label.
+            score: what was scored of its presentation before.
+            predicted: the predicted label.
             softmax: [classes] probabilities.
-            labels: the label at each position of ``softmax``.
         """
-        if self._open is not None and self._open.interval != interval:
-            self.close_presentation()
-        if self._open is None:
-            self._open = _Open(interval, truth, np.zeros(len(softmax)), labels)
-        self._open.softmax += softmax
-        self._open.steps += 1
-        self.steps.add(truth, said)
-        hit = truth == said
+        score.softmax += softmax
+        score.steps += 1
+        self.steps.add(score.truth, predicted)
+        hit = score.truth == predicted
         self._faded_hits = self._faded_hits * self.config.fading + hit
         self._faded_n = self._faded_n * self.config.fading + 1
         self._recent.append(hit)
 
-    def add_presentation(self, truth: int, steps: list[tuple[int, npt.NDArray[np.float64]]], labels: list[int]) -> None:
-        """Score a whole presentation whose label came after it.
-
-        Args:
-            truth: its label.
-            steps: (predicted label, softmax [classes]) of each of its timesteps.
-            labels: the label at each position of a softmax.
-        """
-        held, self._open = self._open, None
-        for said, softmax in steps:
-            self.add_step(-1, truth, said, softmax, labels)
-        self.close_presentation()
-        self._open = held
-
-    def close_presentation(self) -> None:
-        """End the open presentation and count its prediction; nothing happens when none is open."""
-        if self._open is None:
+    def close(self, score: PresentationScore) -> None:
+        """A presentation is over: count its prediction, where one of its steps was scored; once."""
+        if not score.steps:
             return
-        truth = self._open.truth
-        said = self._open.labels[int(np.argmax(self._open.softmax))]
-        self.presentations.add(truth, said)
-        self.hits.append(truth == said)
+        truth, predicted = score.truth, score.classes[int(np.argmax(score.softmax))]
+        score.steps = 0
+        self.presentations.add(truth, predicted)
+        self.hits.append(truth == predicted)
         # The baselines are prequential too: each says what it would have said before this label was known.
         self._no_change_hits += self._previous == truth
         self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
         self._seen[truth] = self._seen.get(truth, 0) + 1
         self._previous = truth
-        self._open = None
 
     def accuracy(self) -> dict[str, float | None]:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
@@ -184,7 +123,7 @@ class Evaluator:
             kappa_t = (correct - no_change) / (1 - no_change)
         return {
             "presentations": correct,
-            "second_half": sum(half) / len(half) if half else None,
+            "second_half": half.count(1) / len(half) if half else None,
             "steps": self.steps.accuracy,
             "faded": self._faded_hits / self._faded_n if self._faded_n else None,
             "windowed": sum(self._recent) / len(self._recent) if self._recent else None,
@@ -195,19 +134,43 @@ class Evaluator:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """One row a class: label; presentations shown, said, correct; recall and precision, or None."""
-        shown, said, correct = self.presentations.margins()
+        """One row a class: label; presentations of it, predicted as it, and both; recall and precision, or None."""
+        support, predicted, correct = self.presentations.margins()
         rows: list[dict[str, Any]] = []
-        for label in sorted(shown.keys() | said.keys()):
-            n_shown, n_said, n = shown.get(label, 0), said.get(label, 0), correct.get(label, 0)
+        for label in sorted(support.keys() | predicted.keys()):
+            n_support, n_predicted, n = support.get(label, 0), predicted.get(label, 0), correct.get(label, 0)
             rows.append(
                 {
                     "label": label,
-                    "shown": n_shown,
-                    "said": n_said,
+                    "support": n_support,
+                    "predicted": n_predicted,
                     "correct": n,
-                    "recall": n / n_shown if n_shown else None,
-                    "precision": n / n_said if n_said else None,
+                    "recall": n / n_support if n_support else None,
+                    "precision": n / n_predicted if n_predicted else None,
                 }
             )
         return rows
+
+    def state_dict(self) -> State:
+        """All that was counted."""
+        return {
+            "steps": self.steps.rows(),
+            "presentations": self.presentations.rows(),
+            "hits": np.frombuffer(bytes(self.hits), np.uint8).copy(),
+            "faded": [self._faded_hits, self._faded_n],
+            "recent": np.array(self._recent, np.uint8),
+            "seen": sorted(self._seen.items()),
+            "previous": self._previous,
+            "baselines": [self._no_change_hits, self._majority_hits],
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.steps = Score.of(take(state, "steps"))
+        self.presentations = Score.of(take(state, "presentations"))
+        self.hits = bytearray(take(state, "hits").tobytes())
+        self._faded_hits, self._faded_n = take(state, "faded")
+        self._recent = deque(map(bool, take(state, "recent")), maxlen=self.config.window)
+        self._seen = dict(take(state, "seen"))
+        self._previous = take(state, "previous")
+        self._no_change_hits, self._majority_hits = take(state, "baselines")

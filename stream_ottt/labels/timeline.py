@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from stream_ottt.errors import UsageError
-from stream_ottt.settings import Duration, Settings, parse_duration_us
+from stream_ottt.settings import Bytes, Delay, Duration, Settings, Shift
+from stream_ottt.state import State, take
 
 
 class LabelsConfig(Settings):
@@ -20,25 +20,31 @@ class LabelsConfig(Settings):
 
     Attributes:
         file: CSV sidecar ``class,startTime_usec,endTime_usec``; None for the source's own labels, if it has any.
-        delay: time from an interval's start until its label is known (``"500ms"``, 0), or ``"end"`` for its end.
+        delay: time from an interval's start until its label is known (``"500ms"``, ``"0"``), or ``"end"`` for its end.
+        shift: time that is added to each label of the file (``"-1.5s"``), or ``"auto"``: where all labels end before
+            the first event, they count from it.
         classes: the labels that the network tells apart; None for those that occur.
         reset: whether an interval's start and end begin a new sample (state reset). The boundary is then known at its
             time, the label only after ``delay``.
-        keep_bytes: room for timesteps that wait for their label, bytes.
+        keep_bytes: memory for timesteps that wait for their label or to be learned, bytes.
         key_span: how far back reaches a label that a person gives in a viewer.
     """
 
     file: str | None = None
-    delay: int | Literal["end"] = 0
+    delay: Delay = 0
+    shift: Shift = 0
     classes: tuple[int, ...] | None = None
     reset: bool = True
-    keep_bytes: int = Field(64 * 2**20, ge=0)
+    keep_bytes: Bytes = 64 * 2**20
     key_span: Duration = Field(1_000_000, ge=1)
 
-    @field_validator("delay", mode="before")
+    @field_validator("classes")
     @classmethod
-    def _delay(cls, value: object) -> object:
-        return value if value == "end" else parse_duration_us(value)
+    def _classes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        for label in value or ():
+            if value is not None and value.count(label) > 1:
+                raise ValueError(f"class {label} stands there twice; name each class once")
+        return value
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +54,18 @@ class LabelInterval:
     t_start: int
     t_end: int
     label: int
+
+    def holds(self, t: float) -> bool:
+        """Whether time ``t`` (µs) lies in it."""
+        return self.t_start <= t < self.t_end
+
+    def check(self, name: str) -> None:
+        """Raise UsageError, which begins with ``name``, where the interval holds no time."""
+        where = f"{name}: interval {self.t_start}..{self.t_end} of class {self.label}"
+        if self.t_end == self.t_start:
+            raise UsageError(f"{where} is empty: it starts where it ends; give it a length or leave it out")
+        if self.t_end < self.t_start:
+            raise UsageError(f"{where} ends before it starts; swap its two times")
 
 
 class LabelTimeline:
@@ -61,8 +79,11 @@ class LabelTimeline:
             interval's end is cut there.
         name: where the intervals came from, for messages.
 
+    Attributes:
+        met: how many intervals the stream has met so far.
+
     Raises:
-        UsageError: intervals overlap, or one ends before it starts.
+        UsageError: intervals overlap, one is empty, or one ends before it starts.
     """
 
     def __init__(
@@ -70,7 +91,13 @@ class LabelTimeline:
     ) -> None:
         self.delay = delay
         self.name = name
+        self.met = 0
         self._intervals: list[LabelInterval] = []
+        self._met: set[LabelInterval] = set()  # those still kept
+        self._forgotten = 0  # how many
+        self._forgotten_until: int | None = None
+        self._begin: int | None = None  # of the first interval ever held
+        self._end: int | None = None
         for interval in sorted(intervals):
             self.add(interval)
 
@@ -78,13 +105,9 @@ class LabelTimeline:
         """Add an interval, at any time.
 
         Raises:
-            UsageError: it overlaps another one, or ends before it starts.
+            UsageError: it overlaps another one, also one that is forgotten; or it holds no time.
         """
-        if interval.t_end <= interval.t_start:
-            raise UsageError(
-                f"{self.name}: interval {interval.t_start}..{interval.t_end} of class {interval.label} "
-                "ends before it starts; swap its two times"
-            )
+        interval.check(self.name)
         i = bisect_right(self._intervals, interval)
         for other in self._intervals[max(i - 1, 0) : i + 1]:
             if other.t_start < interval.t_end and interval.t_start < other.t_end:
@@ -93,17 +116,55 @@ class LabelTimeline:
                     f"{interval.t_start}..{interval.t_end} (class {interval.label}) overlap; "
                     "a moment can carry one label"
                 )
+        if self._forgotten_until is not None and interval.t_start < self._forgotten_until < interval.t_end:
+            raise UsageError(
+                f"{self.name}: interval {interval.t_start}..{interval.t_end} (class {interval.label}) reaches into "
+                f"the time before {self._forgotten_until}, whose labels were used already; a moment can carry one label"
+            )
         self._intervals.insert(i, interval)
+        self._begin = interval.t_start if self._begin is None else min(self._begin, interval.t_start)
+        self._end = interval.t_end if self._end is None else max(self._end, interval.t_end)
+
+    def meet(self, interval: LabelInterval) -> None:
+        """Note that the stream has a timestep in ``interval``."""
+        if interval not in self._met:
+            self._met.add(interval)
+            self.met += 1
 
     def forget_before(self, t: int) -> None:
-        """Give up the intervals that end at or before ``t`` (µs)."""
-        del self._intervals[: bisect_right(self._intervals, t, key=lambda i: i.t_end)]
+        """Give up the intervals that end at or before ``t`` (µs); no later interval may overlap them."""
+        n = bisect_right(self._intervals, t, key=lambda i: i.t_end)
+        if n:
+            self._forgotten += n
+            self._met.difference_update(self._intervals[:n])
+            self._forgotten_until = self._intervals[n - 1].t_end
+            del self._intervals[:n]
+
+    def begin_again(self) -> None:
+        """The stream starts anew, at any time: what was forgotten overlaps nothing any more."""
+        self._forgotten_until = None
+
+    def unlabelled_since(self, start: int, end: int) -> int:
+        """The earliest time from ``start`` on, after which no interval lies before ``end`` (µs)."""
+        i = bisect_right(self._intervals, end - 1, key=lambda interval: interval.t_start)
+        last = self._intervals[i - 1].t_end if i else start
+        return max(start, last, start if self._forgotten_until is None else self._forgotten_until)
 
     def __len__(self) -> int:
         return len(self._intervals)
 
     def __iter__(self) -> Iterator[LabelInterval]:
         return iter(self._intervals)
+
+    @property
+    def total(self) -> int:
+        """How many intervals it was ever given."""
+        return len(self._intervals) + self._forgotten
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """(start of the first, end of the last) of all intervals ever held, µs; None without any."""
+        return None if self._begin is None or self._end is None else (self._begin, self._end)
 
     def at(self, t: float) -> LabelInterval | None:
         """The interval that holds time ``t`` (µs), or None."""
@@ -124,45 +185,23 @@ class LabelTimeline:
         """The distinct labels, ascending."""
         return sorted({i.label for i in self._intervals})
 
+    def state_dict(self) -> State:
+        """Its intervals, and which of them were met or forgotten."""
+        rows = [(i.t_start, i.t_end, i.label, i in self._met) for i in self._intervals]
+        return {
+            "intervals": np.array(rows, np.int64).reshape(-1, 4),
+            "delay": self.delay,
+            "met": self.met,
+            "forgotten": self._forgotten,
+            "forgotten_until": self._forgotten_until,
+            "span": self.span,
+        }
 
-def read_label_csv(path: str | Path, classes: Sequence[int] | None = None) -> list[LabelInterval]:
-    """Read a CSV sidecar in DVS128 Gesture's convention: ``class,startTime_usec,endTime_usec``, one header line.
-
-    Args:
-        path: the CSV file.
-        classes: the labels that may occur; None accepts any integer ≥ 0.
-
-    Raises:
-        UsageError: naming the file and line: no such file, another header, a field that is no integer, a class
-            that is not among ``classes``.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise UsageError(f"{path}: cannot read labels: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise UsageError(f"{path}, byte {e.start}: labels must be UTF-8 text") from e
-    rows = csv.reader(text.splitlines())
-    header = [h.strip().lower() for h in next(rows, [])]
-    if header != ["class", "starttime_usec", "endtime_usec"]:
-        raise UsageError(
-            f"{path}, line 1: expected the header 'class,startTime_usec,endTime_usec', found {','.join(header)!r}"
-        )
-    out: list[LabelInterval] = []
-    for number, row in enumerate(rows, start=2):
-        if not row:
-            continue
-        try:
-            label, start, end = (int(field) for field in row)
-        except ValueError:
-            raise UsageError(
-                f"{path}, line {number}: expected three integers (class, start µs, end µs), found {','.join(row)!r}"
-            ) from None
-        if label < 0 or (classes is not None and label not in classes):
-            expected = "an integer ≥ 0" if classes is None else f"one of {', '.join(map(str, classes))}"
-            raise UsageError(f"{path}, line {number}: unknown class {label}; expected {expected}")
-        out.append(LabelInterval(start, end, label))
-    if not out:
-        raise UsageError(f"{path}: no label intervals after the header")
-    return out
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        rows = take(state, "intervals").tolist()
+        self._intervals = [LabelInterval(start, end, label) for start, end, label, _ in rows]
+        self._met = {i for i, row in zip(self._intervals, rows, strict=True) if row[3]}
+        self.delay, self.met = take(state, "delay"), take(state, "met")
+        self._forgotten, self._forgotten_until = take(state, "forgotten"), take(state, "forgotten_until")
+        self._begin, self._end = take(state, "span") or (None, None)

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
-from stream_ottt.engine.build import EngineConfig, place
+from stream_ottt.engine.build import place
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.precision import flush_denormals
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer, build_optimizer
 

@@ -18,37 +18,18 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerState
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, OptimizerConfig, build_optimizer
-
-
-class LearnerConfig(OptimizerConfig):
-    """The learning rule, and the optimizer that applies its gradients.
-
-    Attributes:
-        rule: ``ottt_o`` updates at every timestep, ``ottt_a`` once every ``time_steps`` learned timesteps or at a
-            sample's end.
-        time_steps: T of the loss; on an endless stream a nominal one.
-        alpha: α, the share of the squared error in the loss.
-        error_delay: Δ in timesteps.
-        delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
-    """
-
-    rule: Literal["ottt_o", "ottt_a"] = "ottt_o"
-    time_steps: int = Field(10, ge=1)
-    alpha: float = Field(0.05, ge=0, le=1)
-    error_delay: int = Field(0, ge=0)
-    delay_mode: Literal["paper", "snapshot"] = "paper"
+from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
 
 
 @dataclass(slots=True)

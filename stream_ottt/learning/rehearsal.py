@@ -7,17 +7,25 @@ in the same way, one update a timestep, from a state at rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stream_ottt.settings import Settings
+from stream_ottt.settings import Bytes, Settings, Unit
+from stream_ottt.state import State, take
 
 Frames = npt.NDArray[np.uint8]
-"""[timesteps, polarities, height, width], counts up to 255."""
+"""[…, polarities, height, width], counts up to :data:`LARGEST_COUNT`; larger ones are stored as that."""
+
+LARGEST_COUNT = 255
+
+
+def as_stored(frame: npt.NDArray[np.generic]) -> Frames:
+    """Frames of counts as they are stored, uint8; a count above 255 becomes 255."""
+    return np.minimum(frame, LARGEST_COUNT).astype(np.uint8)
 
 
 class RehearsalConfig(Settings):
@@ -26,18 +34,18 @@ class RehearsalConfig(Settings):
     Attributes:
         mode: ``ratio`` rehearses a fixed number of stretches for each new one, right after the result of the timestep
             that completed it is out, ``idle`` in whatever time the stream leaves, ``off`` never.
-        ratio: remembered stretches for each new one, in ``ratio`` mode.
-        stretch: timesteps in a stretch.
+        ratio: remembered stretches for each new one, in ``ratio`` mode, up to 1000.
+        stretch: timesteps in a stretch, up to 100,000.
         max_bytes: memory for remembered frames, bytes.
         shift: a remembered stretch is learned moved by up to this many pixels of the frame, each way.
-        zoom: and enlarged or reduced by up to this factor; 1 leaves its size.
+        zoom: a remembered stretch is learned enlarged or reduced by up to this factor; 1 leaves its size.
     """
 
     mode: Literal["off", "ratio", "idle"] = "ratio"
-    ratio: int = Field(3, ge=0)
-    stretch: int = Field(15, ge=1)
-    max_bytes: int = Field(64 * 2**20, ge=0)
-    shift: int = Field(0, ge=0)
+    ratio: int = Field(3, ge=0, le=1000)
+    stretch: int = Field(15, ge=1, le=100_000)
+    max_bytes: Bytes = 64 * 2**20
+    shift: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     zoom: float = Field(1.0, ge=1, le=4)
 
 
@@ -48,10 +56,12 @@ class Stretch:
     Attributes:
         frames: uint8 [timesteps, polarities, height, width].
         label: what they show.
+        id: its number, in the order of storing; a memory never gives a number twice.
     """
 
     frames: Frames
     label: int
+    id: int = -1
 
 
 class RehearsalMemory:
@@ -71,6 +81,7 @@ class RehearsalMemory:
         self.rng = rng
         self._kept: dict[int, list[Stretch]] = {}
         self._seen: dict[int, int] = {}
+        self._next_id = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
@@ -78,6 +89,10 @@ class RehearsalMemory:
     def counts(self) -> dict[int, int]:
         """Stretches remembered per label."""
         return {label: len(kept) for label, kept in sorted(self._kept.items())}
+
+    def latest(self, n: int) -> dict[int, list[Stretch]]:
+        """Up to ``n`` of the stretches remembered per label; their frames never change."""
+        return {label: kept[-n:] for label, kept in sorted(self._kept.items())}
 
     def store(self, stretch: Stretch) -> None:
         """Remember a stretch, or, when there is no room, let the reservoir decide."""
@@ -95,7 +110,8 @@ class RehearsalMemory:
                 self._forget_one(own)
             else:
                 self._forget_one(self._kept[largest])
-        own.append(stretch)
+        own.append(replace(stretch, id=self._next_id))
+        self._next_id += 1
         self.bytes += size
 
     def _forget_one(self, kept: list[Stretch]) -> None:
@@ -111,6 +127,23 @@ class RehearsalMemory:
             return None
         kept = self._kept[labels[int(self.rng.integers(len(labels)))]]
         return kept[int(self.rng.integers(len(kept)))]
+
+    def state_dict(self) -> State:
+        """All stretches, each under ``stretch/<id>`` and never changed; which are kept, in order; the draws' state."""
+        kept = [(label, [s.id for s in stretches]) for label, stretches in self._kept.items()]
+        frames = {f"stretch/{s.id}": s.frames for stretches in self._kept.values() for s in stretches}
+        seen = list(self._seen.items())
+        return {"kept": kept, "seen": seen, "next_id": self._next_id, "rng": self.rng.bit_generator.state, **frames}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self._kept = {
+            label: [Stretch(take(state, f"stretch/{i}"), label, i) for i in ids] for label, ids in take(state, "kept")
+        }
+        self._seen = dict(take(state, "seen"))
+        self._next_id = take(state, "next_id")
+        self.rng.bit_generator.state = take(state, "rng")
+        self.bytes = sum(s.frames.nbytes for kept in self._kept.values() for s in kept)
 
 
 def cut(timesteps: int, length: int) -> list[slice]:

@@ -1,24 +1,29 @@
 """One stream and one learner: predict each timestep, score it, learn from its label once known, rehearse.
 
-Everything here is synchronous and knows neither sources nor clocks but for timing itself.
+Everything here is synchronous, belongs to one thread, and knows neither sources nor clocks but for timing itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
+from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
+from stream_ottt.learning import caution
+from stream_ottt.learning.counters import SessionCounters
+from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
+from stream_ottt.learning.presentation import Presentation, Presentations
+from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
+from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.state import State, Stateful, part, take, under
 
 
 class Session:
@@ -26,21 +31,24 @@ class Session:
 
     Args:
         learner: the learner.
-        progress: where everything is counted; its ``evaluation`` is scored.
         timeline: the stream's labels; None when there are none, and nothing is learned.
-        rehearsal: settings of the rehearsal.
-        keep_bytes: room for timesteps that wait for their label.
+        evaluator: scores the predictions; None for one with the default settings.
+        rehearsal: settings of the rehearsal; None for none.
+        keep_bytes: memory for timesteps that wait for their label or to be learned.
         learn: False only predicts and scores.
         late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
         seed: of the rehearsal's draws.
+
+    Attributes:
+        counters: what was counted; only the session writes them.
     """
 
     def __init__(
         self,
         learner: OnlineLearner,
-        progress: Progress,
         *,
         timeline: LabelTimeline | None = None,
+        evaluator: Evaluator | None = None,
         rehearsal: RehearsalConfig | None = None,
         keep_bytes: int = LabelsConfig().keep_bytes,
         learn: bool = True,
@@ -48,248 +56,250 @@ class Session:
         seed: int = 0,
     ) -> None:
         self.learner = learner
-        self.progress = progress
-        self.timeline = timeline
+        self.evaluator = evaluator or Evaluator()
         self.rehearsal = rehearsal or RehearsalConfig(mode="off")
-        self.may_learn = learn and timeline is not None
-        self.learning = self.may_learn
-        self.late_labels = late_labels
-        self.scoring = True
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
-        self._used: LabelInterval | None = None  # the interval whose label was used last
-        self._current: LabelInterval | None = None
-        self._told: LabelInterval | None = None  # the interval that was last scored as a whole, by add_label
-        self._waiting = WaitingRoom(keep_bytes)
-        self._building: list[Frames] = []
-        self._building_from: LabelInterval | None = None
-        self._rehearsals_due = 0
-        self._now = 0
+        self.counters = SessionCounters()
+        self._learn = learn
+        self._late_labels = late_labels
+        self._room = WaitingRoom(keep_bytes)
+        self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
+        self._presentations = Presentations(
+            timeline,
+            learner.classes,
+            self.evaluator,
+            self._due,
+            self._room,
+            learning=learn and timeline is not None,
+        )
+
+    # --- the stream ----------------------------------------------------------------------------------------------
 
     def process(self, timestep: Timestep) -> StepResult:
-        """Predict one timestep, then learn what can be learned now; what it makes due is left to :meth:`rehearse`."""
+        """Predict one timestep, score it, and learn it if its label is known; one update at most.
+
+        What it makes due is left to :meth:`learn_due`, so that no prediction waits for it.
+        """
         started = time.perf_counter()
-        self._release(timestep.t_start)
-        prediction = self.learner.step(timestep, learn=self.learning)
+        prediction = self.learner.step(timestep, learn=self.learns)
         middle = (timestep.t_start + timestep.t_end) / 2
-        interval = None if self.timeline is None else self.timeline.at(middle)
-        scored = self._score(interval, prediction)
-        self._now = timestep.t_end
-        if self.learning or self.late_labels:
-            self._learn(timestep, prediction, interval, middle)
-        progress = self.progress
-        progress.steps.add(time.perf_counter() - started)
-        progress.timesteps += 1
-        progress.ledger.binned += timestep.events
-        progress.stream_us += timestep.t_end - timestep.t_start
-        return StepResult(timestep, prediction, None if interval is None else interval.label, scored)
+        shown = self._presentations.at(middle, timestep.t_end)
+        scored = False
+        if shown is not None:
+            scored = shown.test(self.evaluator, prediction.label, prediction.softmax())
+            if not self._presentations.is_known(shown):
+                if self._may_learn:
+                    self._keep(Waiting(self._stored(timestep), middle), shown)
+            elif self.learns:
+                self._learn_now(timestep, prediction, shown)
+        elif self._late_labels:
+            self._keep(Waiting(self._stored(timestep), middle, prediction.label, prediction.softmax()), None)
+        counters = self.counters
+        counters.steps.add(time.perf_counter() - started)
+        counters.timesteps += 1
+        counters.stream_us += timestep.t_end - timestep.t_start
+        return StepResult(timestep, prediction, None if shown is None else shown.interval.label, scored)
 
-    @property
-    def rehearsal_due(self) -> bool:
-        """Whether :meth:`rehearse` has something to do; not while learning is paused."""
-        return self.learning and self._rehearsals_due > 0
+    def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
+        """Learn a timestep whose label is known; those before it that waited for the label are due."""
+        label = self._presentations.use_label(shown)
+        caution.of_delay(self.counters, self.learner.config, timestep, shown.interval)
+        learned = self.learner.counts.learned
+        self._count_live(lambda: self.learner.feedback(timestep.index, label))
+        if self.learner.counts.learned > learned:
+            prediction.learned = True
+            prediction.learned_from = self.learner.learned_from
+        if self.rehearsal.mode != "off":
+            self._due.remember(self._stored(timestep), shown.building, label)
 
-    def rehearse(self) -> None:
-        """Rehearse as many remembered stretches as are due, before the next timestep; its result can go out first."""
-        while self.rehearsal_due:
-            self._rehearsals_due -= 1
-            self._rehearse_one()
+    def _keep(self, waiting: Waiting, presentation: Presentation | None) -> None:
+        queue = self._room.unlabelled if presentation is None else presentation.waiting
+        self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
+
+    def _stored(self, timestep: Timestep) -> Frames:
+        caution.of_counts(self.counters, timestep)
+        return as_stored(timestep.frame)
+
+    def _count_live(self, act: Callable[[], object]) -> None:
+        """Do ``act`` and count the optimizer steps it made."""
+        before = self.learner.counts.updates
+        act()
+        self.counters.updates.live += self.learner.counts.updates - before
+
+    def reset(self) -> None:
+        """Put the network's state at rest, as before a new sample; weights stay."""
+        if (shown := self._presentations.shown) is not None:
+            self._due.end_stretch(shown.building, shown.interval.label)
+        self._count_live(self.learner.reset)
+
+    def follow(self, timeline: LabelTimeline) -> None:
+        """Take another timeline, for the next pass over a source whose labels are not those of the last."""
+        self._presentations.timeline = timeline
+
+    def end_pass(self) -> None:
+        """The stream has ended once. What comes is seen again: no test any more, where something was learned."""
+        self.finish()
+        self._presentations.end_pass()
+
+    def finish(self) -> None:
+        """The stream has ended: close what is shown, give up what waits for a label; what is due stays due."""
+        self._presentations.leave()
+        self._room.clear()
+        self._count_live(self.learner.reset)
+
+    # --- labels that come while the stream runs --------------------------------------------------------------------
 
     def add_label(self, interval: LabelInterval) -> int:
         """Take a label that comes with the stream, late or early.
 
         Returns:
-            How many timesteps that had waited for it were scored.
+            How many timesteps had waited for it.
 
         Raises:
-            UsageError: it overlaps another interval, ends before it starts, or its class is unknown.
+            UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
         """
-        if interval.label not in self.learner.classes:
-            raise UsageError(f"label {interval.label} is not among the network's classes {self.learner.classes}")
-        if self.timeline is None:
-            raise UsageError("this stream takes no labels")
-        self.timeline.add(interval)
-        inside = self._waiting.inside(interval)
-        if inside and self.scoring and interval is not self._current:
-            self._told = interval
-            self.progress.evaluation.add_presentation(
-                interval.label, [(w.prediction.label, w.prediction.softmax()) for w in inside], self.learner.classes
-            )
-        if inside:
-            self._waiting.expect(self.timeline.known_at(interval))
-            self._release(self._now)
-        oldest = self._waiting.oldest()
-        self.timeline.forget_before(self._now if oldest is None else int(min(oldest, self._now)))
-        return len(inside)
+        try:
+            waited = self._presentations.take_label(interval)
+        except UsageError as e:
+            self.counters.refuse(str(e))
+            raise
+        self.counters.labels_taken += 1
+        return waited
 
     def label_now(self, label: int, span: int) -> int:
         """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add_label`."""
-        start = max(self._now - span, 0)
-        for interval in self.timeline or ():
-            if interval.t_start < self._now:
-                start = max(start, interval.t_end)
-        return self.add_label(LabelInterval(start, self._now, label))
+        now, timeline = self._presentations.now, self._presentations.timeline
+        start = max(now - span, 0)
+        if timeline is not None:
+            start = min(timeline.unlabelled_since(start, now), now)
+        return self.add_label(LabelInterval(start, now, label))
 
-    def learn(self, on: bool) -> None:
-        """Pause learning, or resume it; labels that come meanwhile are scored, but not learned.
+    # --- pausing -------------------------------------------------------------------------------------------------
+
+    @property
+    def _may_learn(self) -> bool:
+        return self._learn and self._presentations.timeline is not None
+
+    @property
+    def learns(self) -> bool:
+        """Whether what is labelled is learned now."""
+        return self._presentations.learning
+
+    @property
+    def learning(self) -> Learning:
+        """Whether it learns, or why not."""
+        if not self._learn:
+            return "off"
+        timeline = self._presentations.timeline
+        if timeline is not None and not self.learns:
+            return "paused"
+        return "on" if timeline is not None and (timeline.total or not self._late_labels) else "no labels"
+
+    def pause(self) -> None:
+        """Pause learning; labels that come meanwhile are scored, but not learned."""
+        self._presentations.learning = False
+
+    def resume(self) -> None:
+        """Learn again.
 
         Raises:
-            UsageError: it cannot be resumed, because this run does not learn at all.
+            UsageError: this run does not learn at all.
         """
-        if on and not self.may_learn:
+        if not self._may_learn:
             raise UsageError("this run does not learn: it was started with --no-learn, or takes no labels")
-        if self.may_learn:
-            self.learning = on
-            self.progress.learning = "on" if on else "paused"
+        self._presentations.learning = True
 
-    def reset(self) -> None:
-        """Put the network's state at rest, as before a new sample; weights stay."""
-        self._end_stretch()
-        self._counted("live", self.learner.reset)
+    # --- what is due -----------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Whether :meth:`learn_due` has something to do, before the next timestep of a file; not while paused."""
+        return self.learns and bool(self._due)
+
+    def learn_due(self) -> bool:
+        """Learn one timestep of what is due, one update; True while more is due."""
+        if self.learns:
+            self._learn_piece()
+        return self.due
 
     def idle(self) -> bool:
-        """Rehearse one remembered stretch in time that the stream leaves; False when there is nothing to do."""
-        if self.rehearsal.mode != "idle" or not self.learning:
+        """Use time that the stream leaves for one timestep: what is due, then rehearsal; False: nothing to do."""
+        if not self.learns:
             return False
-        return self._rehearse_one()
+        if not self._due and self.rehearsal.mode == "idle":
+            self._due.begin_rehearsal()
+        return self._learn_piece()
 
-    def follow(self, timeline: LabelTimeline) -> None:
-        """Take another timeline, for the next pass over a source whose labels are not those of the last."""
-        self.timeline = timeline
-
-    def end_pass(self) -> None:
-        """The stream has ended once: what comes is seen again, and no test any more."""
-        self.finish()
-        if self.learning:
-            self.scoring = False
-
-    def finish(self) -> None:
-        """The stream has ended: apply what is due, learn what has become known, close the last presentation."""
-        self._release(self._now)
-        self._waiting.clear()
-        self._end_stretch()
-        self._counted("live", self.learner.reset)
-        self.progress.evaluation.close_presentation()
-        self._current = self._used = None
-
-    # --- scoring -------------------------------------------------------------------------------------------------
-
-    def _score(self, interval: LabelInterval | None, prediction: Prediction) -> bool:
-        """Score a prediction if no label of its presentation has been used; whether it counts."""
-        if interval is not self._current:
-            self.progress.evaluation.close_presentation()
-            self._current = interval
-        if interval is None or interval is self._used or interval is self._told or not self.scoring:
+    def _learn_piece(self) -> bool:
+        started, before = time.perf_counter(), self.learner.counts.updates
+        kind = self._due.learn_piece()
+        if kind is None:
             return False
-        self.progress.evaluation.add_step(
-            interval.t_start, interval.label, prediction.label, prediction.softmax(), self.learner.classes
+        self.counters.updates.add(kind, self.learner.counts.updates - before)
+        if kind == "rehearsed":
+            self.counters.rehearsals.add(time.perf_counter() - started)
+        return True
+
+    # --- what others see -------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> SessionSnapshot:
+        """Everything that can be said of it now, as plain values that no longer change."""
+        counters, timeline = self.counters, self._presentations.timeline
+        return SessionSnapshot(
+            timesteps=counters.timesteps,
+            timesteps_not_kept=counters.timesteps_not_kept,
+            stream_us=counters.stream_us,
+            updates=asdict(counters.updates),
+            learning=self.learning,
+            accuracy=self.evaluator.accuracy(),
+            per_class=tuple(self.evaluator.per_class()),
+            confusion=tuple((a, b, n) for a, b, n in self.evaluator.presentations.rows()),
+            presentations=len(self.evaluator.hits),
+            hits=bytes(self.evaluator.hits),
+            memory=self.memory.counts(),
+            due=self._due.timesteps,
+            rehearsals_due=self._due.owed,
+            rehearsals_given_up=self._due.given_up,
+            waiting=self._room.timesteps,
+            waiting_bytes=self._room.bytes,
+            intervals=0 if timeline is None else timeline.total,
+            intervals_met=0 if timeline is None else timeline.met,
+            label_span=None if timeline is None else timeline.span,
+            step_ms=Durations.of(counters.steps),
+            rehearsal_ms=Durations.of(counters.rehearsals),
+            labels_taken=counters.labels_taken,
+            labels_refused=counters.labels_refused,
+            label_refusal=counters.label_refusal,
+            warnings=tuple(counters.warnings.values()),
         )
-        return True
 
-    # --- learning ------------------------------------------------------------------------------------------------
+    def state_dict(self) -> State:
+        """All but the learner: it has a state of its own, to be saved with this one."""
+        state: State = {"has_timeline": self._presentations.timeline is not None}
+        for name, owner in self._owners():
+            state |= under(name, owner.state_dict())
+        return state
 
-    def _learn(self, timestep: Timestep, prediction: Prediction, interval: LabelInterval | None, middle: float) -> None:
-        """Learn this timestep if its label is known by now, else let it wait for it."""
-        assert self.timeline is not None
-        frame = np.minimum(timestep.frame, 255).astype(np.uint8)
-        if interval is None or self.timeline.known_at(interval) > timestep.t_end:
-            self._wait(Waiting(frame, middle, prediction), interval)
-            return
-        if not self.learning:
-            return
-        self._used = interval
-        self._warn_of_delay(timestep, interval)
-        before = self.learner.counts.learned
-        self._counted("live", lambda: self.learner.feedback(timestep.index, interval.label))
-        if self.learner.counts.learned > before:
-            prediction.learned = True
-            prediction.learned_from = self.learner.learned_from
-        self._release(timestep.t_end)
-        self._remember(frame, interval)
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave, to the same predictions and figures to the bit.
 
-    def _warn_of_delay(self, timestep: Timestep, interval: LabelInterval) -> None:
-        """Say once when today's traces may belong to another stimulus than the error that meets them."""
-        rule = self.learner.config
-        if not rule.error_delay or rule.delay_mode == "snapshot" or self.progress.warnings:
-            return
-        delay, shown = rule.error_delay * (timestep.t_end - timestep.t_start), interval.t_end - interval.t_start
-        if 2 * delay >= shown:
-            self.progress.warnings.append(
-                f"the error delay of {rule.error_delay} timesteps ({delay / 1e3:g} ms) nears the {shown / 1e3:g} ms "
-                "that a label lasts, so errors meet traces of the next stimulus; use learner.delay_mode = 'snapshot'"
-            )
+        Raises:
+            ModelError: a field is missing.
+        """
+        if take(state, "has_timeline") and self._presentations.timeline is None:
+            self._presentations.timeline = LabelTimeline()
+        for name, owner in self._owners():
+            owner.load_state_dict(part(state, name))
 
-    def _wait(self, waiting: Waiting, interval: LabelInterval | None) -> None:
-        """Keep a timestep until its label is known; one without an interval only where labels can come late."""
-        assert self.timeline is not None
-        if interval is not None:
-            self._waiting.expect(self.timeline.known_at(interval))
-        elif not self.late_labels:
-            return
-        self.progress.timesteps_not_kept += self._waiting.keep(waiting)
-
-    def _release(self, now: int) -> None:
-        """Learn the timesteps that waited for a label that is known at ``now``."""
-        if self.timeline is None:
-            return
-        ready = self._waiting.release(self.timeline, now)
-        for interval, frames in ready if self.learning else ():
-            self._used = interval
-            self._counted("deferred", partial(self._run, frames, interval.label))
-            for frame in frames:
-                self._remember(frame, interval)
-
-    def _counted(self, kind: Literal["live", "deferred", "rehearsed"], act: Callable[[], object]) -> None:
-        """Do ``act`` and count the optimizer steps it made as of ``kind``."""
-        before = self.learner.counts.updates
-        act()
-        updates = self.progress.updates
-        setattr(updates, kind, getattr(updates, kind) + self.learner.counts.updates - before)
-
-    def _run(self, frames: Iterable[Frames], label: int) -> None:
-        """Learn a stretch from a state at rest, one update a timestep; the live state is put aside meanwhile."""
-        learner = self.learner
-        with learner.set_aside():
-            for i, frame in enumerate(frames):
-                learner.forward(learner.as_input(frame), i)
-                learner.feedback(i, label)
-
-    # --- rehearsal -----------------------------------------------------------------------------------------------
-
-    def _remember(self, frame: Frames, interval: LabelInterval) -> None:
-        """Add a learned timestep to the stretch being built."""
-        if self.rehearsal.mode == "off":
-            return
-        if interval is not self._building_from:
-            self._end_stretch()
-            self._building_from = interval
-        self._building.append(frame)
-        if len(self._building) == self.rehearsal.stretch:
-            self._store()
-
-    def _end_stretch(self) -> None:
-        """A presentation ended within a stretch: keep it when it is at least half a stretch long."""
-        if 2 * len(self._building) >= self.rehearsal.stretch:
-            self._store()
-        self._building = []
-
-    def _store(self) -> None:
-        assert self._building_from is not None
-        self.memory.store(Stretch(np.stack(self._building), self._building_from.label))
-        self.progress.memory = self.memory.counts()
-        self._building = []
-        if self.rehearsal.mode == "ratio":
-            self._rehearsals_due += self.rehearsal.ratio
-
-    def _rehearse_one(self) -> bool:
-        stretch = self.memory.draw()
-        if stretch is None:
-            return False
-        started = time.perf_counter()
-        frames, how = stretch.frames, self.rehearsal
-        if how.shift or how.zoom > 1:
-            frames = jitter(frames, self.memory.rng, shift=how.shift, zoom=how.zoom)
-        self._counted("rehearsed", lambda: self._run(frames, stretch.label))
-        each = (time.perf_counter() - started) / len(frames)
-        for _ in frames:
-            self.progress.rehearsals.add(each)
-        return True
+    def _owners(self) -> list[tuple[str, Stateful]]:
+        """The parts whose state is the session's, in the order in which they are restored."""
+        owners: list[tuple[str, Stateful]] = [
+            ("counters", self.counters),
+            ("evaluation", self.evaluator),
+            ("memory", self.memory),
+            ("waiting", self._room),
+            ("due", self._due),
+            ("presentations", self._presentations),
+        ]
+        timeline = self._presentations.timeline
+        return owners if timeline is None else [*owners, ("timeline", timeline)]

@@ -1,84 +1,130 @@
-"""Timesteps whose label is not known yet: kept within a bound of memory, and given back once it is."""
+"""Timesteps that wait for their label or to be learned, within a bound of memory."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
-from stream_ottt.events.timestep import Prediction
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+import numpy as np
+import numpy.typing as npt
+
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.rehearsal import Frames
+from stream_ottt.state import State, pack, take, unpack
+
+OBJECTS = 160
+"""Bytes of a waiting timestep beside its arrays: the object, its time and its place in a queue, as CPython has them."""
+ALLOCATED = 16
+"""Bytes that an allocation takes beside what was asked for."""
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A timestep that waits for its label.
+    """A timestep that waits.
 
     Attributes:
         frame: uint8 [polarities, height, width].
         middle: the middle of its span, µs.
-        prediction: what was said of it.
+        predicted: the label that was predicted; only where no interval holds it yet.
+        softmax: float64 [classes], the prediction's; None where an interval holds it: it was scored at its time.
     """
 
     frame: Frames
     middle: float
-    prediction: Prediction
+    predicted: int = -1
+    softmax: npt.NDArray[np.float64] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, all objects counted."""
+        arrays = (self.frame,) if self.softmax is None else (self.frame, self.softmax)
+        return OBJECTS + sum(sys.getsizeof(array) + ALLOCATED for array in arrays)
 
 
 class WaitingRoom:
-    """Timesteps that wait for their label, in the order of the stream.
+    """The memory that waiting timesteps may take, and those that no interval holds yet.
 
     Args:
-        keep_bytes: room for their frames; the oldest go when there are more.
+        keep_bytes: memory for all that waits; the oldest go when there is more.
+
+    Attributes:
+        timesteps, bytes: what is held, here, by presentations and by what is due.
+        unlabelled: timesteps that no interval holds, oldest first.
     """
 
     def __init__(self, keep_bytes: int) -> None:
         self.keep_bytes = keep_bytes
-        self._kept: deque[Waiting] = deque()
-        self._release_at: int | None = None  # when the next label that something waits for becomes known, µs
+        self.timesteps = 0
+        self.bytes = 0
+        self.unlabelled: deque[Waiting] = deque()
 
-    def keep(self, waiting: Waiting) -> int:
-        """Keep a timestep that comes after all others; returns how many had to go."""
-        self._kept.append(waiting)
+    def keep(self, waiting: Waiting, queue: deque[Waiting]) -> int:
+        """Put a timestep at the end of ``queue``; how many had to go, those without an interval first."""
+        queue.append(waiting)
+        self.timesteps += 1
+        self.bytes += waiting.nbytes
         gone = 0
-        while len(self._kept) * waiting.frame.nbytes > self.keep_bytes:
-            self._kept.popleft()
+        while self.bytes > self.keep_bytes and (oldest := self.unlabelled or queue):
+            self.free([oldest.popleft()])
             gone += 1
         return gone
 
-    def expect(self, known_at: int) -> None:
-        """A label that something waits for becomes known at this time, µs."""
-        self._release_at = known_at if self._release_at is None else min(known_at, self._release_at)
+    def free(self, gone: Iterable[Waiting]) -> None:
+        """These wait no longer."""
+        for waiting in gone:
+            self.timesteps -= 1
+            self.bytes -= waiting.nbytes
 
-    def inside(self, interval: LabelInterval) -> list[Waiting]:
-        """Those that an interval holds."""
-        return [w for w in self._kept if interval.t_start <= w.middle < interval.t_end]
+    def take(self, interval: LabelInterval) -> list[Waiting]:
+        """Give out those that ``interval`` holds, whose memory is still counted."""
+        inside = [w for w in self.unlabelled if interval.holds(w.middle)]
+        if inside:
+            self.unlabelled = deque(w for w in self.unlabelled if not interval.holds(w.middle))
+        return inside
 
-    def oldest(self) -> float | None:
-        """The middle of the oldest, µs; None when nothing waits."""
-        return self._kept[0].middle if self._kept else None
-
-    def release(self, timeline: LabelTimeline, now: int) -> list[tuple[LabelInterval, list[Frames]]]:
-        """Let those go whose label is known at ``now`` (µs): their intervals, and the frames of each."""
-        if self._release_at is None or self._release_at > now:
-            return []
-        self._release_at = None
-        kept: deque[Waiting] = deque()
-        ready: list[tuple[LabelInterval, list[Frames]]] = []
-        for waiting in self._kept:
-            interval = timeline.at(waiting.middle)
-            if interval is None or timeline.known_at(interval) > now:
-                kept.append(waiting)
-                if interval is not None:
-                    self.expect(timeline.known_at(interval))
-            elif ready and ready[-1][0] is interval:
-                ready[-1][1].append(waiting.frame)
-            else:
-                ready.append((interval, [waiting.frame]))
-        self._kept = kept
-        return ready
+    def scored(self, waiting: Waiting) -> None:
+        """Its prediction is needed no longer."""
+        self.bytes -= waiting.nbytes
+        waiting.softmax = None
+        self.bytes += waiting.nbytes
 
     def clear(self) -> None:
-        """Give up all that waits."""
-        self._kept.clear()
-        self._release_at = None
+        """Give up all that no interval holds."""
+        self.free(self.unlabelled)
+        self.unlabelled.clear()
+
+    def count(self, held: Iterable[Waiting]) -> None:
+        """Count timesteps that others hold, after a restart."""
+        for waiting in held:
+            self.timesteps += 1
+            self.bytes += waiting.nbytes
+
+    def state_dict(self) -> State:
+        """The timesteps that no interval holds."""
+        return pack_waiting(self.unlabelled)
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave; what others hold is counted by :meth:`count`."""
+        self.unlabelled = unpack_waiting(state)
+        self.timesteps = self.bytes = 0
+        self.count(self.unlabelled)
+
+
+def pack_waiting(held: Iterable[Waiting]) -> State:
+    """Waiting timesteps as a state."""
+    held = list(held)
+    return {
+        "frames": pack([w.frame for w in held]),
+        "middles": [w.middle for w in held],
+        "predicted": [w.predicted for w in held],
+        "softmax": pack([w.softmax for w in held if w.softmax is not None]),
+    }
+
+
+def unpack_waiting(state: State) -> deque[Waiting]:
+    """What :func:`pack_waiting` took."""
+    softmax = unpack(take(state, "softmax")) or repeat(None)
+    return deque(map(Waiting, unpack(take(state, "frames")), take(state, "middles"), take(state, "predicted"), softmax))

@@ -14,6 +14,9 @@ from stream_ottt.live import feed
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
 from stream_ottt.registry import near_miss, split_uri
 
+RETRY_S = 0.1
+"""Pause after an error of the socket."""
+
 Command = Callable[[], Awaitable[dict[str, Any]]]
 """What a command does; returns what the answer holds beside ``ok``."""
 
@@ -62,19 +65,33 @@ class ControlServer:
         await asyncio.to_thread(self._link.close, linger_ms=500)
 
     async def _serve(self) -> None:
+        """Answer until cancelled; an error of the socket costs one answer."""
         while True:
-            await self._link.wait(zmq.POLLIN)
-            frames = self._link.socket.recv_multipart()
-            answer = await self._answer(frames)
-            self._link.socket.send(json.dumps(answer, ensure_ascii=False).encode())
+            try:
+                await self._link.wait(zmq.POLLIN)
+                frames = self._link.socket.recv_multipart()
+                answer = await self._answer(frames)
+                self._link.socket.send(json.dumps(answer).encode())
+            except zmq.ZMQError:
+                await asyncio.sleep(RETRY_S)
 
     async def _answer(self, frames: list[bytes]) -> dict[str, Any]:
+        """What to answer; whatever was sent, and whatever goes wrong with it, there is an answer."""
         try:
             if len(frames) != 1:
                 raise feed.FeedError(f"{len(frames)} frames, where a command has 1")
             name = feed.unpack_json(frames[0]).get("command")
-            if name not in self._commands:
-                raise UsageError(f"unknown command {str(name)[:40]!r}{near_miss(str(name)[:40], self._commands)}")
-            return {"v": feed.VERSION, "ok": True, **await self._commands[name]()}
+            if not isinstance(name, str) or name not in self._commands:
+                raise UsageError(f"unknown command {_shown(name)}{near_miss(str(name)[:40], self._commands)}")
+            answer = {"v": feed.VERSION, "ok": True, **await self._commands[name]()}
+            json.dumps(answer)
+            return answer
         except (feed.FeedError, StreamOtttError) as e:
             return {"v": feed.VERSION, "ok": False, "error": str(e)}
+        except Exception as e:  # a fault of the program, which must not end the answering
+            return {"v": feed.VERSION, "ok": False, "error": f"the command failed: {type(e).__name__}: {e}"}
+
+
+def _shown(value: object) -> str:
+    """At most forty characters of a value, printable in ASCII."""
+    return ascii(value)[:40]

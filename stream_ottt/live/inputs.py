@@ -1,19 +1,20 @@
-"""What reaches into a run while it runs: labels, pausing, commands. All of it acts between two timesteps."""
+"""What reaches into a run while it runs: labels, pausing, commands. All of it acts between two pieces of work."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any
 
-from stream_ottt.errors import StreamOtttError, UsageError
-from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.errors import UsageError
 from stream_ottt.learning.session import Session
 from stream_ottt.live.control import ControlServer
 from stream_ottt.pipeline.pipeline import Pipeline
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.pipeline.view import Controls, RunSnapshot
 
-T = TypeVar("T")
+STATUS_S = 2.0
+"""Longest wait for a snapshot of now; after it the latest is told."""
 
 
 class LiveInputs:
@@ -21,47 +22,73 @@ class LiveInputs:
 
     Args:
         pipeline: the run's pipeline.
-        progress: its counters; the viewers' hooks are put there.
         key_span: how far back a label given by a key reaches, µs.
         labels: whether labels are taken while the run runs.
         save: writes the model, in the learner's thread; returns its path, or raises UsageError where none was named.
-        status: the summary so far.
+        can_save: whether one was named.
+        status: the summary so far, from a snapshot.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        progress: Progress,
         *,
         key_span: int,
         labels: bool,
         save: Callable[[], str],
-        status: Callable[[], dict[str, Any]],
+        can_save: bool,
+        status: Callable[[RunSnapshot], dict[str, Any]],
     ) -> None:
         self._pipeline = pipeline
-        self._progress = progress
         self._key_span = key_span
         self._save = save
         self._status = status
         self._control: ControlServer | None = None
         if labels:
-            pipeline.source.on_label = self.add_label
-            progress.label_hook = self.label_now
-        progress.pause_hook = self.toggle
-
-    def add_label(self, interval: LabelInterval) -> None:
-        """Take a label that came with the stream, after the packets that came before it."""
-        self._pipeline.after_what_came(lambda session: self._take(session, lambda: session.add_label(interval)))
-
-    def label_now(self, label: int) -> None:
-        """Take a label for what is shown now."""
-        self._pipeline.between_timesteps(
-            lambda session: self._take(session, lambda: session.label_now(label, self._key_span))
+            pipeline.source.on_label = pipeline.add_label
+        pipeline.view.controls = Controls(
+            label_now=self.label_now if labels else None,
+            label_last=self.label_last if labels else None,
+            pause=self.pause,
+            resume=self.resume,
+            toggle=self.toggle,
+            reset=self.reset,
+            save=self.save if can_save else None,
+            ask=pipeline.do,
+            watch=pipeline.learning.watch,
         )
 
-    def toggle(self) -> None:
+    # --- what can be done, in the learner's thread; see Controls ---------------------------------------------------
+
+    def label_now(self, label: int) -> Future[int]:
+        """Take a label for what is shown now; the session counts what it refuses."""
+        return self.label_last(label, self._key_span)
+
+    def label_last(self, label: int, span: int) -> Future[int]:
+        """Take a label for the last ``span`` µs."""
+        return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def pause(self) -> Future[str]:
+        """Pause learning."""
+        return self._pipeline.do(_pause)
+
+    def resume(self) -> Future[str]:
+        """Learn again."""
+        return self._pipeline.do(_resume)
+
+    def toggle(self) -> Future[str]:
         """Pause learning, or resume it."""
-        self._pipeline.between_timesteps(lambda session: session.learn(not session.learning and session.may_learn))
+        return self._pipeline.do(lambda session: _pause(session) if session.learns else _resume(session))
+
+    def reset(self) -> Future[None]:
+        """Put the network's state at rest."""
+        return self._pipeline.do(lambda session: session.reset())
+
+    def save(self) -> Future[str]:
+        """Write the model."""
+        return self._pipeline.do(lambda _: self._save())
+
+    # --- commands from a socket --------------------------------------------------------------------------------------
 
     def open_control(self, uri: str) -> str:
         """Take commands at ``uri``; returns the address that was bound.
@@ -72,8 +99,8 @@ class LiveInputs:
         self._control = ControlServer(
             uri,
             {
-                "pause": lambda: self._learn(False),
-                "resume": lambda: self._learn(True),
+                "pause": self._pause,
+                "resume": self._resume,
                 "reset": self._reset,
                 "save": self._save_now,
                 "status": self._tell,
@@ -87,59 +114,34 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    def _take(self, session: Session, act: Callable[[], object]) -> None:
-        """In the learner's thread: a label that cannot be used is counted, and ends nothing."""
-        progress = self._progress
-        try:
-            act()
-            progress.live_labels += 1
-            if session.learning:
-                progress.learning = "on"
-        except UsageError as e:
-            progress.labels_refused += 1
-            progress.label_refusal = progress.label_refusal or str(e)
+    async def _pause(self) -> dict[str, Any]:
+        return {"learning": await asyncio.wrap_future(self.pause())}
 
-    async def _do(self, act: Callable[[Session], T]) -> T:
-        """``act`` in the learner's thread.
-
-        Raises:
-            UsageError: the stream has not begun, or the run is ending; and what ``act`` raises.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: T | None, error: StreamOtttError | None) -> None:
-            if done.cancelled():
-                return
-            if error is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]
-
-        def task(session: Session) -> None:
-            result, error = None, None
-            try:
-                result = act(session)
-            except StreamOtttError as e:
-                error = e
-            loop.call_soon_threadsafe(settle, result, error)
-
-        if self._pipeline.session is None:
-            raise UsageError("the stream has not begun: no packet has come yet")
-        if not self._pipeline.between_timesteps(task):
-            raise UsageError("the run is ending")
-        return await done
-
-    async def _learn(self, on: bool) -> dict[str, Any]:
-        await self._do(lambda session: session.learn(on))
-        return {"learning": self._progress.learning}
+    async def _resume(self) -> dict[str, Any]:
+        return {"learning": await asyncio.wrap_future(self.resume())}
 
     async def _reset(self) -> dict[str, Any]:
-        await self._do(lambda session: session.reset())
+        await asyncio.wrap_future(self.reset())
         return {}
 
     async def _save_now(self) -> dict[str, Any]:
-        return {"path": await self._do(lambda _: self._save())}
+        return {"path": await asyncio.wrap_future(self.save())}
 
     async def _tell(self) -> dict[str, Any]:
-        return {"status": self._status()}
+        published = None
+        try:
+            async with asyncio.timeout(STATUS_S):
+                published = await asyncio.wrap_future(self._pipeline.fresh())
+        except (TimeoutError, UsageError):
+            pass  # busy, not begun or ending: the latest that is known
+        return {"status": self._status(self._pipeline.snapshot(published))}
+
+
+def _pause(session: Session) -> str:
+    session.pause()
+    return session.learning
+
+
+def _resume(session: Session) -> str:
+    session.resume()
+    return session.learning

@@ -6,18 +6,18 @@ Every socket has a context of its own, since a context can check the keys of one
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import zmq
 import zmq.auth
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from zmq.auth.thread import ThreadAuthenticator
 
 from stream_ottt.errors import InputError, OutputError, StreamOtttError, UsageError
-from stream_ottt.settings import Duration, Settings
+from stream_ottt.live.sockets import is_loopback
+from stream_ottt.settings import Duration, Flag, Settings
 
 ADDRESS = re.compile(r"zmq\+(?P<kind>[a-z]+)://(?P<host>\[[0-9a-fA-F:.%]+\]|[^/:\[\]?#]+):(?P<port>\*|\d{1,5})/?")
 TYPES = {"sub": zmq.SUB, "pull": zmq.PULL, "pub": zmq.XPUB, "push": zmq.PUSH, "rep": zmq.REP, "req": zmq.REQ}
@@ -27,14 +27,6 @@ BUFFER_BYTES = 1 << 18
 """Of the system, on each side: two messages of 10,000 events. More is slower on loopback: it outgrows the caches."""
 SERVER, CLIENT = "server", "client"
 """Names of the two key pairs in a folder of keys: of the end that binds, and of an end that connects."""
-
-
-def _flag(value: object) -> object:
-    return True if value == "" else value
-
-
-Flag = Annotated[bool, BeforeValidator(_flag)]
-"""True also for ``?name`` without a value."""
 
 
 class SocketOptions(Settings):
@@ -205,36 +197,6 @@ def allow_exposure(uri: str) -> str:
     if not uri.startswith(("zmq+", "udp:")):
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}insecure=true"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-async def readable(descriptor: int, within: float | None = None) -> bool:
-    """Until a file descriptor can be read; False after ``within`` seconds."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def on_readable() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(descriptor, on_readable)
-    try:
-        async with asyncio.timeout(within):
-            await ready
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(descriptor)
-    return True
 
 
 def _certificate(path: Path, *, secret: bool) -> tuple[bytes, Any]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 
 from stream_ottt.errors import UsageError
-
-Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
-"""A setting that names a device."""
 
 
 def find_device(name: str, *, key: str) -> torch.device:

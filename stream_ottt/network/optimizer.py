@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
-from stream_ottt.settings import Settings
-
-Beta = Field(ge=0, lt=1, allow_inf_nan=False)
-
-
-class OptimizerConfig(Settings):
-    """The optimizer and its learning rate.
-
-    Attributes:
-        optimizer: ``sgd`` (with momentum) or ``adam``.
-        lr: learning rate.
-        momentum: of SGD.
-        weight_decay: L2 penalty, added to the gradient.
-        betas: of Adam.
-        schedule: ``constant``, or ``cosine`` from ``lr`` down to 0 over ``schedule_steps``.
-        schedule_steps: optimizer steps until the cosine reaches 0; it stays there.
-    """
-
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: float = Field(0.02, ge=0, allow_inf_nan=False)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-    betas: tuple[Annotated[float, Beta], Annotated[float, Beta]] = (0.9, 0.999)
-    schedule: Literal["constant", "cosine"] = "constant"
-    schedule_steps: int = Field(0, ge=0)
+from stream_ottt.network.config import OptimizerConfig
 
 
 class GradientSink(Protocol):

@@ -9,19 +9,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
+from stream_ottt.memory import check_room
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
 from stream_ottt.network.layers import SWS_SCALE, AvgPool, Layer, NFBlock, ReadOut, SpikingConv, StemConv
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import NeuronModel, Neurons
+from stream_ottt.network.neurons import Neurons
 from stream_ottt.registry import near_miss
-from stream_ottt.settings import Settings
 
 VGG = (64, 128, "AP2", 256, 256, "AP2", 512, 512, "AP2", 512, 512)
 NF_RESNET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -31,51 +30,10 @@ NF_SHARE = 0.2
 """α, the share of a block's residual branch in its output."""
 
 
-class NetworkConfig(Settings):
-    """The network.
-
-    Attributes:
-        topology: ``layers``, ``vgg`` (9.2 M parameters), ``nf-resnet-18``, ``nf-resnet-34`` (22 M); ``layers-f`` and
-            ``vgg-f`` have feedback.
-        layers: the stack of a ``layers`` network: channels (3×3), ``"nCk"`` (k×k, k odd), ``"APk"``.
-        weight_standardization: scaled weight standardization (sWS), and 2.74 after each spiking layer.
-        readout: ``gap`` averages each channel over the image, ``flatten`` gives every pixel its own weight.
-        decay: λ of membrane and trace, in [0, 1).
-        threshold: V_th.
-        surrogate: ``sigmoid`` or ``rectangular``.
-        surrogate_slope: k of the sigmoid.
-        dropout: share of neurons silenced per sample while learning.
-        input_trace: the first layer's presynaptic factor is the λ-filtered input instead of the input itself.
-        input_scale: factor on the frames' counts.
-    """
-
-    topology: str = "layers"
-    layers: tuple[int | str, ...] = (16, 32, "AP2", 64, "AP2", 64)
-    weight_standardization: bool = True
-    readout: Literal["gap", "flatten"] = "gap"
-    decay: float = Field(0.5, ge=0, lt=1)
-    threshold: float = Field(1.0, gt=0)
-    surrogate: Literal["sigmoid", "rectangular"] = "sigmoid"
-    surrogate_slope: float = Field(4.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    input_trace: bool = False
-    input_scale: float = Field(1.0, gt=0)
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            parts: list[object] = [part for part in re.split(r"[-,\s\[\]\"']+", value) if part]
-        elif isinstance(value, Sequence):
-            parts = list(value)
-        else:
-            parts = [value]
-        return tuple(int(p) if isinstance(p, str) and p.isdigit() else p for p in parts)
-
-    @property
-    def neuron(self) -> NeuronModel:
-        """The neuron's constants."""
-        return NeuronModel(self.decay, self.threshold, self.surrogate, self.surrogate_slope, self.dropout)
+COPIES = 2
+"""Of each weight, at least: itself and its momentum."""
+STATES = 4
+"""Numbers of each neuron, at least: membrane potential, spike, trace, surrogate derivative."""
 
 
 class Builder:
@@ -88,8 +46,20 @@ class Builder:
         self.dtype = dtype
         self.generator = torch.Generator().manual_seed(seed)
         self.layers: list[tuple[str, Layer]] = []
+        self._numbers = 0
+        self._claim(STATES * math.prod(input_shape))
+
+    def _claim(self, numbers: int) -> None:
+        """Count what will be needed, before it is allocated. Raises UsageError when it does not fit into memory."""
+        self._numbers += numbers
+        check_room(
+            self._numbers * self.dtype.itemsize,
+            what="the network",
+            fix="use fewer or smaller network.layers, or a smaller binning.width × binning.height",
+        )
 
     def normal(self, *shape: int, std: float) -> Tensor:
+        self._claim(COPIES * math.prod(shape))
         weights = torch.empty(shape, dtype=self.dtype)
         for piece in torch.split(weights.view(-1), 2**16):  # drawn in float64 for any dtype, without a copy of it all
             piece.copy_(torch.randn(piece.shape, generator=self.generator, dtype=torch.float64).mul_(std))
@@ -120,6 +90,7 @@ class Builder:
         first = not any(isinstance(layer, SpikingConv) for _, layer in self.layers)
         decay = c.decay if c.input_trace or not first else None
         connection = self.connection(out, self.channels, kernel, sws=sws, decay=decay)
+        self._claim(STATES * out * self.height * self.width)
         self.add("conv", SpikingConv(connection, self.neurons(sws=sws)))
         self.channels = out
 

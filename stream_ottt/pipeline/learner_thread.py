@@ -1,179 +1,288 @@
-"""The learner's end of the pipeline: all that touches the network, in one thread of its own, and results handed over.
+"""The learner's end of the pipeline: one thread that owns network, learner, session and their counters.
 
-One thread, so that a run is the same to the last bit and torch's settings of a thread hold.
+One thread, so that a run is the same to the last bit and torch's settings of a thread hold. Between any two pieces of
+work (a timestep, or one update of what is due) it looks whether it is to stop, does what was asked of it, and publishes
+a snapshot.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Event
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.errors import UsageError
+from stream_ottt.events.packet import Ledger
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
+from stream_ottt.pipeline.binning_thread import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
-from stream_ottt.pipeline.sink_writer import Outlet
+from stream_ottt.pipeline.sink_writer import SinkWriter
+from stream_ottt.state import under
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from stream_ottt.pipeline.view import Watcher
+
 T = TypeVar("T")
 
-Task = Callable[[Session], object]
-"""Something to be done to the session, in the learner's thread, between two timesteps."""
+PUBLISH_S = 0.1
+"""Shortest time between two snapshots while there is work."""
+MAX_TASKS = 1000
+"""Tasks that may wait to be done between two pieces of work; more are refused."""
 
 
-@dataclass(slots=True)
-class Binned:
-    """A timestep on its way to the learner.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the thread last said of itself.
 
     Attributes:
-        timestep: the timestep.
-        at: ``time.perf_counter()`` when the packet that completed it came; None for a file that is read ahead, whose
-            events happened at no such moment.
+        session: the session's own snapshot.
+        latency, latency_counts: from a complete timestep to its prediction.
     """
 
-    timestep: Timestep
-    at: float | None
+    session: SessionSnapshot
+    latency: Durations
+    latency_counts: tuple[int, ...]
 
 
 class LearnerThread:
-    """Takes timesteps and tasks in their order, and hands over a result for each timestep.
+    """Takes timesteps in their order, hands over a result for each, and learns what is due when it is out.
 
     Args:
-        progress: live counters.
-        batch: most timesteps that cross into the thread at once; twice as many wait.
+        begin: builds the session, in the thread, from the first pass.
+        batch: most timesteps that wait.
         threads: of torch.
-        stopped: once set, no further timestep is begun; those that wait are counted as dropped.
-        max_steps: timesteps after which ``enough`` is called, in the thread; None for no limit.
+        stopped: once set, nothing more is begun; what waits is counted as dropped.
+        eager: True learns what is due before the next timestep, so that the run is the same whatever the machine's
+            speed. False does so only while no timestep waits.
+        max_steps: timesteps after which ``enough`` is called; None for no limit.
         enough: see there.
 
     Attributes:
-        session: what the timesteps go through, once :meth:`begin` was called.
+        ledger: what became of events here.
+        session: what the timesteps go through, once the first pass has begun.
+        ready: set when the session is there, or will never be.
+        published: the latest snapshot; None before the first pass.
+        error: what ended the thread before its end.
     """
 
     def __init__(
         self,
-        progress: Progress,
+        begin: Callable[[Pass], Session],
         *,
         batch: int,
         threads: int,
         stopped: Event,
+        eager: bool,
         max_steps: int | None,
         enough: Callable[[], None],
     ) -> None:
-        self.progress = progress
+        self.ledger = Ledger()
         self.session: Session | None = None
-        self._batch = batch
+        self.ready = Event()
+        self.published: Published | None = None
+        self.error: BaseException | None = None
+        self.queue: BoundedQueue[Handed] = BoundedQueue(batch)
+        self._begin = begin
+        self._threads = threads
         self._stopped = stopped
+        self._eager = eager
         self._max_steps = max_steps
         self._enough = enough
-        self._begun = asyncio.Event()
-        self._queue: BoundedQueue[Binned | Task] = BoundedQueue(2 * batch)
-        self._taken: deque[Binned | Task] = deque()  # from the queue, for the thread
-        self._pool = ThreadPoolExecutor(1, "learner", initializer=_set_up, initargs=(threads,))
+        self._writers: Sequence[SinkWriter] = ()
+        self._latency = DurationHistogram()
+        self._timesteps = 0
+        self._in_process = 0  # events
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._watchers: list[Watcher] = []
+        self._marks: deque[Future[dict[str, Any]]] = deque()
+        self._due_at = 0.0  # of the next snapshot
+        self._ended = False
 
-    # --- what comes in ---------------------------------------------------------------------------------------------
+    # --- from other threads ----------------------------------------------------------------------------------------
 
-    async def call(self, act: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """``act``, in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: act(*args, **options))
+    def do(self, act: Callable[[Session], T]) -> Future[T]:
+        """``act`` in the thread, between two pieces of work.
 
-    def begin(self, session: Session) -> None:
-        """Let the timesteps go through ``session``."""
-        self.session = session
-        self._begun.set()
-
-    async def put(self, binned: Binned) -> None:
-        """Add a timestep, when there is room; it is dropped, and counted, where the thread has ended."""
-        self._drop(await self._queue.put(binned))
-
-    def between_timesteps(self, task: Task) -> bool:
-        """Do ``task`` after what was put so far; False when the thread has ended."""
-        return self._queue.push(task)
-
-    def end(self) -> None:
-        """No more will come."""
-        self._queue.end()
-        self._begun.set()
-
-    def shut_down(self) -> None:
-        """Wait for what the thread still does, and count what it will not do."""
-        self._pool.shutdown()
-        self._drop(self._taken)
-
-    # --- what becomes of it ----------------------------------------------------------------------------------------
-
-    async def run(self, outlets: Sequence[Outlet]) -> None:
-        """From timesteps to results in the outlets, to the end or until stopped."""
-        try:
-            await self._begun.wait()
-            session = self.session
-            if session is None:
-                return
-            while not self._stopped.is_set():
-                self._take()
-                if not self._taken:
-                    # Nothing waits: the time is the rehearsal's, if it wants it.
-                    if not self._queue.exhausted and await self.call(session.idle):
-                        continue
-                    first = await self._queue.get()
-                    if first is None:
-                        break
-                    self._taken.append(first)
-                    self._take()
-                while self._taken:
-                    results, rehearse = await self.call(self._process, session)
-                    for result in results:
-                        for outlet in outlets:
-                            await outlet.put(result)
-                    if rehearse:
-                        await self.call(session.rehearse)
-            await self.call(session.finish)
-        finally:
-            self._drop(self._queue.close())
-            for outlet in outlets:
-                outlet.end()
-
-    def _take(self) -> None:
-        """As much of what waits as may cross at once."""
-        while len(self._taken) < self._batch and (item := self._queue.get_nowait()) is not None:
-            self._taken.append(item)
-
-    def _drop(self, given_up: Iterable[Binned | Task]) -> None:
-        for item in given_up:
-            if isinstance(item, Binned):
-                self.progress.ledger.drop("stopped", item.timestep.events)
-
-    def _process(self, session: Session) -> tuple[list[StepResult], bool]:
-        """In the thread: go through what was taken, as far as to a timestep that makes rehearsals due.
-
-        Returns:
-            The results, and whether to rehearse when they have been handed over: no result waits for a rehearsal.
+        The future fails with a UsageError where the stream has not begun, the run is ending, or too much waits.
         """
-        results: list[StepResult] = []
-        while self._taken:
-            item = self._taken.popleft()
-            if not isinstance(item, Binned):
-                item(session)
-                continue
-            if self._stopped.is_set():
-                self._drop([item])
-                continue
-            since = time.perf_counter() if item.at is None else item.at
-            result = session.process(item.timestep)
-            result.prediction.latency_s = time.perf_counter() - since
-            self.progress.latency.add(result.prediction.latency_s)
-            results.append(result)
-            if self.progress.timesteps == self._max_steps:
-                self._enough()
-            if session.rehearsal_due:
-                return results, True
-        return results, False
+        future: Future[T] = Future()
+        if self.session is None:
+            future.set_exception(UsageError("the stream has not begun: no packet has come yet"))
+        elif self._ended or self._stopped.is_set():
+            future.set_exception(UsageError("the run is ending"))
+        elif len(self._tasks) >= MAX_TASKS:
+            future.set_exception(UsageError(f"{MAX_TASKS} tasks wait already; ask less often"))
+        else:
+            self._tasks.append(lambda: _settle(future, act, self.session))
+            self.queue.wake()
+            if self._ended:  # meanwhile; nobody else does it
+                self._do_tasks()
+        return future
+
+    def watch(self, watcher: Watcher) -> Future[None]:
+        """Call ``watcher`` in the thread after each timestep, as long as it returns True; see :class:`Controls`."""
+        return self.do(lambda _: self._watchers.append(watcher))
+
+    def fresh(self) -> Future[Published]:
+        """A snapshot of now."""
+        return self.do(self._snapshot)
+
+    def state_at_mark(self) -> Future[dict[str, Any]]:
+        """The state of stream, learner and session at the next mark that comes with the stream."""
+        future: Future[dict[str, Any]] = Future()
+        self._marks.append(future)
+        return future
+
+    def held(self) -> int:
+        """Events in the timesteps that wait, and in the one that is being predicted."""
+        return self._in_process + sum(handed.events for handed in self.queue.waiting())
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def run(self, writers: Sequence[SinkWriter]) -> None:
+        """From timesteps to results in the writers, to the end or until stopped."""
+        self._writers = writers
+        try:
+            _set_up(self._threads)
+            while not self._stopped.is_set():
+                self._do_tasks()
+                handed = self.queue.get(0)
+                if handed is None and not self.queue.exhausted:
+                    if self.session is not None and self.session.idle():
+                        self._publish()
+                        continue
+                    self._publish(at_rest=True)
+                    handed = self.queue.get()
+                if handed is not None:
+                    self._take(handed)
+                elif self.queue.exhausted:
+                    break
+            if self.session is not None:
+                self.session.finish()
+                self._learn_due()
+        except BaseException as e:
+            self.error = e
+            self._stopped.set()
+        finally:
+            for handed in self.queue.close():
+                self.ledger.drop("stopped", handed.events)
+            self._ended = True
+            self.ready.set()
+            self._do_tasks()
+            for future in self._marks:
+                future.set_exception(UsageError("the run is ending"))
+            self._publish_last()
+            for writer in writers:
+                writer.end()
+
+    def _take(self, handed: Handed) -> None:
+        if handed.begins is not None:
+            self._begin_pass(handed.begins)
+        if self.session is None:
+            return
+        for interval in handed.came:
+            try:
+                self.session.add_label(interval)
+            except UsageError:
+                continue  # the session counts it
+        if handed.came and self._eager:
+            self._learn_due()
+        if handed.timestep is not None:
+            self._process(self.session, handed.timestep, handed.at)
+        if handed.mark is not None and self._marks:
+            self._marks.popleft().set_result({**under("stream", handed.mark), **under("learning", self.state_dict())})
+
+    def _begin_pass(self, begins: Pass) -> None:
+        if self.session is None:
+            self.session = self._begin(begins)
+            self.ready.set()
+        else:
+            self.session.end_pass()
+            self._learn_due()
+            if begins.timeline is not None:
+                self.session.follow(begins.timeline)
+        self._publish(at_rest=True)
+
+    def _process(self, session: Session, timestep: Timestep, at: float | None) -> None:
+        since = time.perf_counter() if at is None else at
+        self._in_process = timestep.events
+        try:
+            result = session.process(timestep)
+        except BaseException:
+            self.ledger.drop("failed", timestep.events)
+            raise
+        finally:
+            self._in_process = 0
+        self.ledger.binned += timestep.events
+        result.prediction.latency_s = time.perf_counter() - since
+        self._latency.add(result.prediction.latency_s)
+        self._timesteps += 1
+        for writer in self._writers:
+            while not writer.put(result):
+                self._do_tasks()
+        if self._watchers:
+            self._watchers = [watch for watch in self._watchers if watch(session.learner, result)]
+        self._publish()
+        if self._eager:
+            self._learn_due()
+        if self._timesteps == self._max_steps:
+            self._enough()
+
+    def _learn_due(self) -> None:
+        """What is due, a piece at a time, until nothing is or the run is to stop."""
+        assert self.session is not None
+        while not self._stopped.is_set() and self.session.learn_due():
+            self._do_tasks()
+            self._publish()
+
+    def _do_tasks(self) -> None:
+        while self._tasks:
+            self._tasks.popleft()()
+
+    # --- what is known of it ---------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state between two pieces of work; in the thread."""
+        assert self.session is not None
+        return {
+            **under("session", self.session.state_dict()),
+            **under("learner", self.session.learner.state_dict()),
+            **under("latency", self._latency.state_dict()),
+            **under("ledger", self.ledger.state_dict()),
+            "timesteps": self._timesteps,
+        }
+
+    def _snapshot(self, session: Session) -> Published:
+        return Published(session.snapshot(), Durations.of(self._latency), self._latency.counts(5))
+
+    def _publish(self, *, at_rest: bool = False) -> None:
+        now = time.monotonic()
+        if self.session is not None and (at_rest or now >= self._due_at):
+            self.published = self._snapshot(self.session)
+            self._due_at = now + PUBLISH_S
+
+    def _publish_last(self) -> None:
+        try:
+            self._publish(at_rest=True)
+        except Exception as e:  # after an error the session may not be whole; what was published before remains
+            self.error = self.error or e
+
+
+def _settle(future: Future[T], act: Callable[[Session], T], session: Session | None) -> None:
+    assert session is not None
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(act(session))
+    except Exception as e:  # whoever asked gets it
+        future.set_exception(e)
 
 
 def _set_up(threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable
 
@@ -13,6 +12,8 @@ from stream_ottt.events.packet import EventPacket
 
 PACE_US = 5_000
 """Longest span of a packet that is played at its own pace, µs."""
+JUMP_US = 10_000_000
+"""A step in time longer than this, forwards or backwards, is one of the clock and not waited for, µs."""
 
 
 def parse_speed(text: str) -> float | None:
@@ -33,11 +34,20 @@ def parse_speed(text: str) -> float | None:
 
 
 class Pace:
-    """Plays packets at the stream's own pace, or a multiple of it."""
+    """When the packets of a stream are due at its own pace, or a multiple of it.
+
+    Args:
+        speed: stream seconds per wall second.
+    """
 
     def __init__(self, speed: float) -> None:
         self.speed = speed
-        self._origin: tuple[float, int] | None = None
+        self._newest: int | None = None  # latest time played, µs
+        self._due = 0.0  # when that was due
+
+    def go_on(self) -> None:
+        """After a wait that is not the stream's: what comes next is due from now on."""
+        self._due = time.perf_counter()
 
     def cut(self, packet: EventPacket) -> Iterable[EventPacket]:
         """Parts of a packet that span at most ``PACE_US`` each."""
@@ -46,15 +56,23 @@ class Pace:
             return [packet]
         edges = np.arange(int(t[0]), int(min(t[-1], int(t[0]) + 10**9)), PACE_US)[1:]
         cuts = np.unique(np.searchsorted(t, edges))
-        return [EventPacket(part, packet.width, packet.height) for part in np.split(packet.events, cuts) if len(part)]
+        parts = (part for part in np.split(packet.events, cuts) if len(part))
+        return [EventPacket(part, packet.width, packet.height, packet.well_formed) for part in parts]
 
-    async def wait_for(self, part: EventPacket) -> None:
-        """Return when the last event of ``part`` is due."""
-        if not len(part):
-            return
-        t = int(part.events["t"][-1])
+    def due(self, part: EventPacket) -> float:
+        """``time.perf_counter()`` at which the last event of ``part`` is due.
+
+        Time that jumps by more than ``JUMP_US`` is not waited for: the stream goes on from there at once.
+        """
         now = time.perf_counter()
-        if self._origin is None:
-            self._origin = (now, int(part.events["t"][0]))
-        began, first = self._origin
-        await asyncio.sleep(max(0.0, began + (t - first) / 1e6 / self.speed - now))
+        if not len(part):
+            return now
+        t = int(part.events["t"][-1])
+        if self._newest is None:
+            self._newest, self._due = int(part.events["t"][0]), now
+        step = t - self._newest
+        if abs(step) > JUMP_US:
+            self._newest, self._due = t, now
+        elif step > 0:
+            self._newest, self._due = t, self._due + step / 1e6 / self.speed
+        return self._due

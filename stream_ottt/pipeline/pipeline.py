@@ -1,51 +1,58 @@
-"""The way of the data, as tasks joined by bounded queues: source → binner → learner → sinks.
+"""The way of the data: source → binner → learner → sinks, as threads joined by bounded queues.
 
-Decoding and binning run in worker threads, everything that touches the network in one thread of its own; the event loop
-only passes things on. Files wait for the learner. A live source never waits: its overflow policy drops packets and
-counts their events.
+Files wait for the learner. A live source never waits: its overflow policy drops packets and counts their events. The
+event loop reads live sources and answers sockets; whatever may block is done elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
-from threading import Event
-from typing import Any, Literal, Protocol
+from threading import Event, Thread
+from typing import Any, Literal, Protocol, TypeVar, cast
 
-from stream_ottt.errors import InputError, StreamOtttError
-from stream_ottt.events.binning import Binner
-from stream_ottt.events.packet import split_well_formed
-from stream_ottt.events.timestep import Timestep
-from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.errors import InputError, OutputError
+from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.packet import Ledger
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
-from stream_ottt.pipeline.learner_thread import Binned, LearnerThread, Task
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.pipeline.binning_thread import BinningThread, Pass
+from stream_ottt.pipeline.learner_thread import LearnerThread, Published
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
-from stream_ottt.pipeline.sink_writer import Outlet
-from stream_ottt.pipeline.source import Source
-from stream_ottt.pipeline.source_reader import Arrived, Inlet, Labels
+from stream_ottt.pipeline.sink_writer import SinkWriter
+from stream_ottt.pipeline.source import BlockingSource, Source
+from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
+from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
 
-BATCH = 16
-"""Most timesteps that cross from one thread to the next at once."""
-LIVE_BATCH = 2
+T = TypeVar("T")
+
+WAITING = 32
+"""Most timesteps that wait for the learner."""
+LIVE_WAITING = 4
 """The same for a live stream, where each that waits makes all behind it later."""
 
-
-class BeginPass(Protocol):
-    """Makes ready for one pass over the source."""
-
-    def __call__(self, first_index: int, labels: Labels | None) -> tuple[Binner, LabelTimeline | None]:
-        """A binner whose first timestep has index ``first_index``, and the pass's timeline where it is another one."""
+Reason = Literal["end", "max-steps", "interrupted", "damaged", "failed"]
 
 
-SILENCE = Arrived(None, 0.0)
-"""Stands for no packet within the patience."""
+class Builder(Protocol):
+    """Builds what needs the stream to have begun."""
+
+    def begin_pass(self, labels: Labels | None) -> Pass:
+        """What depends on a pass, from the source's own labels; in the binner's thread.
+
+        Raises:
+            StreamOtttError: labels that cannot be used.
+        """
+
+    def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
+        """Network, learner and session for a sensor of that size and the first pass; in the learner's thread.
+
+        Raises:
+            StreamOtttError: settings, a model or labels that do not fit each other.
+        """
 
 
 @dataclass(slots=True)
@@ -53,12 +60,14 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        reason: ``end`` of the stream, ``max-steps``, ``interrupted``, or ``damaged`` input.
-        error: what damaged the input, where something did.
+        reason: ``end`` of the stream, ``max-steps``, ``interrupted``, ``damaged`` input, or ``failed``.
+        error: what damaged the input, or failed.
+        began: whether a timestep could be predicted.
     """
 
-    reason: Literal["end", "max-steps", "interrupted", "damaged"] = "end"
-    error: InputError | None = None
+    reason: Reason = "end"
+    error: BaseException | None = None
+    began: bool = False
 
 
 @dataclass
@@ -67,10 +76,10 @@ class Pipeline:
 
     Attributes:
         source: where events come from.
-        sinks: where results go; one that fails is reported, counted and left out.
-        progress: live counters.
-        prepare: called in the learner's thread with the sensor's width and height and the source's own labels, once the
-            first packet has come; builds the session and a :class:`BeginPass`.
+        sinks: where results go.
+        facts: what is known of the run.
+        builder: builds the session.
+        binning: how events become timesteps.
         passes: how often the source is iterated.
         speed: stream seconds per wall second, or None for as fast as possible.
         policy: of the queue behind the source.
@@ -79,12 +88,15 @@ class Pipeline:
         max_steps: timesteps after which to stop.
         threads: of torch.
         patience: seconds without a packet after which a window whose end has passed is closed; None waits for events.
+        grace: seconds that source and sinks have at the end to come back.
+        say: told in one line of what goes wrong beside the learning; from any thread.
     """
 
     source: Source
     sinks: Sequence[Sink]
-    progress: Progress
-    prepare: Callable[[int, int, Labels | None], tuple[Session, BeginPass]]
+    facts: RunFacts
+    builder: Builder
+    binning: BinningConfig = field(default_factory=BinningConfig)
     passes: int = 1
     speed: float | None = None
     policy: OverflowPolicy = "block"
@@ -93,183 +105,183 @@ class Pipeline:
     max_steps: int | None = None
     threads: int = 1
     patience: float | None = None
-    outcome: Outcome = field(default_factory=Outcome)
+    grace: float = 2.0
+    say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         self._stopped = Event()
-        self._reader: asyncio.Task[None] | None = None
-        self._batch = BATCH if self.policy == "block" else LIVE_BATCH
-        self._learning = LearnerThread(
-            self.progress,
-            batch=self._batch,
+        self._reason: Reason = "end"
+        self._refused = 0
+        lossless = self.policy == "block"
+        self.view = RunView(self.facts, self.snapshot)
+        names = [sink.name for sink in self.sinks]
+        self.writers = [
+            SinkWriter(
+                sink,
+                sink.name if names.count(sink.name) == 1 else f"{sink.name}:{sink.config.target}",
+                lossy=not lossless,
+                say=self.say,
+            )
+            for sink in self.sinks
+        ]
+        self.learning = LearnerThread(
+            self._build,
+            batch=WAITING if lossless else LIVE_WAITING,
             threads=self.threads,
             stopped=self._stopped,
+            eager=lossless and self.speed is None,
             max_steps=self.max_steps,
-            enough=self._enough,
+            enough=lambda: self.stop("max-steps"),
         )
-        self._inlet = Inlet(
+        self.reader = self._make_reader()
+        self.binner = BinningThread(
+            self.reader,
+            self.binning,
+            self.builder.begin_pass,
+            self.learning.queue,
+            stopped=self._stopped,
+            timed=self.speed is not None or not lossless,
+        )
+
+    def _make_reader(self) -> SourceReader:
+        common: dict[str, Any] = {"passes": self.passes, "speed": self.speed, "stopped": self._stopped}
+        ready = self.learning.ready
+        if self.source.synchronous and self.policy == "block":
+            return FileReader(cast("BlockingSource", self.source), ready=ready, **common)
+        return LiveReader(
             self.source,
-            self.progress,
-            passes=self.passes,
-            speed=self.speed,
             policy=self.policy,
             queue_events=self.queue_events,
             queue_span=self.queue_span,
-            stopped=self._stopped,
-            do_now=self.between_timesteps,
+            patience=self.patience,
+            **common,
         )
 
-    @property
-    def session(self) -> Session | None:
-        """What the timesteps go through, once the first packet has come."""
-        return self._learning.session
+    def _build(self, begins: Pass) -> Session:
+        assert self.reader.sensor is not None
+        session, self.view.facts = self.builder.build(*self.reader.sensor, begins)
+        return session
 
-    def stop(self) -> None:
-        """End the run after the current timestep; safe to call from a signal handler."""
+    # --- what may be asked of it while it runs, from any thread -------------------------------------------------------
+
+    def stop(self, reason: Reason = "interrupted") -> None:
+        """End the run after the current piece of work."""
+        if not self._stopped.is_set():
+            self._reason = reason
         self._stopped.set()
-        self.outcome.reason = "interrupted"
-        if self._reader is not None:
-            self._reader.cancel()
+        self.reader.stop()
+        self.learning.queue.wake()
 
-    def _enough(self) -> None:
-        """End the run, in the learner's thread: it was for ``max_steps``."""
-        self._stopped.set()
-        self.outcome.reason = "max-steps"
-        assert self._reader is not None
-        self._reader.get_loop().call_soon_threadsafe(self._reader.cancel)
+    def do(self, act: Callable[[Session], T]) -> Future[T]:
+        """``act`` in the learner's thread, between two pieces of work; see :meth:`LearnerThread.do`."""
+        return self.learning.do(act)
 
-    def after_what_came(self, task: Task) -> None:
-        """Do ``task`` in the learner's thread, after the packets that the source has given so far."""
-        self._inlet.after_what_came(task)
+    def fresh(self) -> Future[Published]:
+        """Publish a snapshot of now."""
+        return self.learning.fresh()
 
-    def between_timesteps(self, task: Task) -> bool:
-        """Do ``task`` in the learner's thread, as soon as may be; False when the run is ending."""
-        return self._learning.between_timesteps(task)
+    def add_label(self, interval: LabelInterval) -> None:
+        """Take a label that came with the stream, after the packets that came before it; in the event loop."""
+        if not self.reader.add_label(interval):
+            self._refused += 1
 
-    async def run(self) -> Outcome:
-        """Run to the end of the stream, or until stopped.
+    def snapshot(self, published: Published | None = None) -> RunSnapshot:
+        """The run as it is known now; ``published`` in place of what the learner's thread published last."""
+        published = published or self.learning.published
+        # Downstream first, so that no event is counted there that is not yet counted as read.
+        ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
+        return RunSnapshot(
+            session=None if published is None else published.session,
+            ledger=ledger,
+            waiting={
+                "queue": self.reader.held(),
+                "window": self.binner.held(),
+                "timesteps": self.learning.held(),
+            },
+            latency=NO_DURATIONS if published is None else published.latency,
+            latency_counts=() if published is None else published.latency_counts,
+            labels_refused=self._refused,
+            sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
+            transport=self.source.statistics(),
+        )
+
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    async def open_sinks(self) -> None:
+        """Open all sinks, addresses before files, so that what is refused leaves no trace in a file.
 
         Raises:
-            StreamOtttError: what went wrong in one of the parts (damaged input is in the outcome instead).
+            StreamOtttError: one that the run cannot do without; those that were opened are closed again.
         """
-        outlets = [Outlet(sink, self.progress, lossy=self.policy != "block") for sink in self.sinks]
-        try:
-            async with asyncio.TaskGroup() as group:
-                for outlet in outlets:
-                    group.create_task(outlet.run())
-                self._reader = group.create_task(self._read())
-                binning = group.create_task(self._bin())
-                group.create_task(self._learn(outlets, binning))
-        except BaseExceptionGroup as e:
-            raise _first(e) from e
-        finally:
-            self._learning.shut_down()
-        return self.outcome
-
-    async def _read(self) -> None:
-        try:
-            await self._inlet.run()
-        except InputError as e:
-            self.outcome = Outcome("damaged", e)
-
-    async def _learn(self, outlets: Sequence[Outlet], binning: asyncio.Task[None]) -> None:
-        try:
-            await self._learning.run(outlets)
-        except Exception:
-            # The others end as after a stop; to be cancelled, they would let go of events that are not yet counted.
-            self._stopped.set()
-            assert self._reader is not None
-            self._reader.cancel()
-            await asyncio.wait([binning])
-            raise
-
-    # --- binner ----------------------------------------------------------------------------------------------------
-
-    async def _bin(self) -> None:
-        """From packets to timesteps, in worker threads."""
-        ledger = self.progress.ledger
-        begin_pass: BeginPass | None = None
-        binner: Binner | None = None
-        index = number = 0
-        try:
-            heard = time.perf_counter()
-            while (arrived := await self._next_packet(binner)) is not None:
-                packet = arrived.packet
-                if self._stopped.is_set():
-                    self._inlet.give_up([arrived], "stopped")
-                    break
-                if arrived is SILENCE:
-                    assert binner is not None and binner.newest is not None
-                    now = binner.newest + int((time.perf_counter() - heard) * 1e6)
-                    index = await self._emit(binner.advance(now), time.perf_counter(), index)
-                    continue
-                if arrived.task is not None:
-                    self.between_timesteps(arrived.task)
-                    continue
-                heard = arrived.at
-                if packet is None:
-                    if binner is not None:
-                        index = await self._emit(binner.flush(), arrived.at, index)
-                    self.between_timesteps(Session.end_pass)
-                    binner = None
-                    continue
-                events, malformed = await asyncio.to_thread(split_well_formed, packet)
-                ledger.malformed += malformed
-                if binner is None:
-                    if begin_pass is None:
-                        prepared = await self._learning.call(self.prepare, packet.width, packet.height, arrived.labels)
-                        begin_pass = prepared[1]
-                        self._learning.begin(prepared[0])
-                    binner, timeline = begin_pass(index, arrived.labels)
-                    if timeline is not None:
-                        self.between_timesteps(partial(Session.follow, timeline=timeline))
-                elif arrived.number != number + 1:
-                    binner.lost_some()
-                number = arrived.number
-                index = await self._emit(binner.feed(events), arrived.at, index)
-            if binner is not None and not self._stopped.is_set():
-                await self._emit(binner.flush(), time.perf_counter(), index)
-        finally:
-            if binner is not None:
-                binner.abandon("stopped")
-            self._inlet.close()
-            self._learning.end()
-
-    async def _next_packet(self, binner: Binner | None) -> Arrived | None:
-        """What comes next; ``SILENCE`` when nothing did for a while and a window of a live stream is open."""
-        if self.patience is None or binner is None or not binner.held:
-            return await self._inlet.queue.get()
-        try:
-            async with asyncio.timeout(self.patience):
-                return await self._inlet.queue.get()
-        except TimeoutError:
-            return SILENCE
-
-    async def _emit(self, timesteps: Iterable[Timestep], at: float, index: int) -> int:
-        """Pass timesteps on as the binner makes them; returns the index after the last."""
-        iterator = iter(timesteps)
-        came = None if self.speed is None and self.policy == "block" else at
-        while batch := await asyncio.to_thread(lambda: list(islice(iterator, self._batch))):
-            for timestep in batch:
-                index = timestep.index + 1
-                await self._learning.put(Binned(timestep, came))
-            if self._stopped.is_set():
-                break
-        return index
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The error to show of a group: the first that is the user's to mend, else the first."""
-    leaves: list[BaseException] = []
-
-    def collect(g: BaseExceptionGroup[Any]) -> None:
-        for e in g.exceptions:
-            if isinstance(e, BaseExceptionGroup):
-                collect(e)
+        opened: list[SinkWriter] = []
+        for writer in sorted(self.writers, key=lambda w: not w.sink.schemes):
+            try:
+                await writer.open(self.view)
+            except Exception as e:
+                if not (writer.sink.optional and isinstance(e, OutputError)):
+                    await self.close_sinks(None, opened)
+                    raise
+                self.say(f"sink {writer.name}: {e}; carrying on without it")
             else:
-                leaves.append(e)
+                opened.append(writer)
+        self.writers = opened
 
-    collect(group)
-    with suppress(StopIteration):
-        return next(e for e in leaves if isinstance(e, StreamOtttError))
-    return leaves[0]
+    async def run(self) -> Outcome:
+        """Run to the end of the stream, or until stopped; sinks are open, and have taken what there was in the end."""
+        binning = _start("binner", self.binner.run)
+        learning = _start("learner", lambda: self.learning.run(self.writers))
+        learning.add_done_callback(lambda _: self.reader.stop())
+        try:
+            await self.reader.run()
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        finally:
+            await learning
+            await self._end(binning)
+        return self._outcome()
+
+    async def drain_sinks(self) -> None:
+        """Let the sinks take what they were given."""
+        await asyncio.gather(*(writer.drain(self.grace) for writer in self.writers))
+
+    async def close_sinks(self, summary: dict[str, Any] | None, writers: Sequence[SinkWriter] | None = None) -> None:
+        """Close the sinks. Their failures, also here, are in the next snapshot."""
+        writers = self.writers if writers is None else writers
+        await asyncio.gather(*(writer.close(summary, self.grace) for writer in writers))
+
+    async def _end(self, binning: asyncio.Future[None]) -> None:
+        """The learner has ended: so does the binner, unless its source does not come back."""
+        self.reader.stop()
+        done, _ = await asyncio.wait([binning], timeout=self.grace)
+        if not done:
+            self.binner.abandon()
+
+    def _outcome(self) -> Outcome:
+        began = self.learning.session is not None
+        for error in (self.learning.error, self.binner.error):
+            if error is not None:
+                return Outcome("failed", error, began)
+        error = self.reader.error
+        if error is not None and self._reason == "end":
+            return Outcome("damaged" if isinstance(error, InputError) else "failed", error, began)
+        return Outcome(self._reason, None, began)
+
+
+def _start(name: str, act: Callable[[], None]) -> asyncio.Future[None]:
+    """Run ``act`` in a thread that does not keep the process alive; the future is done when it has ended."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def body() -> None:
+        try:
+            act()
+        finally:
+            loop.call_soon_threadsafe(settle)
+
+    Thread(target=body, name=name, daemon=True).start()
+    return done

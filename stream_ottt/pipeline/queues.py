@@ -1,9 +1,10 @@
-"""A bounded queue of stream parts with an overflow policy: waiting for room, or giving up the oldest or the newest."""
+"""A bounded queue between two threads, with an overflow policy: wait for room, or give up the oldest or the newest."""
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import deque
+from threading import Condition
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -28,59 +29,71 @@ class BoundedQueue(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._ended = False
         self._closed = False
-        self._changed = asyncio.Event()
+        self._woken = False
+        self._changed = Condition()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    async def put(self, item: T, weight: int = 1) -> list[T]:
+    def put(self, item: T, weight: int = 1, within: float | None = None) -> list[T]:
         """Add an item, in the way of the policy.
 
+        Args:
+            item: the item.
+            weight: what it takes of the capacity.
+            within: longest wait for room under ``block``, seconds; None waits as long as it takes.
+
         Returns:
-            The items that were given up for it: under ``drop-newest``, or when the queue was closed, the item itself;
-            none under ``block``.
+            The items that were given up for it: under ``drop-newest``, when no room came in time, or when the queue was
+            closed, the item itself; none where there was room.
         """
+        until = None if within is None else time.monotonic() + within
         dropped: list[T] = []
-        while not self._closed and self._items and self.weight + weight > self.capacity:
-            if self.policy == "drop-newest":
-                return [item]
-            if self.policy == "drop-oldest":
-                oldest, own = self._items.popleft()
-                self.weight -= own
-                dropped.append(oldest)
-            else:
-                await self._change()
-        if self._closed:
-            return [*dropped, item]
-        self._items.append((item, weight))
-        self.weight += weight
-        self._changed.set()
+        with self._changed:
+            while not self._closed and self._items and self.weight + weight > self.capacity:
+                if self.policy == "drop-newest":
+                    return [item]
+                if self.policy == "drop-oldest":
+                    dropped.append(self._pop())
+                    continue
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    return [item]
+                self._changed.wait(left)
+            if self._closed:
+                return [*dropped, item]
+            self._items.append((item, weight))
+            self.weight += weight
+            self._changed.notify_all()
         return dropped
 
-    def push(self, item: T) -> bool:
-        """Add an item of no weight, whatever waits before it; False when the queue was closed."""
-        if self._closed:
-            return False
-        self._items.append((item, 0))
-        self._changed.set()
-        return True
+    def get(self, within: float | None = None) -> T | None:
+        """The oldest item, when there is one.
+
+        Args:
+            within: longest wait, seconds; None waits as long as it takes.
+
+        Returns:
+            None when the queue has ended and is empty (:attr:`exhausted`), when :meth:`wake` was called, or when
+            nothing came in time.
+        """
+        with self._changed:
+            if not self._items and not self._ended and not self._woken and within != 0:
+                self._changed.wait_for(lambda: self._items or self._ended or self._woken, within)
+            self._woken = False
+            return self._pop() if self._items else None
+
+    def wake(self) -> None:
+        """Let a :meth:`get` that waits, or else the next one, return."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def end(self) -> None:
         """No more items will come."""
-        self._ended = True
-        self._changed.set()
-
-    async def get(self) -> T | None:
-        """The oldest item; None once the queue has ended and is empty."""
-        while not self._items:
-            if self._ended:
-                return None
-            await self._change()
-        return self._pop()
-
-    def get_nowait(self) -> T | None:
-        """The oldest item, or None when there is none now."""
-        return self._pop() if self._items else None
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     @property
     def exhausted(self) -> bool:
@@ -89,19 +102,21 @@ class BoundedQueue(Generic[T]):
 
     def close(self) -> list[T]:
         """The consumer is gone: what waits is returned, and what still comes is given back by :meth:`put`."""
-        items = [item for item, _ in self._items]
-        self._closed = self._ended = True
-        self._items.clear()
-        self.weight = 0
-        self._changed.set()
+        with self._changed:
+            items = [item for item, _ in self._items]
+            self._closed = self._ended = True
+            self._items.clear()
+            self.weight = 0
+            self._changed.notify_all()
         return items
+
+    def waiting(self) -> list[T]:
+        """What waits now, the oldest first."""
+        with self._changed:
+            return [item for item, _ in self._items]
 
     def _pop(self) -> T:
         item, weight = self._items.popleft()
         self.weight -= weight
-        self._changed.set()
+        self._changed.notify_all()
         return item
-
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()

@@ -1,6 +1,7 @@
 """What every sink is: a consumer of step results, opened before the first and closed after the last.
 
-A sink that fails is reported, counted and left out; it never stops the learning or the other sinks.
+Each runs in an event loop in a thread of its own and may block there. One that fails is reported and tried again; it
+never stops the learning, the other sinks or the run's event loop.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from stream_ottt.events.timestep import StepResult
 from stream_ottt.settings import Settings
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
+    from stream_ottt.pipeline.view import RunView
 
 
 class SinkConfig(Settings):
@@ -33,7 +34,8 @@ class Sink(ABC):
         Config: the pydantic model of its options.
         schemes: URI schemes that mean this sink.
         optional: True when a run goes on, and ends well, without it: for what only shows.
-        gives_labels: True when a person can give labels in it, through ``progress.label_hook``.
+        gives_labels: True when a person can give labels in it, through ``run.controls.label_now``.
+        in_main_thread: True when it must run in the main thread, and so must not block.
     """
 
     name: ClassVar[str]
@@ -41,6 +43,7 @@ class Sink(ABC):
     schemes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = False
     gives_labels: ClassVar[bool] = False
+    in_main_thread: ClassVar[bool] = False
 
     def __init__(self, config: SinkConfig) -> None:
         self.config = config
@@ -50,11 +53,21 @@ class Sink(ABC):
         """Build from loose options. Raises UsageError naming a wrong key and its near miss."""
         return cls(cls.Config.load(options, where="sink"))
 
-    async def open(self, progress: Progress) -> None:  # noqa: B027 - most sinks need no set-up
+    def check(self, *, overwrite: bool) -> None:  # noqa: B027 - most sinks write no file
+        """Find out, before anything is opened, what would be refused.
+
+        Args:
+            overwrite: whether an output that exists may be written anew.
+
+        Raises:
+            OutputError: the target cannot be written, or exists.
+        """
+
+    async def open(self, run: RunView) -> None:  # noqa: B027 - most sinks need no set-up
         """Called once before the first result.
 
         Args:
-            progress: live counters of the run, which the sink may read at any time and must not change.
+            run: what may be known of the run and done to it, at any time.
 
         Raises:
             OutputError: the target cannot be written.
@@ -62,7 +75,11 @@ class Sink(ABC):
 
     @abstractmethod
     async def consume(self, result: StepResult) -> None:
-        """Take one step's result. Called in stream order, never concurrently."""
+        """Take one step's result. Called in stream order, never concurrently.
+
+        Raises:
+            OutputError: it was not taken. It is given once more after a pause.
+        """
 
     async def close(self, summary: dict[str, Any] | None) -> None:  # noqa: B027 - most sinks need no tear-down
         """Called once after the last result, also after Ctrl-C or an error.

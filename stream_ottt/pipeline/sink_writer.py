@@ -1,47 +1,228 @@
-"""One sink's end of the pipeline: a queue of its own, and what becomes of it when it fails."""
+"""One sink's end of the pipeline: a thread and a queue of its own, and what becomes of it when it fails or stalls.
+
+A sink runs in an event loop in its own thread, so that nothing it does, such as a write to a pipe that nobody reads,
+holds up the learner, the run's event loop or another sink. What must be in the main thread (a window) is run there.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink import Sink
+from stream_ottt.pipeline.view import RunView
+
+WAITING = 256
+"""Results that wait for a sink."""
+STALLED_S = 5.0
+"""A sink that takes nothing for so long holds up a lossless run no longer, until it takes something again."""
+SLICE_S = 0.05
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""Pause after a sink's first failure, and the longest; it doubles with each."""
 
 
-class Outlet:
-    """One sink with a queue of its own, so that it can neither stop the learning nor another sink.
+class SinkWriter:
+    """Feeds one sink.
 
     Args:
-        sink: the sink, already open.
-        progress: where its failure is noted.
+        sink: the sink.
+        name: what it is called in messages.
         lossy: True gives up results rather than let a slow sink hold up a live stream.
+        say: told in one line when it fails or stalls, and when it works again.
+
+    Attributes:
+        failure: message of its first failure, or None.
+        missed: results that it did not get.
+        working: False from a failure until it takes something again.
     """
 
-    def __init__(self, sink: Sink, progress: Progress, *, lossy: bool) -> None:
+    def __init__(self, sink: Sink, name: str, *, lossy: bool, say: Callable[[str], None]) -> None:
         self.sink = sink
-        self.progress = progress
-        self.queue: BoundedQueue[StepResult] = BoundedQueue(256, "drop-oldest" if lossy else "block")
-        self.failed = False
+        self.name = name
+        self.failure: str | None = None
+        self.working = True
+        self.missed = 0
+        self._queue: BoundedQueue[StepResult] = BoundedQueue(WAITING, "drop-oldest" if lossy else "block")
+        self._full_since: float | None = None
+        self._opened: Future[None] = Future()
+        self._drained: Future[None] = Future()
+        self._closing: Future[dict[str, Any] | None] = Future()
+        self._closed: Future[None] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._more: asyncio.Event | None = None
+        self._resting = False
+        self._say = say
+        self._hurry = False
+        self._pause_s = FIRST_PAUSE_S
+        self._thread: Thread | None = None
+        self._task: asyncio.Task[None] | None = None  # of a sink in the main thread
 
-    async def put(self, result: StepResult) -> None:
-        """Hand over a result; waits for a slow sink only where nothing may be lost."""
-        if not self.failed:
-            missed = len(await self.queue.put(result))
-            if missed:
-                missed_before = self.progress.sink_missed.get(self.sink.name, 0)
-                self.progress.sink_missed[self.sink.name] = missed_before + missed
+    # --- from the main thread --------------------------------------------------------------------------------------
+
+    async def open(self, run: RunView) -> None:
+        """Start, and open the sink.
+
+        Raises:
+            OutputError: it cannot be opened; and whatever else the sink raises.
+        """
+        if self.sink.in_main_thread:
+            self._task = asyncio.create_task(self._live(run))
+        else:
+            self._thread = Thread(target=lambda: asyncio.run(self._live(run)), name=f"sink {self.name}", daemon=True)
+            self._thread.start()
+        await asyncio.wrap_future(self._opened)
+
+    async def drain(self, within: float) -> None:
+        """Wait until the sink has taken all it was given, at most ``within`` seconds; the rest counts as missed."""
+        self._hurry = True
+        self._wake()
+        if not await _wait_for(self._drained, within):
+            self.missed += len(self._queue.close())
+            self._fail(f"has not taken all results {within:g} s after the end")
+
+    async def close(self, summary: dict[str, Any] | None, within: float) -> None:
+        """Close the sink; one that does not come back in time is left behind."""
+        self._queue.end()
+        self._wake()
+        if not self._closing.done():
+            self._closing.set_result(summary)
+        if not await _wait_for(self._closed, within if self._drained.done() else 0.1):
+            self._fail(f"has not closed within {within:g} s")
+            if self._thread is not None:
+                self._thread.name = f"left behind: sink {self.name}"
+        elif self._thread is not None:
+            self._thread.join()
+
+    # --- from the learner's thread ---------------------------------------------------------------------------------
+
+    def put(self, result: StepResult) -> bool:
+        """Hand over a result.
+
+        Returns:
+            False when there is no room yet, and the call is to be repeated: a lossless run waits for its sinks, but not
+            for one that fails or stalls.
+        """
+        patient = self.working and not self._stalled()
+        given_up = self._queue.put(result, within=SLICE_S if patient else 0)
+        if self._queue.policy == "block" and given_up and patient and not self._stalled():
+            self._full_since = self._full_since or time.monotonic()
+            return False
+        if given_up and self._stalled():
+            self._fail(f"has taken nothing for {STALLED_S:g} s; results are left out until it does")
+        elif not given_up:
+            self._full_since = None
+        self.missed += len(given_up)
+        self._wake()
+        return True
 
     def end(self) -> None:
         """No more results will come."""
-        self.queue.end()
+        self._queue.end()
+        self._wake()
 
-    async def run(self) -> None:
-        """Feed the sink until the end; after its first failure results are let go."""
-        while (result := await self.queue.get()) is not None:
-            if self.failed:
-                continue
+    def _stalled(self) -> bool:
+        return self._full_since is not None and time.monotonic() - self._full_since > STALLED_S
+
+    def _wake(self) -> None:
+        if self._resting and self._loop is not None and self._more is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._more.set)
+
+    # --- in the sink's own thread ----------------------------------------------------------------------------------
+
+    async def _live(self, run: RunView) -> None:
+        self._loop, self._more = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            await self.sink.open(run)
+        except BaseException as e:
+            self._opened.set_exception(e)
+            return
+        self._opened.set_result(None)
+        try:
+            while (result := await self._next()) is not None:
+                await self._give(result)
+        finally:
+            _settle(self._drained)
+            await self._close(await asyncio.wrap_future(self._closing))
+
+    async def _next(self) -> StepResult | None:
+        assert self._more is not None
+        while True:
+            self._resting = True
+            self._more.clear()
+            if (result := self._queue.get(0)) is not None or self._queue.exhausted:
+                self._resting = False
+                return result
+            await self._more.wait()
+
+    async def _give(self, result: StepResult) -> None:
+        """Give the sink a result, and once more after a failure; then go on with the next."""
+        for _ in range(2):
             try:
                 await self.sink.consume(result)
             except Exception as e:  # whatever a sink raises is its own affair
-                self.failed = True
-                self.progress.sink_failures[self.sink.name] = str(e) or type(e).__name__
+                self._fail(str(e) or type(e).__name__)
+                await self._pause()
+            else:
+                self._recover()
+                return
+        self.missed += 1
+
+    async def _pause(self) -> None:
+        """Before the next attempt, longer each time; not at the end of the run."""
+        assert self._more is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause_s):
+                while not self._hurry:
+                    self._resting = True
+                    self._more.clear()
+                    await self._more.wait()
+        self._resting = False
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def _fail(self, text: str) -> None:
+        if self.failure is None:
+            self.failure = text
+            self._say(f"sink {self.name}: {text}")
+        self.working = False
+
+    def _recover(self) -> None:
+        if not self.working:
+            self._say(f"sink {self.name}: works again; {self.missed} results were missed")
+            self.working = True
+            self._pause_s = FIRST_PAUSE_S
+
+    async def _close(self, summary: dict[str, Any] | None) -> None:
+        try:
+            await self.sink.close(summary)
+        except Exception as e:
+            self._fail(str(e) or type(e).__name__)
+        _settle(self._closed)
+
+
+async def _wait_for(future: Future[None], within: float) -> bool:
+    """Whether ``future`` is done within so many seconds; it stays as it is, for a thread that comes back later."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # nobody waits any more, and the loop has ended
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await done.wait()
+    return future.done()
+
+
+def _settle(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -10,18 +10,42 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal, Self
 
-from stream_ottt.errors import InputError
+from pydantic import BeforeValidator, Field
+
+from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.settings import Settings
+from stream_ottt.pipeline.excerpt import cut_out, in_order, moved
+from stream_ottt.settings import Duration, Settings, parse_duration_us
+
+SizeFrom = Literal["file", "option", "camera", "guess"]
+"""Where a sensor's size comes from: the recording says it, the user said it, the camera (or the data set) is known by
+its name, or nothing says it."""
+
+
+def parse_shift(value: object) -> object:
+    """``"auto"``, or a duration in µs that may be negative, such as ``"-1.5s"``."""
+    if isinstance(value, int) or value == "auto" or value is None:
+        return value
+    text = str(value).strip()
+    if text.lstrip("+-").isdecimal():
+        return int(text)  # µs, as a recording says its times
+    duration = parse_duration_us(text.lstrip("+-"))
+    return -duration if text.startswith("-") else duration
 
 
 class SourceConfig(Settings):
-    """Options that a source takes, as ``?key=value`` of its URI or keys of its table."""
+    """Options that a source takes, as ``?key=value`` of its URI or keys of its table.
+
+    Attributes:
+        tolerance: events up to this much (µs, ``"10ms"``) older than the newest one before them are put in their place.
+    """
+
+    tolerance: Duration = 0
 
 
 class FileConfig(SourceConfig):
@@ -29,9 +53,18 @@ class FileConfig(SourceConfig):
 
     Attributes:
         path: the file.
+        sort: puts the events of the whole recording in order of time.
+        shift: ``auto`` moves the first event to 0; a number of µs (or ``"-1.5s"``) is added to all times.
+        from_: given as ``from``; leaves out what comes before, counted from the recording's first event.
+        to: leaves out what comes at this time or after, counted from the recording's first event.
     """
 
+    shift: Annotated[int | Literal["auto"] | None, BeforeValidator(parse_shift)] = None
+    from_: Duration | None = Field(default=None, alias="from")
+    to: Duration | None = None
+    sort: bool = False
     path: Path
+    tolerance: Duration = 10_000
 
 
 class Source(ABC):
@@ -47,6 +80,7 @@ class Source(ABC):
 
     Attributes:
         on_label: takes a label that came with the stream; None while nobody wants any.
+        size_from: where the sensor's size comes from; right once the first packet has come.
     """
 
     name: ClassVar[str]
@@ -59,6 +93,7 @@ class Source(ABC):
     def __init__(self, config: SourceConfig) -> None:
         self.config = config
         self.on_label: Callable[[LabelInterval], None] | None = None
+        self.size_from: SizeFrom = "file"
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -73,6 +108,11 @@ class Source(ABC):
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[EventPacket]:
         """Start the stream from its beginning. Iterating again starts again (another pass)."""
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether ``packets()`` gives the whole stream, so that a thread can read it without the event loop."""
+        return False
 
     @property
     def labels(self) -> Sequence[LabelInterval] | None:
@@ -123,8 +163,16 @@ class BlockingSource(Source):
             InputError: at the first damage, after everything good before it was yielded; with the byte offset.
         """
 
+    @property
+    def synchronous(self) -> bool:
+        return True
+
+    def excerpt(self) -> Iterator[EventPacket]:
+        """The stream as the user wants it: :meth:`packets` with the options of time applied."""
+        return self.packets()
+
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
-        async with aclosing(off_the_loop(self.packets())) as packets:
+        async with aclosing(off_the_loop(self.excerpt())) as packets:
             async for packet in packets:
                 yield packet
 
@@ -140,6 +188,48 @@ class FileSource(BlockingSource):
     def path(self) -> Path:
         """The file being read."""
         return self.config.path
+
+    def excerpt(self) -> Iterator[EventPacket]:
+        """:meth:`packets`, sorted, cut out and moved as the options say.
+
+        Raises:
+            InputError: as :meth:`packets`.
+            UsageError: ``shift`` for a labelled collection, whose labels would stay where they are.
+        """
+        config = self.config
+        start = stop = None
+        if config.from_ is not None or config.to is not None:
+            origin = self.origin()
+            start = origin + (config.from_ or 0)
+            stop = None if config.to is None else origin + config.to
+        packets = self.packets() if start is None or config.sort else self.packets_from(start)
+        if config.sort:
+            packets = in_order(packets, config.path)
+        if start is not None:
+            packets = cut_out(packets, start, stop)
+        if config.shift is not None:
+            packets = moved(self._unlabelled(packets), None if config.shift == "auto" else config.shift)
+        yield from packets
+
+    def origin(self) -> int:
+        """Time of the first event, µs; 0 without events. A format that knows it without decoding says so."""
+        packets = self.packets()
+        with closing(packets):  # type: ignore[type-var]  # packets() is a generator
+            for packet in packets:
+                if len(packet):
+                    return int(packet.events["t"][0])
+        return 0
+
+    def packets_from(self, start: int) -> Iterator[EventPacket]:
+        """:meth:`packets`, from where a format with an index finds the events of ``start`` (µs): all of them and those
+        after, in bounded memory; earlier ones may be among them."""
+        return self.packets()
+
+    def _unlabelled(self, packets: Iterator[EventPacket]) -> Iterator[EventPacket]:
+        for packet in packets:
+            if self.labels is not None:
+                raise UsageError(f"{self.path}: 'shift' is not for a labelled collection: it begins at 0 already")
+            yield packet
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes. Raises InputError when it cannot be read."""

@@ -1,128 +1,259 @@
-"""The source's end of the pipeline: its packets in a bounded queue, at their pace, and an account of those given up."""
+"""The source's end of the pipeline: its packets in order, at their pace, each with the labels that came before it.
+
+A file is read by the thread that bins it, which waits for the learner. A live source cannot wait: it fills a queue in
+the event loop, whose overflow policy gives up packets and counts their events.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from threading import Event
+from typing import cast
 
-from stream_ottt.events.packet import EventPacket
+from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.learner_thread import Task
 from stream_ottt.pipeline.pace import Pace
-from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.queues import BoundedQueue, OverflowPolicy
-from stream_ottt.pipeline.source import Source
+from stream_ottt.pipeline.source import BlockingSource, Source
 
 Labels = Sequence[LabelInterval]
 """A source's own labels."""
 
+MAX_LABELS = 10_000
+"""Labels that came with the stream and wait for the packets before them; more are refused."""
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Arrived:
-    """A packet, a task that came between packets, or else the end of a pass, on its way to the binner.
+    """What the binner gets next: labels that came with the stream, a packet, or neither.
 
     Attributes:
+        at: ``time.perf_counter()`` when the packet came, or was due.
+        came: labels that came before the packet.
         packet: the packet.
-        at: ``time.perf_counter()`` when it came.
-        task: the task.
         number: 1, 2, 3, … of the packets; one that is missing was given up.
+        pass_number: 0, 1, 2, … of the passes over the source.
         labels: the source's own, of this pass.
+        quiet: no packet came within the reader's patience.
     """
 
-    packet: EventPacket | None
     at: float
-    task: Task | None = None
+    came: tuple[LabelInterval, ...] = ()
+    packet: EventPacket | None = None
     number: int = 0
+    pass_number: int = 0
     labels: Labels | None = None
+    quiet: bool = False
 
 
-class Inlet:
-    """One source with a queue behind it, which waits for room or gives up packets.
+class SourceReader(ABC):
+    """Reads a source to its end, or until stopped.
 
     Args:
         source: where events come from.
-        progress: live counters.
         passes: how often the source is iterated.
         speed: stream seconds per wall second, or None for as fast as possible.
+        stopped: once set, nothing more is read.
+
+    Attributes:
+        ledger: what was read, and what was given up here.
+        error: what ended the source before its end; all that was good before it is given on.
+        sensor: (width, height) once the first packet has come.
+    """
+
+    def __init__(self, source: Source, *, passes: int, speed: float | None, stopped: Event) -> None:
+        self.source = source
+        self.ledger = Ledger()
+        self.error: Exception | None = None
+        self.sensor: tuple[int, int] | None = None
+        self._passes = passes
+        self._speed = speed
+        self._stopped = stopped
+        self._number = 0
+
+    @abstractmethod
+    def arrivals(self) -> Generator[Arrived]:
+        """What came, in its order; for the binner's thread."""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """What there is to do in the event loop, until all has been read."""
+
+    def stop(self) -> None:  # noqa: B027 - a file needs none
+        """Let whoever reads look at ``stopped``."""
+
+    def wake(self) -> None:  # noqa: B027 - a file needs none
+        """Let :meth:`arrivals` give something, be it neither label nor packet, as soon as may be."""
+
+    def add_label(self, interval: LabelInterval) -> bool:
+        """Take a label that comes after the packets so far; False when too many wait."""
+        return False
+
+    def close(self) -> int:
+        """The binner takes nothing any more, and gives up what waits: so many events. Called in its thread."""
+        return 0
+
+    def held(self) -> int:
+        """Events that wait here."""
+        return 0
+
+    def _count(self, packet: EventPacket, at: float, pass_number: int, labels: Labels | None) -> Arrived:
+        self.ledger.read += len(packet)
+        self.sensor = (packet.width, packet.height)
+        self._number += 1
+        return Arrived(at, (), packet, self._number, pass_number, labels)
+
+
+class FileReader(SourceReader):
+    """Reads a source that can wait, in the binner's own thread.
+
+    Args:
+        source, passes, speed, stopped: see :class:`SourceReader`.
+        ready: set when the learner is; at a pace, what comes after the first packet waits for it.
+    """
+
+    source: BlockingSource
+
+    def __init__(
+        self, source: BlockingSource, *, passes: int, speed: float | None, stopped: Event, ready: Event
+    ) -> None:
+        super().__init__(source, passes=passes, speed=speed, stopped=stopped)
+        self._ready = ready
+
+    def arrivals(self) -> Generator[Arrived]:
+        try:
+            for number in range(self._passes):
+                pace = None if self._speed is None else Pace(self._speed)
+                labels: Labels | None = None
+                with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
+                    for packet in packets:
+                        labels = self.source.labels if labels is None else labels
+                        for part in [packet] if pace is None else pace.cut(packet):
+                            due = time.perf_counter() if pace is None else pace.due(part)
+                            # A wait of no length, too, so that a stop is seen.
+                            if self._stopped.wait(max(0.0, due - time.perf_counter())):
+                                return
+                            yield self._count(part, due, number, labels)
+                            if pace is not None and not self._ready.is_set():
+                                self._ready.wait()
+                                pace.go_on()
+        except Exception as e:
+            self.error = e
+
+    async def run(self) -> None:
+        return
+
+
+class LiveReader(SourceReader):
+    """Reads a source in the event loop, into a queue.
+
+    Args:
+        source, passes, speed, stopped: see :class:`SourceReader`.
         policy: of the queue.
         queue_events: events that may wait.
         queue_span: event time that may wait, µs; None for any.
-        stopped: once set, nothing more is read.
-        do_now: takes a task that was given up with the packets around it, since a task is done all the same.
+        patience: seconds without a packet after which the binner is told that nothing came; None never tells.
     """
 
     def __init__(
         self,
         source: Source,
-        progress: Progress,
         *,
         passes: int,
         speed: float | None,
+        stopped: Event,
         policy: OverflowPolicy,
         queue_events: int,
         queue_span: int | None,
-        stopped: Event,
-        do_now: Callable[[Task], object],
+        patience: float | None,
     ) -> None:
-        self.source = source
-        self.progress = progress
+        super().__init__(source, passes=passes, speed=speed, stopped=stopped)
         self.queue: BoundedQueue[Arrived] = BoundedQueue(queue_events, policy)
-        self._passes = passes
-        self._speed = speed
         self._queue_span = queue_span
-        self._stopped = stopped
-        self._do_now = do_now
+        self._patience = patience
+        self._labels: deque[tuple[int, LabelInterval]] = deque()  # with the number of the packet before it
         self._newest: int | None = None  # event time that was read, µs
+        self._woken = self._stopping = False
+        self._queued = 0  # number of the last packet that went into the queue
+        self._running: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # --- in the event loop -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read to the end, or until stopped and cancelled.
-
-        Raises:
-            InputError: what damaged the source, once all that was good is in the queue.
-        """
-        number = 0
+        self._loop = asyncio.get_running_loop()
+        self._running = asyncio.create_task(self._read())
         try:
-            for _ in range(self._passes):
-                pace = Pace(self._speed) if self._speed is not None else None
-                labels: Labels | None = None
-                async for packet in self.source:
-                    # A collection that is shuffled has other labels in each pass, and reading runs ahead.
-                    labels = self.source.labels if labels is None else labels
-                    for part in [packet] if pace is None else pace.cut(packet):
-                        if pace is not None:
-                            await pace.wait_for(part)
-                        self.progress.ledger.read += len(part)
-                        self.progress.sensor = (part.width, part.height)
-                        number += 1
-                        await self._offer(Arrived(part, time.perf_counter(), None, number, labels), self._weight(part))
-                        if self._stopped.is_set():
-                            return
-                await self._offer(Arrived(None, time.perf_counter()), 0)
+            await self._running
         except asyncio.CancelledError:
-            if not self._stopped.is_set():
+            if not self._stopping:
                 raise
+        except Exception as e:
+            self.error = e
         finally:
             self.queue.end()
 
-    def after_what_came(self, task: Task) -> None:
-        """Let ``task`` be done after the packets that the source has given so far."""
-        if not self.queue.push(Arrived(None, 0.0, task)):
-            self._do_now(task)
+    def stop(self) -> None:
+        self._stopping = True
+        if self._loop is not None and self._running is not None:
+            self._loop.call_soon_threadsafe(self._running.cancel)
+        self.queue.wake()
 
-    def give_up(self, arrived: Iterable[Arrived], reason: str) -> None:
-        """Count the events of packets that are given up; a task among them is still done."""
-        for one in arrived:
-            if one.packet is not None:
-                self.progress.ledger.drop(reason, len(one.packet))
-            elif one.task is not None:
-                self._do_now(one.task)
+    def wake(self) -> None:
+        self._woken = True
+        self.queue.wake()
 
-    def close(self) -> None:
-        """Nothing is taken any more: what waits, and what still comes, is given up."""
-        self.give_up(self.queue.close(), "stopped")
+    def add_label(self, interval: LabelInterval) -> bool:
+        if len(self._labels) >= MAX_LABELS:
+            return False
+        self._labels.append((self._queued, interval))
+        self.queue.wake()
+        return True
+
+    async def _read(self) -> None:
+        for number in range(self._passes):
+            pace = None if self._speed is None else Pace(self._speed)
+            labels: Labels | None = None
+            async with aclosing(aiter(self.source)) as packets:  # type: ignore[type-var]
+                async for packet in packets:
+                    # A collection that is shuffled has other labels in each pass, and reading runs ahead.
+                    labels = self.source.labels if labels is None else labels
+                    for part in [packet] if pace is None else pace.cut(packet):
+                        due = time.perf_counter() if pace is None else pace.due(part)
+                        if pace is not None:
+                            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                        await self._offer(self._count(part, due, number, labels))
+                        if self._stopped.is_set():
+                            return
+
+    async def _offer(self, arrived: Arrived) -> None:
+        """Put it into the queue; every event that does not stay there is counted."""
+        assert arrived.packet is not None
+        weight = self._weight(arrived.packet)
+        given_up = self.queue.put(arrived, weight, 0)
+        if self.queue.policy == "block" and given_up and not self._stopped.is_set():
+            putting = asyncio.ensure_future(asyncio.to_thread(self.queue.put, arrived, weight))
+            try:
+                given_up = await asyncio.shield(putting)
+            except asyncio.CancelledError:
+                given_up = await putting  # the binner, which ends as well, closes the queue
+                self._give_up(given_up)
+                raise
+        if arrived not in given_up:
+            self._queued = arrived.number
+        self._give_up(given_up)
+
+    def _give_up(self, given_up: Iterable[Arrived]) -> None:
+        reason = "stopped" if self._stopped.is_set() else "overflow"
+        for one in given_up:
+            assert one.packet is not None
+            self.ledger.drop(reason, len(one.packet))
 
     def _weight(self, packet: EventPacket) -> int:
         """What a packet takes of the queue: events, or more where few of them span much time."""
@@ -134,11 +265,42 @@ class Inlet:
         span = newest - (int(t[0]) if before is None else before)
         return max(len(t), min(self.queue.capacity, span * self.queue.capacity // self._queue_span))
 
-    async def _offer(self, arrived: Arrived, weight: int) -> None:
-        """Put it into the queue; every event that does not stay there is counted."""
-        try:
-            given_up = await self.queue.put(arrived, weight)
-        except asyncio.CancelledError:
-            self.give_up([arrived], "stopped")
-            raise
-        self.give_up(given_up, "stopped" if self._stopped.is_set() else "overflow")
+    # --- in the binner's thread ------------------------------------------------------------------------------------
+
+    def arrivals(self) -> Generator[Arrived]:
+        taken = 0
+        heard = time.perf_counter()
+        while not self._stopped.is_set():
+            # Before the first packet there is nobody to take labels.
+            if taken and (came := self._labels_up_to(taken)):
+                yield Arrived(time.perf_counter(), came)
+            left = None if self._patience is None else max(0.0, self._patience - (time.perf_counter() - heard))
+            arrived = self.queue.get(left)
+            if arrived is not None:
+                arrived.came = self._labels_up_to(arrived.number - 1)
+                taken = arrived.number
+                yield arrived
+                heard = time.perf_counter()
+            elif self.queue.exhausted:
+                break
+            elif self._patience is not None and time.perf_counter() - heard >= self._patience:
+                yield Arrived(time.perf_counter(), quiet=True)
+                heard = time.perf_counter()
+            elif self._woken:
+                self._woken = False
+                yield Arrived(time.perf_counter())
+        if taken and (came := self._labels_up_to(self._number)):
+            yield Arrived(time.perf_counter(), came)
+
+    def close(self) -> int:
+        return sum(len(one.packet) for one in self.queue.close() if one.packet is not None)
+
+    def held(self) -> int:
+        return sum(len(one.packet) for one in self.queue.waiting() if one.packet is not None)
+
+    def _labels_up_to(self, number: int) -> tuple[LabelInterval, ...]:
+        """Labels that came before packet ``number + 1``."""
+        came = []
+        while self._labels and self._labels[0][0] <= number:
+            came.append(self._labels.popleft()[1])
+        return tuple(came)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from stream_ottt.engine.precision import Precision
-from stream_ottt.errors import UsageError
+from stream_ottt.engine.config import Precision
 from stream_ottt.labels.evaluation import EvaluationConfig
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
-from stream_ottt.network.device import Device
-from stream_ottt.network.topologies import NetworkConfig
-from stream_ottt.registry import near_miss
-from stream_ottt.run.config import Tables
-from stream_ottt.settings import Duration, Settings
+from stream_ottt.network.config import Device, NetworkConfig
+from stream_ottt.settings import Duration, Pixels, Settings, Threads, Unit
 
 
 class DataConfig(Settings):
@@ -40,7 +33,8 @@ class DataConfig(Settings):
             stream can; ``duration`` (T windows of ``window``) and ``count`` (T frames of ``count`` events) are causal.
         window: duration of a frame.
         count: events in a frame.
-        width, height: size of the frames, pixels; None keeps that of the data.
+        width: of the frames, pixels; ``none`` keeps that of the data.
+        height: of the frames, pixels; ``none`` keeps that of the data.
         keep_aspect: images of a folder keep their size here, for ``transform.resized_crop`` to cut the frame's from.
         cache: folder of decoded samples; ``auto`` for one under the user's cache folder, ``off`` for none.
     """
@@ -51,15 +45,15 @@ class DataConfig(Settings):
     labels: str | None = None
     split: Literal["order", "time"] = "order"
     test_share: float = Field(0.2, gt=0, lt=1)
-    train: int | None = Field(None, ge=1)
-    test: int | None = Field(None, ge=1)
+    train: int | None = Field(None, ge=1, le=2**31)
+    test: int | None = Field(None, ge=1, le=2**31)
     classes: tuple[int, ...] | None = None
-    time_steps: int = Field(10, ge=1)
+    time_steps: int = Field(10, ge=1, le=100_000)
     binning: Literal["equal-count", "duration", "count"] = "duration"
     window: Duration = Field(20_000, ge=1)
-    count: int = Field(1000, ge=1)
-    width: int | None = Field(None, ge=1, le=4096)
-    height: int | None = Field(None, ge=1, le=4096)
+    count: int = Field(1000, ge=1, le=2**31)
+    width: Pixels | None = None
+    height: Pixels | None = None
     keep_aspect: bool = False
     cache: str = "auto"
 
@@ -75,13 +69,14 @@ class TransformConfig(Settings):
         flip: mirror left and right, every second time. Training only.
         cutout: edge of a square set to 0 at a random place; 0 for none. Training only.
         scale: factor on counts or pixel values, before the mean is taken off.
-        mean, std: per channel, after ``scale``; empty for no normalization.
+        mean: taken off each channel, after ``scale``; empty for no normalization.
+        std: each channel is divided by it, after ``mean`` was taken off.
     """
 
-    crop: int = Field(0, ge=0)
+    crop: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     resized_crop: bool = False
     flip: bool = False
-    cutout: int = Field(0, ge=0)
+    cutout: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     scale: float = Field(1.0, gt=0)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -104,7 +99,7 @@ class MethodConfig(Settings):
     """
 
     name: str = "ottt_o"
-    truncation: int | None = Field(None, ge=1)
+    truncation: int | None = Field(None, ge=1, le=100_000)
     precision: Precision = "float32"
     compiled: bool = False
 
@@ -127,11 +122,11 @@ class ProtocolConfig(Settings):
     """
 
     name: Literal["epochs", "prequential", "class-incremental", "drift"] = "epochs"
-    batch_size: int = Field(1, ge=1)
-    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(1, ge=1, le=100_000)
+    epochs: int = Field(1, ge=1, le=1_000_000)
     order: Literal["shuffled", "recorded"] = "shuffled"
-    interval: int = Field(100, ge=1)
-    block: int = Field(2, ge=1)
+    interval: int = Field(100, ge=1, le=2**31)
+    block: int = Field(2, ge=1, le=100_000)
     drift: Literal["contrast", "polarity", "orientation", "session"] = "contrast"
     drift_share: float = Field(0.3, gt=0, le=1)
     recovered: float = Field(0.95, gt=0, le=1)
@@ -149,8 +144,8 @@ class ReportConfig(Settings):
         tensorboard: write event files for TensorBoard; needs tensorboard.
     """
 
-    activity: int = Field(50, ge=0)
-    alignment: int = Field(0, ge=0)
+    activity: int = Field(50, ge=0, le=2**31)
+    alignment: int = Field(0, ge=0, le=2**31)
     figures: bool = True
     tensorboard: bool = False
 
@@ -166,7 +161,7 @@ class ComputeConfig(Settings):
 
     seed: int = Field(0, ge=0, lt=2**31)
     device: Device = "cpu"
-    threads: int = Field(1, ge=1)
+    threads: Threads = 1
 
 
 class ReplayConfig(Settings):
@@ -202,33 +197,10 @@ class ReplayConfig(Settings):
             raise ValueError("protocol.drift = 'session' needs data.test_path, the other session")
         if self.transform.resized_crop != self.data.keep_aspect:
             raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
+        if self.transform.resized_crop and not (self.data.width and self.data.height):
+            raise ValueError("transform.resized_crop needs data.width and data.height, the size that it cuts")
+        if self.learner.rule != "ottt_o" and self.learner.rule != self.method.name:
+            raise ValueError(f"learner.rule is the method's here: use method.name = {self.learner.rule!r}")
         if self.rehearsal.mode == "idle":
             raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
         return self
-
-
-def preset_names() -> list[str]:
-    """The replay presets that come with the package."""
-    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
-
-
-def read_replay_preset(name_or_file: str) -> Tables:
-    """The tables of a replay preset, or of a TOML file.
-
-    Raises:
-        UsageError: no such preset (naming the nearest) or file, or no valid TOML.
-    """
-    if name_or_file.endswith(".toml"):
-        try:
-            return tomllib.loads(Path(name_or_file).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"{name_or_file}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
-        except tomllib.TOMLDecodeError as e:
-            raise UsageError(f"{name_or_file}: no valid TOML: {e}") from e
-    if name_or_file not in preset_names():
-        raise UsageError(f"unknown replay preset {name_or_file!r}{near_miss(name_or_file, preset_names())}")
-    return tomllib.loads((_presets() / f"{name_or_file}.toml").read_text(encoding="utf-8"))
-
-
-def _presets() -> Path:
-    return Path(str(files("stream_ottt.configs"))) / "replay"

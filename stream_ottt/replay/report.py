@@ -53,7 +53,7 @@ def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> l
     data = settings["data"]
     binning = first["binning"]
     if binning == "duration":
-        binning = f"duration {data['window'] / 1000:g} ms"
+        binning = f"duration {data['window']}"
     return [
         what,
         settings["method"]["name"],

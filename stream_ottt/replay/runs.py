@@ -18,6 +18,7 @@ from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.activity import measure_activity
 from stream_ottt.replay.analysis.alignment import measure_alignment
+from stream_ottt.replay.check import check
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.distributed import World
@@ -68,7 +69,7 @@ class Run:
             )
         if world.size > 1 and config.rehearsal.mode != "off":
             raise UsageError("rehearsal is for one stream in one process; use rehearsal.mode = 'off'")
-        self._check_extras()
+        check(config)
         self.settings = config.model_dump(mode="json", exclude_none=True)
         self._check_folder()
 
@@ -80,9 +81,9 @@ class Run:
             return done
         started = time.perf_counter()
         dataset = open_dataset(self.config.data)
-        self._make_folder()
         protocol: Protocol = PROTOCOLS.get(self.config.protocol.name)(self.config, dataset, self.world.size)
         bench = Workbench(self.config, batches=protocol.batches, world=self.world, dataset=dataset)
+        self._make_folder()  # only now: whatever cannot be built leaves no trace
         rows = self._resume(bench, protocol)
         aligns = bool(self.config.report.alignment) and self.leads
         at_start = self._alignment(bench) if aligns and not rows else None
@@ -119,12 +120,17 @@ class Run:
         """Make sure that the folder, where there is one, is this run's."""
         path = self.out / "settings.json"
         try:
-            if path.exists() and json.loads(path.read_text()) != self.settings:
-                raise UsageError(f"{self.out}: holds a run with other settings; choose another folder with --out")
+            other = differences(json.loads(path.read_text()), self.settings) if path.exists() else []
         except OSError as e:
             raise OutputError(f"{self.out}: cannot be read: {e.strerror}") from e
         except ValueError as e:
             raise UsageError(f"{path}: no settings of a run ({e}); choose another folder with --out") from e
+        if other:
+            more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+            raise UsageError(
+                f"{self.out}: holds a run with other settings: {', '.join(other[:3])}{more}; "
+                "choose another folder with --out"
+            )
 
     def _make_folder(self) -> None:
         """Make the folder, and say in it what is being run."""
@@ -142,19 +148,6 @@ class Run:
         }
         write_json(self.out / "provenance.json", about)
         write_json(self.out / "settings.json", self.settings)
-
-    def _check_extras(self) -> None:
-        from importlib.util import find_spec
-
-        for wanted, package in (
-            (self.config.report.figures, "matplotlib"),
-            (self.config.report.tensorboard, "tensorboard"),
-        ):
-            if wanted and find_spec(package) is None:
-                key = "figures" if package == "matplotlib" else "tensorboard"
-                raise UsageError(
-                    f"report.{key} needs {package}: pip install 'stream-ottt[replay]', or --report.{key} false"
-                )
 
     # --- intervals ---------------------------------------------------------------------------------------------------
 
@@ -225,6 +218,17 @@ class Run:
         about = json.loads((self.out / "provenance.json").read_text())
         write_text(self.out / "row.md", table_row(self.settings, result, about))
         write_json(self.out / RESULT, result)
+
+
+def differences(there: Any, wanted: Any, key: str = "") -> list[str]:
+    """What differs between two nested tables, each as ``"table.key is 1 there, and 2 now"``."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [*there, *(k for k in wanted if k not in there)]
+        return [d for k in keys for d in differences(there.get(k), wanted.get(k), f"{key}.{k}" if key else k)]
+    if there == wanted:
+        return []
+    shown = ["nothing" if value is None else json.dumps(value, ensure_ascii=False) for value in (there, wanted)]
+    return [f"{key or 'all'} is {shown[0]} there and {shown[1]} now"]
 
 
 def _due(i: int, length: int) -> bool:

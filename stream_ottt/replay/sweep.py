@@ -10,11 +10,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from stream_ottt.errors import OutputError, StreamOtttError, UsageError
+from stream_ottt.replay.check import check
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.records import Record, finished
 from stream_ottt.replay.results import write_table
 from stream_ottt.replay.tables import Table
-from stream_ottt.run.config import Tables
+from stream_ottt.run.presets import Tables
 
 Say = Callable[[str], None]
 
@@ -58,6 +59,8 @@ def run_table(
     seeds = list(seeds)
     # Seed by seed, so that an early look at the table sees every row.
     wanted = {(row.name, seed): table.config(row, seed, data, overrides or {}) for seed in seeds for row in rows}
+    for config in wanted.values():
+        check(config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_ottt.labels.evaluation import Score
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.labels.score import Score
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, cut, jitter
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer, build_optimizer

@@ -1,18 +1,22 @@
-"""What can be built only once the stream has begun: labels, network, learner, session and binners."""
+"""What can be built only once the stream has begun: labels, network, learner and session."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stream_ottt.errors import UsageError
-from stream_ottt.events.binning import Binner
-from stream_ottt.labels.timeline import LabelTimeline, read_label_csv
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
-from stream_ottt.pipeline.pipeline import BeginPass
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
+from stream_ottt.pipeline.binning_thread import Pass
 from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels
+from stream_ottt.pipeline.view import RunFacts
 from stream_ottt.run.config import RunConfig
 from stream_ottt.run.model_file import Checkpoint
 
@@ -25,14 +29,13 @@ class Assembly:
 
     Args:
         config: the run's settings.
+        facts: what is known of the run before.
         source: where events come from.
-        progress: the run's counters; what is now known of the network is noted there.
         checkpoint: the model to start from, or None.
         learn: False only predicts and scores.
         takes_labels: whether labels may come while the run runs.
 
     Attributes:
-        timeline: the stream's labels, or None while there are none.
         learner: the learner, once it was built.
 
     Raises:
@@ -42,82 +45,82 @@ class Assembly:
     def __init__(
         self,
         config: RunConfig,
+        facts: RunFacts,
         source: Source,
-        progress: Progress,
         *,
         checkpoint: Checkpoint | None,
         learn: bool,
         takes_labels: bool,
     ) -> None:
         self.config = config
+        self.facts = facts
         self.source = source
-        self.progress = progress
         self.checkpoint = checkpoint
         self.learn = learn
         self.takes_labels = takes_labels
-        self.timeline: LabelTimeline | None = None
         self.learner: OnlineLearner | None = None
+        self._timeline: LabelTimeline | None = None  # of all passes; None: the source's own, or none
+        self._label_names: dict[int, str] = {}
         labels = config.labels
         if labels.file is not None:
-            intervals = read_label_csv(labels.file, self._expected_classes())
-            self.timeline = LabelTimeline(intervals, delay=labels.delay, name=labels.file)
+            found = read_label_csv(labels.file, self._expected_classes(), self._known_names())
+            self._label_names = found.names
+            self._timeline = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
 
-    def prepare(self, width: int, height: int, labels: Labels | None) -> tuple[Session, BeginPass]:
-        """Build network, learner and session, and what makes each pass's binner; in the learner's thread.
+    def begin_pass(self, labels: Labels | None) -> Pass:
+        """The labels of a pass: those of a file, else the source's own, else those that will come with the stream."""
+        timeline = self._timeline
+        if timeline is None and labels is not None:
+            timeline = LabelTimeline(labels, delay=self.config.labels.delay, name=self.facts.source)
+        elif timeline is None and self.takes_labels:
+            timeline = self._timeline = LabelTimeline(name="labels")  # known when they come
+        boundaries = timeline.boundaries() if timeline is not None and self.config.labels.reset else ()
+        return Pass(timeline, tuple(boundaries))
 
-        Args:
-            width: sensor width, pixels.
-            height: sensor height, pixels.
-            labels: the source's own, or None.
+    def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
+        """Network, learner and session for a sensor of ``width`` × ``height`` pixels; in the learner's thread.
 
         Raises:
             StreamOtttError: settings, a model or labels that do not fit each other.
         """
         c = self.config
-        labels_of_source = self.timeline is None and labels is not None
-        if labels_of_source:
-            self.timeline = self._own_timeline(labels)
-        if self.timeline is None and self.takes_labels:
-            self.timeline = LabelTimeline(name="labels")  # known when they come
+        timeline = begins.timeline
         classes = self._expected_classes()
         if classes is None:
-            classes = self.timeline.classes() if self.timeline else list(range(UNLABELLED_CLASSES))
-        self._check_labels(classes)
+            classes = timeline.classes() if timeline else list(range(UNLABELLED_CLASSES))
+        _check_labels(timeline, classes)
         network = build_network(
             c.network,
             input_shape=c.binning.frame_shape(width, height),
             classes=len(classes),
             seed=c.stream.seed,
         )
-        self.learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine, threads=None)
+        learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine, threads=None)
         if self.checkpoint is not None:
-            self.checkpoint.restore(self.learner)
-        progress = self.progress
-        progress.class_names = self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
-        progress.labels = tuple(classes)
-        progress.network = describe_network(c.network)
-        progress.parameters = network.size
-        progress.learning = self._learning()
+            self.checkpoint.restore(learner)
         session = Session(
-            self.learner,
-            progress,
-            timeline=self.timeline,
+            learner,
+            timeline=timeline,
+            evaluator=Evaluator(c.evaluation),
             rehearsal=c.rehearsal,
             keep_bytes=c.labels.keep_bytes,
             learn=self.learn,
             late_labels=self.takes_labels,
             seed=c.stream.seed,
         )
+        self.learner = learner
+        facts = replace(
+            self.facts,
+            sensor=(width, height),
+            network=describe_network(c.network),
+            parameters=network.size,
+            classes=tuple(classes),
+            class_names=self._known_names() or self._label_names,
+        )
+        return session, facts
 
-        def begin_pass(first_index: int, labels: Labels | None) -> tuple[Binner, LabelTimeline | None]:
-            if labels_of_source:
-                self.timeline = self._own_timeline(labels)
-            boundaries = self.timeline.boundaries() if self.timeline is not None and c.labels.reset else []
-            ledger = progress.ledger
-            binner = Binner(c.binning, width, height, ledger, boundaries=boundaries, first_index=first_index)
-            return binner, self.timeline if labels_of_source else None
-
-        return session, begin_pass
+    def _known_names(self) -> dict[int, str]:
+        return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
 
     def _expected_classes(self) -> list[int] | None:
         """The labels that may occur, where something says so."""
@@ -125,28 +128,14 @@ class Assembly:
             return list(self.config.labels.classes)
         return None if self.checkpoint is None else self.checkpoint.classes
 
-    def _own_timeline(self, labels: Labels | None) -> LabelTimeline:
-        return LabelTimeline(labels or (), delay=self.config.labels.delay, name=self.progress.source)
 
-    def _check_labels(self, classes: list[int]) -> None:
-        unknown = sorted(set(self.timeline.classes() if self.timeline else ()) - set(classes))
-        if unknown:
-            raise UsageError(
-                f"{self.timeline.name if self.timeline else 'labels'}: class {unknown[0]} is not among "
-                f"{classes}; name all with labels.classes, or use another model"
-            )
-
-    def _learning(self) -> str:
-        if not self.learn:
-            return "off (--no-learn)"
-        if self.takes_labels and not len(self.timeline or ()) and not self.progress.live_labels:
-            return "nothing was learned: no label has come with the stream"
-        if self.timeline is None:
-            return (
-                "nothing was learned: no label was given; give some with --labels FILE.csv "
-                "(class,startTime_usec,endTime_usec)"
-            )
-        return "on"
+def _check_labels(timeline: LabelTimeline | None, classes: list[int]) -> None:
+    unknown = sorted(set(timeline.classes() if timeline else ()) - set(classes))
+    if unknown:
+        raise UsageError(
+            f"{timeline.name if timeline else 'labels'}: class {unknown[0]} is not among "
+            f"{classes}; name all with labels.classes, or use another model"
+        )
 
 
 def describe_network(config: NetworkConfig) -> str:

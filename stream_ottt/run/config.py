@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.events.binning import BinningConfig
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.labels.timeline import LabelsConfig
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
-from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.pipeline.pace import parse_speed
-from stream_ottt.registry import near_miss
-from stream_ottt.settings import Duration, Settings
+from stream_ottt.run.presets import Tables
+from stream_ottt.settings import Duration, Settings, Threads, Unit
 
 
 class StreamConfig(Settings):
@@ -37,18 +35,20 @@ class StreamConfig(Settings):
         queue_events: events that may wait between source and learner before that happens.
         queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
         patience: how long a live source may send nothing before a window whose end has passed is closed without it.
+        grace: how long source and sinks have to come back when the run ends.
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
     speed: float | Literal["max"] = "max"
-    passes: int = Field(1, ge=1)
-    max_steps: int | None = Field(None, ge=1)
-    threads: int = Field(1, ge=1)
+    passes: int = Field(1, ge=1, le=1_000_000)
+    max_steps: int | None = Field(None, ge=1, le=2**62)
+    threads: Threads = 1
     overflow: Literal["auto", "block", "drop-oldest", "drop-newest"] = "auto"
-    queue_events: int = Field(1 << 18, ge=1)
+    queue_events: Annotated[int, Unit("events")] = Field(1 << 18, ge=1, le=2**31)
     queue_span: Duration = Field(2_000_000, ge=1000)
     patience: Duration = Field(500_000, ge=1000)
+    grace: Duration = Field(2_000_000, ge=0, le=3_600_000_000)
     control: str | None = None
 
     @field_validator("speed", mode="before")
@@ -74,47 +74,14 @@ class RunConfig(Settings):
     evaluation: EvaluationConfig = EvaluationConfig()
 
 
-Tables = dict[str, Any]
-"""Nested tables of plain values, as TOML has them."""
-
-
-def preset_names() -> list[str]:
-    """The presets that come with the package."""
-    return sorted(
-        p.name.removesuffix(".toml") for p in files("stream_ottt.configs").iterdir() if p.name.endswith(".toml")
-    )
-
-
-def read_preset(name_or_file: str) -> Tables:
-    """The tables of a preset, or of a TOML file.
-
-    Raises:
-        UsageError: no such preset (naming the nearest) or file, or no valid TOML (with the place).
-    """
-    if name_or_file.endswith(".toml"):
-        path = Path(name_or_file)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"{path}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as e:
-            raise UsageError(f"{path}: no valid TOML: {e}") from e
-    if name_or_file not in preset_names():
-        raise UsageError(
-            f"unknown preset {name_or_file!r}{near_miss(name_or_file, preset_names())} (a file's name ends in .toml)"
-        )
-    return tomllib.loads(files("stream_ottt.configs").joinpath(f"{name_or_file}.toml").read_text(encoding="utf-8"))
-
-
 def parse_overrides(words: Iterable[str]) -> Tables:
     """Tables from ``--table.key VALUE`` or ``--table.key=VALUE`` words.
 
-    A value is read as TOML where it is (``0.01``, ``true``, ``[16, 32, "AP2"]``) and else as text (``20ms``).
+    A value is read as TOML where it is a number, a truth value or a list (``0.01``, ``true``, ``[16, 32, "AP2"]``),
+    and else as text (``20ms``).
 
     Raises:
-        UsageError: a word that is no dotted option, or an option without a value.
+        UsageError: a word that is no dotted option, an option without a value, or one that is both a value and a table.
     """
     tables: Tables = {}
     pending = iter(words)
@@ -129,19 +96,31 @@ def parse_overrides(words: Iterable[str]) -> Tables:
             if following is None:
                 raise UsageError(f"option --{key} needs a value")
             value = following
-        *path, last = key.replace("-", "_").split(".")
-        table = tables
-        for part in path:
-            table = table.setdefault(part, {})
-        table[last] = _plain_value(value)
+        _put(tables, key.replace("-", "_"), _plain_value(value))
     return tables
+
+
+def _put(tables: Tables, key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    table = tables
+    for i, part in enumerate(path):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"option --{key}: {'.'.join(path[: i + 1])} has a value, so no keys are below it")
+    if isinstance(table.get(last), dict):
+        raise UsageError(
+            f"option --{key}: {key} is a table; set one of its keys, such as --{key}.{next(iter(table[last]))}"
+        )
+    table[last] = value
 
 
 def _plain_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        values = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
+    plain = len(values) == 1 and isinstance(values["value"], (str, int, float, list))
+    return values["value"] if plain else text  # dates, tables and several lines are text
 
 
 def merge(*layers: Mapping[str, Any]) -> Tables:

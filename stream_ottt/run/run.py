@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
-from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stream_ottt.errors import INTERRUPTED, InputError, OutputError, StreamOtttError, UsageError
-from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.live.inputs import LiveInputs
+from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
-from stream_ottt.pipeline.progress import Progress
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.config import RunConfig, Tables, merge, read_preset, to_tables
-from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint
+from stream_ottt.run.config import RunConfig, merge, to_tables
+from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
+from stream_ottt.run.presets import RUNS, Tables
+from stream_ottt.run.stopping import Stopping
 from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sources.opening import open_source
+
+Problem = tuple[int, str]
+"""Exit code and what to say."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class RunRequest:
         save: model file to write at the end.
         summary: summary file to write at the end.
         learn: False only predicts and scores.
+        force: True writes outputs anew that exist already.
     """
 
     source: str
@@ -49,19 +54,32 @@ class RunRequest:
     save: Path | None = None
     summary: Path | None = None
     learn: bool = True
+    force: bool = False
 
 
-def run(request: RunRequest) -> int:
+def run(request: RunRequest, stopping: Stopping | None = None) -> int:
     """Run to the end.
 
+    Args:
+        request: what is asked for.
+        stopping: the signals that end it, where somebody watches them already.
+
     Returns:
-        The exit code: 0, 3 for damaged input (everything good was processed), 5 when an output could not be written,
-        130 after Ctrl-C.
+        The exit code: 0, also after SIGTERM and SIGHUP; 3 for damaged input (everything good was processed); 5 when an
+        output could not be written where it was wanted; 130 after Ctrl-C.
 
     Raises:
         StreamOtttError: before anything was processed; one line for the user.
+        Exception: an error of the program itself, when everything that was asked for has been written.
     """
-    return asyncio.run(Run(request).go())
+    with nullcontext(stopping) if stopping is not None else Stopping() as signals:
+        return asyncio.run(Run(request, signals).go())
+
+
+def say(text: str) -> None:
+    """One line for the user; nothing more where stderr is gone."""
+    with suppress(OSError, ValueError):
+        print(f"stream-ottt: {text}", file=sys.stderr, flush=True)
 
 
 class Run:
@@ -69,31 +87,33 @@ class Run:
 
     Args:
         request: what the user asks for.
+        stopping: the signals that end it.
 
     Raises:
         StreamOtttError: settings, source, labels, model or outputs that cannot be used.
     """
 
-    def __init__(self, request: RunRequest) -> None:
+    def __init__(self, request: RunRequest, stopping: Stopping | None = None) -> None:
         self.request = request
+        self.stopping = stopping or Stopping()
         self.checkpoint = None if request.load is None else load_checkpoint(request.load)
-        learned_with = {} if self.checkpoint is None else model_settings(self.checkpoint)
-        preset = {} if request.preset is None else read_preset(request.preset)
+        learned_with = {} if self.checkpoint is None else settings_to_keep(self.checkpoint)
+        preset = {} if request.preset is None else RUNS.read(request.preset)
         self.config = RunConfig.load(merge(learned_with, preset, request.overrides))
-        for path in (request.save, request.summary):
-            if path is not None:
-                check_writable(path)
+        if request.save is not None:
+            check_writable(request.save, overwrite=request.force or request.save == request.load)
+        if request.summary is not None:
+            check_writable(request.summary, overwrite=request.force)
         self.source: Source = open_source(request.source)
-        self.progress = Progress(
-            source=request.source, settings=to_tables(self.config), evaluation=Evaluator(self.config.evaluation)
-        )
         self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
+        for sink in self.sinks:
+            sink.check(overwrite=request.force)
+        self.facts = RunFacts(request.source, to_tables(self.config))
         self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
-        self.progress.transport = self.source.statistics
         self.assembly = Assembly(
             self.config,
+            self.facts,
             self.source,
-            self.progress,
             checkpoint=self.checkpoint,
             learn=request.learn,
             takes_labels=self._takes_labels,
@@ -101,15 +121,42 @@ class Run:
 
     async def go(self) -> int:
         """Open the sinks, run the pipeline, write what was asked for."""
+        pipeline = self._make_pipeline()
+        inputs = LiveInputs(
+            pipeline,
+            key_span=self.config.labels.key_span,
+            labels=self._takes_labels,
+            save=self._save_now,
+            can_save=self.request.save is not None,
+            status=lambda snapshot: self._summary(snapshot, None, "running"),
+        )
+        self.pipeline = pipeline
+        try:
+            # Ports first: whoever is refused one must not have touched a file.
+            if self.config.stream.control is not None:
+                say(f"commands are taken at {inputs.open_control(self.config.stream.control)}")
+            await pipeline.open_sinks()
+            self.stopping.act = pipeline.stop
+            if type(self.source).live and sys.stderr.isatty():
+                say(f"waiting for events of {self.request.source}")
+            try:
+                outcome = await pipeline.run()
+            except asyncio.CancelledError as e:
+                outcome = Outcome("failed", e, pipeline.learning.session is not None)
+        finally:
+            await inputs.close()
+        return await self._finish(outcome)
+
+    def _make_pipeline(self) -> Pipeline:
         c = self.config.stream
         live = type(self.source).live
         policy = c.overflow if c.overflow != "auto" else ("drop-oldest" if live else "block")
-        sinks = await self._open_sinks()
-        pipeline = Pipeline(
+        return Pipeline(
             self.source,
-            sinks,
-            self.progress,
-            self.assembly.prepare,
+            self.sinks,
+            self.facts,
+            self.assembly,
+            self.config.binning,
             passes=c.passes,
             speed=None if c.speed == "max" else c.speed,
             policy=policy,
@@ -118,161 +165,118 @@ class Run:
             max_steps=c.max_steps,
             threads=c.threads,
             patience=c.patience / 1e6 if live else None,
+            grace=c.grace / 1e6,
+            say=say,
         )
-        inputs = LiveInputs(
-            pipeline,
-            self.progress,
-            key_span=self.config.labels.key_span,
-            labels=self._takes_labels,
-            save=self._save_now,
-            status=lambda: self._summary(None, "running"),
-        )
-        outcome, failure = Outcome(), None
-        try:
-            if c.control is not None:
-                print(f"stream-ottt: commands are taken at {inputs.open_control(c.control)}", file=sys.stderr)
-            with _interruptible(pipeline.stop):
-                outcome = await pipeline.run()
-        except StreamOtttError as e:
-            failure = e
-        finally:
-            await inputs.close()
-        return await self._finish(outcome, failure)
-
-    async def _open_sinks(self) -> list[Sink]:
-        """Those sinks that could be opened; one that is not optional must be."""
-        opened: list[Sink] = []
-        for sink in self.sinks:
-            try:
-                await sink.open(self.progress)
-            except OutputError as e:
-                if not sink.optional:
-                    raise
-                print(f"stream-ottt: sink {sink.name}: {e}; carrying on without it", file=sys.stderr)
-            else:
-                opened.append(sink)
-        self.sinks = opened
-        return opened
 
     # --- at the end ------------------------------------------------------------------------------------------------
 
-    async def _finish(self, outcome: Outcome, failure: StreamOtttError | None) -> int:
-        """Write the model, the summary and the sinks' ends; say in one line each what went wrong."""
-        request, progress = self.request, self.progress
-        problems: list[tuple[int, str]] = []
-        if failure is not None:
-            problems.append((failure.exit_code, str(failure)))
-        elif outcome.error is not None:
+    async def _finish(self, outcome: Outcome) -> int:
+        """Write model, summary and the sinks' ends; say in one line each what went wrong; raise a fault last."""
+        fault = outcome.error if not isinstance(outcome.error, StreamOtttError) else None
+        if not outcome.began and outcome.reason != "interrupted":
+            await self.pipeline.close_sinks(None)
+            raise outcome.error or InputError(f"{self.request.source}: the stream holds no events; nothing to do")
+        problems: list[Problem] = []
+        if isinstance(outcome.error, StreamOtttError):
             problems.append((outcome.error.exit_code, str(outcome.error)))
-        elif self.assembly.learner is None and outcome.reason == "end":
-            problems.append((InputError.exit_code, f"{request.source}: the stream holds no events; nothing to do"))
-        if progress.ledger.malformed or progress.ledger.late:
-            problems.append((InputError.exit_code, self._unusable_events()))
-        facts = self.source.statistics()
-        if facts.get("malformed_messages"):
-            problems.append((InputError.exit_code, self._unusable_messages(facts)))
-        if request.save is not None and self.assembly.learner is not None:
-            try:
-                self._save_now()
-            except OutputError as e:
-                problems.append((e.exit_code, str(e)))
-        code = INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
-        reason = "failed" if failure is not None else outcome.reason
+        elif fault is not None:
+            problems.append((1, f"an error of the program itself: {type(fault).__name__}: {fault}"))
+        self._write_model(problems)
+        await self.pipeline.drain_sinks()
+        snapshot = self.pipeline.snapshot()
+        problems += self._problems_of_input(snapshot)
+        code = self._exit_code(outcome, problems + self._problems_of_sinks(snapshot))
         message = problems[0][1] if problems else None
-        summary = self._summary(code, reason, message)
-        if request.summary is not None:
-            try:
-                write_summary(request.summary, summary)
-            except OutputError as e:
-                problems.append((e.exit_code, str(e)))
-        for sink in self.sinks:
-            try:
-                await sink.close(summary)
-            except Exception as e:  # a sink's own affair, reported below
-                progress.sink_failures.setdefault(sink.name, str(e) or type(e).__name__)
-        problems += [(OutputError.exit_code, f"sink {name}: {text}") for name, text in progress.sink_failures.items()]
-        for text in [*(text for _, text in problems), *progress.warnings]:
-            print(f"stream-ottt: {text}", file=sys.stderr)
-        if facts.get("lost_messages"):
-            print(
-                f"stream-ottt: {request.source}: {facts['lost_messages']} messages never came; see the summary's gaps",
-                file=sys.stderr,
-            )
-        if failure is None and self.assembly.learner is not None and progress.learning.startswith("nothing"):
-            print(f"stream-ottt: {progress.learning}", file=sys.stderr)
-        return INTERRUPTED if outcome.reason == "interrupted" else (problems[0][0] if problems else 0)
+        summary = self._summary(snapshot, code, outcome.reason, message)
+        if self.request.summary is not None:
+            problem = write_somewhere(self.request.summary, partial(write_summary, summary=summary))
+            problems += [] if problem is None else [(problem.exit_code, str(problem))]
+        await self.pipeline.close_sinks(summary)
+        problems += self._problems_of_sinks(self.pipeline.snapshot())
+        for _, text in problems if fault is None else problems[1:]:
+            say(text)
+        self._say_the_rest(snapshot)
+        if fault is not None:
+            raise fault
+        return self._exit_code(outcome, problems)
+
+    def _exit_code(self, outcome: Outcome, problems: list[Problem]) -> int:
+        if outcome.reason == "interrupted" and self.stopping.signal is not None and self.stopping.exit_code:
+            return self.stopping.exit_code
+        return problems[0][0] if problems else 0
+
+    def _write_model(self, problems: list[Problem]) -> None:
+        if self.request.save is None or self.assembly.learner is None:
+            return
+        try:
+            problem: StreamOtttError | None = write_somewhere(self.request.save, self._save)
+        except ModelError as e:  # a model that must not replace a good one
+            problem = e
+        problems += [] if problem is None else [(problem.exit_code, str(problem))]
+
+    def _save(self, path: Path) -> None:
+        facts = self.pipeline.view.facts
+        assert self.assembly.learner is not None
+        save_checkpoint(path, self.assembly.learner, settings=facts.settings, class_names=facts.class_names)
 
     def _save_now(self) -> str:
         """Write the model where the user wants it; returns the path."""
-        path, learner = self.request.save, self.assembly.learner
-        if path is None or learner is None:
+        path = self.request.save
+        if path is None or self.assembly.learner is None:
             raise UsageError("no file to save the model in; start the run with --save FILE")
-        save_checkpoint(path, learner, settings=self.progress.settings, class_names=self.progress.class_names)
+        self._save(path)
         return str(path)
 
-    def _summary(self, code: int | None, reason: str, message: str | None = None) -> dict[str, Any]:
-        return summarize(self.progress, seed=self.config.stream.seed, code=code, reason=reason, message=message)
+    def _summary(
+        self, snapshot: RunSnapshot, code: int | None, reason: str, message: str | None = None
+    ) -> dict[str, Any]:
+        facts, seed = self.pipeline.view.facts, self.config.stream.seed
+        return summarize(facts, snapshot, seed=seed, code=code, reason=reason, message=message)
 
-    def _unusable_messages(self, facts: dict[str, Any]) -> str:
-        return (
-            f"{self.request.source}: {facts['malformed_messages']} messages could not be read and were left out "
-            f"(the first: {facts['malformed'][0]}); all others were used"
-        )
+    # --- what to say -----------------------------------------------------------------------------------------------
 
-    def _unusable_events(self) -> str:
-        ledger = self.progress.ledger
-        width, height = self.progress.sensor or (0, 0)
+    def _problems_of_input(self, snapshot: RunSnapshot) -> list[Problem]:
+        found = []
+        ledger, source = snapshot.ledger, self.request.source
         parts = []
         if ledger.malformed:
-            parts.append(f"{ledger.malformed} events outside the {width}×{height} sensor or before time zero")
+            width, height = self.pipeline.view.facts.sensor or (0, 0)
+            parts.append(f"{ledger.malformed} events outside the {width}×{height} sensor or outside the range of times")
         if ledger.late:
             parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
-        return f"{self.request.source}: {' and '.join(parts)} were left out and counted; all others were used"
+        if parts:
+            text = f"{source}: {' and '.join(parts)} were left out and counted; all others were used"
+            found.append((InputError.exit_code, text))
+        if malformed := snapshot.transport.get("malformed_messages"):
+            text = (
+                f"{source}: {malformed} messages could not be read and were left out "
+                f"(the first: {snapshot.transport['malformed'][0]}); all others were used"
+            )
+            found.append((InputError.exit_code, text))
+        return found
 
+    def _problems_of_sinks(self, snapshot: RunSnapshot) -> list[Problem]:
+        """Sinks that did not get or keep everything; what failed was said when it did."""
+        optional = {w.name for w in self.pipeline.writers if w.sink.optional}
+        found = []
+        for name, state in snapshot.sinks.items():
+            if state.failure is not None and name not in optional and (state.missed or not state.working):
+                found.append((OutputError.exit_code, f"sink {name}: {state.missed} results are missing"))
+        return found
 
-def model_settings(checkpoint: Checkpoint) -> Tables:
-    """Those settings of the run that made a model which must be the same for the model to fit."""
-    kept: Tables = {k: checkpoint.settings[k] for k in ("binning", "network", "learner") if k in checkpoint.settings}
-    return kept
-
-
-def check_writable(path: Path) -> None:
-    """Find out before the run that an output cannot be written after it.
-
-    Raises:
-        OutputError: no such folder, no right to write, or a folder of that name.
-    """
-    folder = path.parent
-    if path.is_dir():
-        raise OutputError(f"{path}: cannot be written: it is a folder; name a file in it")
-    if not folder.is_dir():
-        raise OutputError(f"{path}: cannot be written: there is no folder {folder}; make it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise OutputError(f"{path}: cannot be written: no right to write there")
-
-
-class _interruptible:
-    """While open, the first Ctrl-C calls ``stop``; a second one ends the program at once."""
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self.stop = stop
-        self.loop = asyncio.get_running_loop()
-
-    def __enter__(self) -> None:
-        def on_signal() -> None:
-            self.loop.remove_signal_handler(signal.SIGINT)
-            self.stop()
-
-        try:
-            self.loop.add_signal_handler(signal.SIGINT, on_signal)
-            self.loop.add_signal_handler(signal.SIGTERM, on_signal)
-        except (NotImplementedError, RuntimeError, ValueError):
-            # Not the main thread, or a platform without: Ctrl-C then cancels the run.
-            return
-
-    def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self.loop.remove_signal_handler(number)
-            except (NotImplementedError, RuntimeError, ValueError):
-                return
+    def _say_the_rest(self, snapshot: RunSnapshot) -> None:
+        session, source = snapshot.session, self.request.source
+        for text in session.warnings if session is not None else ():
+            say(text)
+        if lost := snapshot.transport.get("lost_messages"):
+            say(f"{source}: {lost} messages never came; see the summary's gaps")
+        if overflow := snapshot.ledger.dropped.get("overflow"):
+            say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
+        if session is not None and session.learning == "no labels":
+            how = (
+                "no label has come with the stream"
+                if self._takes_labels
+                else "no label was given; give some with --labels FILE.csv (class,startTime_usec,endTime_usec)"
+            )
+            say(f"nothing was learned: {how}")

@@ -13,9 +13,43 @@ from pathlib import Path
 from typing import Any
 
 from stream_ottt.errors import OutputError
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
+from stream_ottt.outputs import write_atomically
+from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot
 
-SCHEMA = "stream-ottt/summary/1"
+SCHEMA = "stream-ottt/summary/2"
+TOO_MANY = "too many labels waited; send them more slowly"
+
+
+NOTHING = SessionSnapshot(
+    timesteps=0,
+    timesteps_not_kept=0,
+    stream_us=0,
+    updates={"live": 0, "deferred": 0, "rehearsed": 0},
+    learning="no labels",
+    accuracy=Evaluator().accuracy(),
+    per_class=(),
+    confusion=(),
+    presentations=0,
+    hits=b"",
+    memory={},
+    due=0,
+    rehearsals_due=0,
+    rehearsals_given_up=0,
+    waiting=0,
+    waiting_bytes=0,
+    intervals=0,
+    intervals_met=0,
+    label_span=None,
+    step_ms=NO_DURATIONS,
+    rehearsal_ms=NO_DURATIONS,
+    labels_taken=0,
+    labels_refused=0,
+    label_refusal=None,
+    warnings=(),
+)
+"""A session that has not begun."""
 
 
 def peak_rss_mb() -> float:
@@ -36,60 +70,78 @@ def versions() -> dict[str, str]:
 
 
 def summarize(
-    progress: Progress, *, seed: int, code: int | None, reason: str, message: str | None = None
+    facts: RunFacts, snapshot: RunSnapshot, *, seed: int, code: int | None, reason: str, message: str | None = None
 ) -> dict[str, Any]:
     """The summary's tables, JSON-ready.
 
     Args:
-        progress: the run's counters.
+        facts: what is fixed of the run.
+        snapshot: the run at this moment.
         seed: of the run.
         code: exit code; None while it runs.
         reason: ``end``, ``max-steps``, ``interrupted``, ``damaged``, ``failed`` or ``running``.
         message: what went wrong, where something did.
     """
-    evaluation, steps, latency = progress.evaluation, progress.steps, progress.latency
-    rehearsals = progress.rehearsals
-    wall = time.perf_counter() - progress.started
+    s, ledger = snapshot.session or NOTHING, snapshot.ledger
+    wall = time.perf_counter() - facts.started
     return {
         "schema": SCHEMA,
-        "source": progress.source,
-        "network": {"description": progress.network, "parameters": progress.parameters},
-        "learning": progress.learning,
-        "events": asdict(progress.ledger),
-        "timesteps": progress.timesteps,
-        "timesteps_not_kept": progress.timesteps_not_kept,
-        "updates": asdict(progress.updates),
-        "rehearsal": {"timesteps": rehearsals.n, "memory": progress.memory},
+        "source": facts.source,
+        "network": {"description": facts.network, "parameters": facts.parameters},
+        "learning": s.learning,
+        "events": {**asdict(ledger), "in_hand": ledger.in_hand},
+        "timesteps": s.timesteps,
+        "timesteps_not_kept": s.timesteps_not_kept,
+        "updates": s.updates,
+        "rehearsal": {"timesteps": s.rehearsal_ms.n, "memory": s.memory},
         "rates": {
-            "live_steps_per_s": round(steps.n / steps.total_s, 3) if steps.total_s else 0.0,
-            "rehearsed_steps_per_s": round(rehearsals.n / rehearsals.total_s, 3) if rehearsals.total_s else 0.0,
+            "live_steps_per_s": _rate(s.step_ms),
+            "rehearsed_steps_per_s": _rate(s.rehearsal_ms),
         },
-        "presentations": evaluation.presentations.n,
-        "accuracy": {**evaluation.accuracy(), "per_class": evaluation.per_class()},
-        "step_ms": {"p50": round(steps.quantile_ms(0.5), 4), "p99": round(steps.quantile_ms(0.99), 4)},
-        "latency_ms": {"p50": round(latency.quantile_ms(0.5), 4), "p99": round(latency.quantile_ms(0.99), 4)},
+        "presentations": s.presentations,
+        "accuracy": {**s.accuracy, "per_class": list(s.per_class)},
+        "step_ms": _quantiles(s.step_ms),
+        "latency_ms": _quantiles(snapshot.latency),
         "wall_s": round(wall, 4),
-        "stream_s": round(progress.stream_us / 1e6, 6),
+        "stream_s": round(s.stream_us / 1e6, 6),
         "peak_rss_mb": round(peak_rss_mb(), 2),
         "labels": {
-            "live": progress.live_labels,
-            "refused": progress.labels_refused,
-            "first_refusal": progress.label_refusal,
+            "taken": s.labels_taken,
+            "refused": s.labels_refused + snapshot.labels_refused,
+            "first_refusal": s.label_refusal or (TOO_MANY if snapshot.labels_refused else None),
+            "intervals": s.intervals,
+            "intervals_met": s.intervals_met,
+            "span_us": s.label_span,
+            "waiting": s.waiting,
+            "due": s.due,
         },
-        "transport": progress.transport(),
-        "warnings": progress.warnings,
-        "sinks": {"failures": progress.sink_failures, "missed": progress.sink_missed},
-        "classes": {str(k): v for k, v in progress.class_names.items()},
-        "settings": progress.settings,
+        "transport": snapshot.transport,
+        "warnings": list(s.warnings),
+        "sinks": {
+            "failures": {name: sink.failure for name, sink in snapshot.sinks.items() if sink.failure is not None},
+            "missed": {name: sink.missed for name, sink in snapshot.sinks.items() if sink.missed},
+        },
+        "classes": {str(k): v for k, v in facts.class_names.items()},
+        "settings": facts.settings,
         "seed": seed,
         "versions": versions(),
         "exit": {"code": code, "reason": reason, "message": message},
     }
 
 
+def _rate(durations: Durations) -> float:
+    return round(durations.n / durations.total_s, 3) if durations.total_s else 0.0
+
+
+def _quantiles(durations: Durations) -> dict[str, float]:
+    return {"p50": round(durations.p50_ms, 4), "p99": round(durations.p99_ms, 4)}
+
+
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write the summary, indented. Raises OutputError when the file cannot be written."""
     try:
-        path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # A lone surrogate, which a hostile name may hold, is written as JSON's own escape.
+        text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode(errors="backslashreplace"))
     except OSError as e:
         raise OutputError(f"{path}: the summary cannot be written: {e.strerror}") from e

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from replay.helpers import random_frames, small_network, small_residual
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.config import NetworkConfig, OptimizerConfig
 from stream_ottt.network.connection import Connection
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD, GradientSum, OptimizerConfig, build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.optimizer import SGD, GradientSum, build_optimizer
+from stream_ottt.network.topologies import build_network
 from stream_ottt.network.weights import ScaledStandardization
 from stream_ottt.replay.analysis.alignment import bptt_gradient, cosine, measure_alignment, ottt_gradient
 from stream_ottt.replay.config import MethodConfig

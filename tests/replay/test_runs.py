@@ -122,7 +122,7 @@ def test_the_folder_of_a_run(collection: Path, tmp_path: Path) -> None:
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").glob("events.*"))
     row = (out / "row.md").read_text()
-    assert "ottt_o" in row and "duration 10 ms" in row and "seed 5" in row and about["versions"]["commit"] in row
+    assert "ottt_o" in row and "duration 10ms" in row and "seed 5" in row and about["versions"]["commit"] in row
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
     assert result["samples"] == {"train": 16, "test": 8}
     assert len(result["alignment"]) == 3 and 0 < result["alignment"][0]["bptt"]["all"] <= 1

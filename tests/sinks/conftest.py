@@ -1,18 +1,24 @@
-"""A run made by hand: results and progress as the pipeline would give them to a sink."""
+"""A run made by hand: results and snapshots as the pipeline would give them to a sink."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.labels.evaluation import Evaluator, PresentationScore
+from stream_ottt.learning.snapshot import SessionSnapshot
 from stream_ottt.pipeline.sink import Sink
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
+from stream_ottt.run.summary import NOTHING, summarize
+from stream_ottt.sinks.meter import Rates
+from stream_ottt.sinks.terminal_view import Shown
 
 NAMES = {0: "circle", 1: "triangle", 2: "square", 3: "star", 4: "cross", 5: "ring"}
 
@@ -52,19 +58,53 @@ def make_result(
     return StepResult(timestep, Prediction(**fields), truth=truth, scored=truth is not None)
 
 
-def make_progress(outcomes: list[tuple[int, int]] | None = None, **changes: Any) -> Progress:
-    """Progress of a run in which each (truth, said) of ``outcomes`` was a presentation of one scored step."""
-    evaluator = Evaluator()
-    for interval, (truth, said) in enumerate(outcomes or []):
-        logits = np.zeros(len(NAMES))
-        logits[said] = 3.0
-        evaluator.add_step(interval, truth, said, softmax(logits), list(NAMES))
-    evaluator.close_presentation()
-    progress = Progress(source="synthetic:?seed=3", settings={}, evaluation=evaluator)
-    progress.class_names = dict(NAMES)
-    for name, value in changes.items():
-        setattr(progress, name, value)
-    return progress
+class FakeRun(RunView):
+    """A run of which everything can be set: fields of facts, snapshot and session, by their names."""
+
+    def __init__(self, outcomes: list[tuple[int, int]], **changes: Any) -> None:
+        evaluator = Evaluator()
+        for truth, predicted in outcomes:
+            logits = np.zeros(len(NAMES))
+            logits[predicted] = 3.0
+            score = PresentationScore(truth, list(NAMES))
+            evaluator.add_step(score, predicted, softmax(logits))
+            evaluator.close(score)
+        session = replace(
+            NOTHING,
+            learning="on",
+            accuracy=evaluator.accuracy(),
+            per_class=tuple(evaluator.per_class()),
+            presentations=len(evaluator.hits),
+            hits=bytes(evaluator.hits),
+        )
+        super().__init__(RunFacts("synthetic:?seed=3", class_names=dict(NAMES)), lambda: self.now)
+        self.now = RunSnapshot(session, Ledger())
+        self.set(**changes)
+
+    @property
+    def session(self) -> SessionSnapshot:
+        assert self.now.session is not None
+        return self.now.session
+
+    def set(self, **changes: Any) -> None:
+        """Replace fields, wherever they belong."""
+
+        def of(kind: type) -> dict[str, Any]:
+            return {f.name: changes.pop(f.name) for f in fields(kind) if f.name in changes}
+
+        self.facts = replace(self.facts, **of(RunFacts))
+        session = replace(self.session, **of(SessionSnapshot))
+        self.now = replace(self.now, session=session, **of(RunSnapshot))
+        assert not changes, changes
+
+    def shown(self, rates: Rates | None = None) -> Shown:
+        """As the terminal shows it."""
+        return Shown(self.facts, self.now, self.session, rates or Rates())
+
+
+def make_run(outcomes: list[tuple[int, int]] | None = None, **changes: Any) -> FakeRun:
+    """A run in which each (truth, predicted) of ``outcomes`` was a presentation of one scored step."""
+    return FakeRun(outcomes or [], **changes)
 
 
 @pytest.fixture
@@ -74,54 +114,28 @@ def result() -> Callable[..., StepResult]:
 
 
 @pytest.fixture
-def progress() -> Callable[..., Progress]:
-    """Makes the progress of a run."""
-    return make_progress
+def view() -> Callable[..., FakeRun]:
+    """Makes a run as sinks see it."""
+    return make_run
 
 
-def make_summary(progress: Progress, **changes: Any) -> dict[str, Any]:
-    """The summary that ends the run of ``progress``."""
-    ledger, updates = progress.ledger, progress.updates
-    return {
-        "schema": "stream-ottt/summary/1",
-        "events": {
-            "read": ledger.read,
-            "binned": ledger.binned,
-            "late": ledger.late,
-            "malformed": ledger.malformed,
-            "dropped": dict(ledger.dropped),
-        },
-        "timesteps": progress.timesteps,
-        "updates": {"live": updates.live, "deferred": updates.deferred, "rehearsed": updates.rehearsed},
-        "accuracy": progress.evaluation.accuracy() | {"per_class": progress.evaluation.per_class()},
-        "presentations": progress.evaluation.presentations.n,
-        "step_ms": {"p50": 4.2, "p99": 6.1},
-        "latency_ms": {"p50": 2.1, "p99": 3.3},
-        "wall_s": 20.0,
-        "stream_s": 62.0,
-        "peak_rss_mb": 412.0,
-        "settings": {},
-        "seed": 0,
-        "versions": {},
-        "learning": progress.learning,
-        "exit": {"code": 0, "reason": "end of stream"},
-    } | changes
+def make_summary(run: FakeRun, **changes: Any) -> dict[str, Any]:
+    """The summary that ends ``run``."""
+    return summarize(run.facts, run.now, seed=0, code=0, reason="end") | changes
 
 
-def run_sink(
-    sink: Sink, progress: Progress, results: Iterable[StepResult], summary: dict[str, Any] | None = None
-) -> None:
+def run_sink(sink: Sink, run: RunView, results: Iterable[StepResult], summary: dict[str, Any] | None = None) -> None:
     """Open, feed and close a sink as the pipeline does; it is closed also when it fails."""
 
-    async def run() -> None:
-        await sink.open(progress)
+    async def go() -> None:
+        await sink.open(run)
         try:
             for one in results:
                 await sink.consume(one)
         finally:
             await sink.close(summary)
 
-    asyncio.run(run())
+    asyncio.run(go())
 
 
 @pytest.fixture

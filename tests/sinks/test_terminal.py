@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.events.packet import Ledger
+from stream_ottt.learning.snapshot import Durations
+from stream_ottt.pipeline.view import SinkState
 from stream_ottt.sinks.blocks import Picture, bar, chart
-from stream_ottt.sinks.meter import Meter
+from stream_ottt.sinks.meter import Meter, Rates
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.terminal_report import report
-from stream_ottt.sinks.terminal_view import Rates, ledger_line, live_view, plain_line, short
+from stream_ottt.sinks.terminal_view import ledger_line, live_view, plain_line, short
 
 FACTORY = Path(__file__).with_name("conftest.py")
 RUN = """
@@ -33,7 +36,7 @@ from stream_ottt.sinks.opening import open_sink
 spec = importlib.util.spec_from_file_location("factory", sys.argv[1])
 factory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(factory)
-progress = factory.make_progress([(1, 1), (2, 0)], sensor=(32, 32), network="16-32", parameters=12345)
+run = factory.make_run([(1, 1), (2, 0)], sensor=(32, 32), network="16-32", parameters=12345)
 frame = np.zeros((2, 32, 32), np.float32)
 frame[1, 4:20, 4:20] = 1
 
@@ -45,7 +48,7 @@ def stream():
         i += 1
 
 sink = open_sink("terminal:?mode=" + sys.argv[2])
-factory.run_sink(sink, progress, stream(), factory.make_summary(progress))
+factory.run_sink(sink, run, stream(), factory.make_summary(run))
 """
 # The fixtures are factories: every example gets its own objects.
 STATELESS = [HealthCheck.function_scoped_fixture]
@@ -60,17 +63,23 @@ def rendered(renderable: RenderableType, width: int, colour: str | None = None) 
     return [ANSI.sub("", line) for line in capture.get().splitlines()]
 
 
-def busy(progress: Callable, **changes: object) -> Progress:
+def busy(view: Callable, **changes: object) -> Any:
     """A run with something in every counter."""
-    run = progress([(0, 0), (1, 1), (1, 1), (2, 0)], sensor=(346, 260), network="16-32-AP2-64", parameters=57_384)
-    run.ledger.read, run.ledger.binned, run.ledger.late, run.ledger.malformed = 12_345_678, 12_340_000, 78, 600
-    run.ledger.drop("overflow", 5000)
-    run.updates.live, run.updates.deferred, run.updates.rehearsed = 1200, 1800, 9300
-    run.timesteps, run.stream_us, run.started = 3120, 62_400_000, time.perf_counter() - 20
-    run.steps.add(0.004)
-    for name, value in changes.items():
-        setattr(run, name, value)
-    return run
+    return view(
+        [(0, 0), (1, 1), (1, 1), (2, 0)],
+        **{
+            "sensor": (346, 260),
+            "network": "16-32-AP2-64",
+            "parameters": 57_384,
+            "started": time.perf_counter() - 20,
+            "ledger": Ledger(12_345_678, 12_340_000, 78, 600, {"overflow": 5000}),
+            "updates": {"live": 1200, "deferred": 1800, "rehearsed": 9300},
+            "timesteps": 3120,
+            "stream_us": 62_400_000,
+            "step_ms": Durations(1, 0.0042, 4.2, 6.1),
+            **changes,
+        },
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -118,16 +127,16 @@ def test_elsewhere_there_are_plain_lines_and_the_table(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     result: Callable,
-    progress: Callable,
+    view: Callable,
     summary: Callable,
     drive: Callable,
 ) -> None:
     monkeypatch.setattr("stream_ottt.sinks.terminal.PLAIN_S", 0.0)
-    run = busy(progress)
+    run = busy(view)
     drive(open_sink("terminal"), run, [result(0, said=1, truth=2), result(1, said=1)], summary(run))
     out = capsys.readouterr().out
     lines = out.splitlines()
-    assert lines[0] == "stream-ottt  synthetic:?seed=3  learning: on"
+    assert lines[0] == "stream-ottt  synthetic:?seed=3"
     assert re.fullmatch(
         r" +62\.4 s  12\.3M events  \d+ steps/s  [\d.]+x  acc 0\.750 of 4  triangle \(truth square\)", lines[1]
     )
@@ -138,16 +147,16 @@ def test_elsewhere_there_are_plain_lines_and_the_table(
 
 
 def test_plain_lines_come_every_two_seconds(
-    capsys: pytest.CaptureFixture[str], result: Callable, progress: Callable, drive: Callable
+    capsys: pytest.CaptureFixture[str], result: Callable, view: Callable, drive: Callable
 ) -> None:
-    drive(open_sink("terminal"), progress(), [result(i) for i in range(100)])
+    drive(open_sink("terminal"), view(), [result(i) for i in range(100)])
     assert len(capsys.readouterr().out.splitlines()) == 1  # the first line alone: no summary, not two seconds
 
 
 def test_quiet_prints_nothing(
-    capsys: pytest.CaptureFixture[str], result: Callable, progress: Callable, summary: Callable, drive: Callable
+    capsys: pytest.CaptureFixture[str], result: Callable, view: Callable, summary: Callable, drive: Callable
 ) -> None:
-    drive(open_sink("terminal:?mode=quiet"), progress(), [result(0)], summary(progress()))
+    drive(open_sink("terminal:?mode=quiet"), view(), [result(0)], summary(view()))
     assert capsys.readouterr().out == ""
 
 
@@ -172,20 +181,20 @@ def test_a_stdout_that_is_not_utf8_gets_question_marks() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("mode", ["plain", "live"])
 def test_a_stdout_that_cannot_be_written_is_an_output_error(
-    mode: str, monkeypatch: pytest.MonkeyPatch, result: Callable, progress: Callable, drive: Callable
+    mode: str, monkeypatch: pytest.MonkeyPatch, result: Callable, view: Callable, drive: Callable
 ) -> None:
     with pytest.raises(OutputError, match="stdout: cannot be written: No space left on device"):  # noqa: SIM117
         with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:  # noqa: PTH123
             monkeypatch.setattr(sys, "stdout", full)
             try:
-                drive(open_sink(f"terminal:?mode={mode}"), progress(), [result(0)])
+                drive(open_sink(f"terminal:?mode={mode}"), view(), [result(0)])
             finally:
                 monkeypatch.undo()
                 os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # what is left in its buffer can go
 
 
 def test_most_calls_cost_a_look_at_the_clock(
-    capsys: pytest.CaptureFixture[str], result: Callable, progress: Callable, drive: Callable
+    capsys: pytest.CaptureFixture[str], result: Callable, view: Callable, drive: Callable
 ) -> None:
     took = []
 
@@ -196,7 +205,7 @@ def test_most_calls_cost_a_look_at_the_clock(
             yield one
             took.append(time.perf_counter() - began)
 
-    drive(open_sink("terminal:?mode=live"), progress(), stream())
+    drive(open_sink("terminal:?mode=live"), view(), stream())
     assert np.median(took) < 50e-6
 
 
@@ -211,7 +220,7 @@ def test_most_calls_cost_a_look_at_the_clock(
 )
 def test_the_live_view_fits_its_terminal(
     result: Callable,
-    progress: Callable,
+    view: Callable,
     width: int,
     height: int,
     planes: int,
@@ -220,25 +229,27 @@ def test_the_live_view_fits_its_terminal(
     odd: bool,
 ) -> None:
     frame = np.random.default_rng(0).integers(0, 3, (planes, *shape)).astype(np.float32)
-    run = busy(progress)
+    run = busy(view)
     logits = np.linspace(0, 9, classes)
     if odd:
-        run.source = "/a/long/way/to/some/folder/with/a/recording/of/long/name.aedat4"
-        run.class_names = {k: f"a class of a very long name {k}" for k in range(classes)}
-        run.learning = "no labels were given and so nothing can be learned from this stream"
-        run.ledger.read = run.ledger.binned = 123_456_789_012
+        run.set(
+            source="/a/long/way/to/some/folder/with/a/recording/of/long/name.aedat4",
+            class_names={k: f"a class of a very long name {k}" for k in range(classes)},
+            learning="no labels",
+            ledger=Ledger(123_456_789_012, 123_456_789_012),
+        )
         logits = np.array([np.nan, *([np.inf] * (classes - 1))])
     step = result(3, truth=1, frame=frame, logits=logits, index=0, label=0)
-    lines = rendered(live_view(run, step, Rates(), Meter(), width, height), width, "truecolor")
+    lines = rendered(live_view(run.shown(), step, Meter(0.0), width, height), width, "truecolor")
     assert len(lines) <= height
     assert max(map(cell_len, lines)) <= width
     assert any("123G read = 123G binned" in line or "123,456,789,012 read" in line for line in lines) == odd
 
 
-def test_the_live_view_shows_the_state_of_the_run(result: Callable, progress: Callable) -> None:
-    run = busy(progress, sink_failures={"csv": "out.csv: cannot be written"})
+def test_the_live_view_shows_the_state_of_the_run(result: Callable, view: Callable) -> None:
+    run = busy(view, sinks={"csv": SinkState("out.csv: cannot be written"), "jsonl": SinkState()})
     rates = Rates(live=154, rehearsed=462, events=420_000, speed=3.1)
-    text = "\n".join(rendered(live_view(run, result(9, said=2, truth=1), rates, Meter(), 80, 25), 80))
+    text = "\n".join(rendered(live_view(run.shown(rates), result(9, said=2, truth=1), Meter(0.0), 80, 25), 80))
     for part in (
         "synthetic:?seed=3 · 346×260 · 16-32-AP2-64 (57.4k weights)",
         "● learning",
@@ -254,15 +265,15 @@ def test_the_live_view_shows_the_state_of_the_run(result: Callable, progress: Ca
         "sink csv failed: out.csv: cannot be written",
     ):
         assert part in text
-    assert "✓ square" in "\n".join(rendered(live_view(run, result(9, said=2, truth=2), rates, Meter(), 80, 24), 80))
-    paused = busy(progress, learning="paused")
-    assert "○ paused" in "\n".join(rendered(live_view(paused, result(0), rates, Meter(), 80, 24), 80))
+    assert "✓ square" in "\n".join(rendered(live_view(run.shown(), result(9, said=2, truth=2), Meter(0.0), 80, 24), 80))
+    paused = busy(view, learning="paused")
+    assert "○ paused" in "\n".join(rendered(live_view(paused.shown(), result(0), Meter(0.0), 80, 24), 80))
 
 
-def test_bars_carry_the_labels_of_their_positions(result: Callable, progress: Callable) -> None:
-    run = progress(labels=(40, 30, 20, 10, 50, 60), class_names={20: "twenty"})
+def test_bars_carry_the_labels_of_their_positions(result: Callable, view: Callable) -> None:
+    run = view(classes=(40, 30, 20, 10, 50, 60), class_names={20: "twenty"})
     step = result(0, said=2, label=20)
-    lines = rendered(live_view(run, step, Rates(), Meter(), 80, 24), 80)
+    lines = rendered(live_view(run.shown(), step, Meter(0.0), 80, 24), 80)
     rows = [re.search(r"│ (\w+) +(█\S*|▏) *(\d+)% +│$", line) for line in lines]
     shown = [(m[1], int(m[3])) for m in rows if m]
     assert [name for name, _ in shown] == ["twenty", "60", "50", "10", "30"]
@@ -310,18 +321,19 @@ def test_counts_in_three_digits() -> None:
     assert ledger_line(1234, 1000, 200, 30, 4, 40) == "1.23k read = 1k binned + 200 late + 30 malformed + 4 dropped"
 
 
-def test_rates_are_over_the_last_two_seconds(progress: Callable) -> None:
-    run = progress(started=100.0)
-    meter = Meter()
+def test_rates_are_over_the_last_two_seconds(view: Callable) -> None:
+    run, meter = view(), Meter(100.0)
+    steps = stream_us = read = 0
     for second in range(1, 11):
         per_second = 50 if second <= 6 else 200
-        for _ in range(per_second):
-            run.steps.add(0.001)
-            run.rehearsals.add(0.001)
-            run.rehearsals.add(0.001)
-        run.stream_us += per_second * 20_000
-        run.ledger.read += per_second * 300
-        rates = meter.measure(run, 100.0 + second)
+        steps, stream_us, read = steps + per_second, stream_us + per_second * 20_000, read + per_second * 300
+        run.set(
+            step_ms=Durations(steps, 1.0, 1.0, 1.0),
+            rehearsal_ms=Durations(2 * steps, 1.0, 1.0, 1.0),
+            stream_us=stream_us,
+            ledger=Ledger(read),
+        )
+        rates = meter.measure(run.snapshot(), 100.0 + second)
         if second == 1:
             assert (rates.live, rates.rehearsed, rates.speed) == pytest.approx((50, 100, 1.0))
     assert (rates.live, rates.rehearsed, rates.speed) == pytest.approx((200, 400, 4.0))
@@ -330,13 +342,11 @@ def test_rates_are_over_the_last_two_seconds(progress: Callable) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=STATELESS)
 @given(hits=st.lists(st.booleans(), max_size=120), points=st.integers(1, 40), looks=st.integers(1, 4))
-def test_the_course_of_accuracy_is_a_running_mean(
-    progress: Callable, hits: list[bool], points: int, looks: int
-) -> None:
-    meter, run = Meter(), progress()
+def test_the_course_of_accuracy_is_a_running_mean(view: Callable, hits: list[bool], points: int, looks: int) -> None:
+    meter, run = Meter(0.0), view()
     for look in range(1, looks + 1):
-        run.evaluation.hits[:] = bytes(hits[: len(hits) * look // looks])
-        course = meter.course(run, points)
+        run.set(hits=bytes(hits[: len(hits) * look // looks]))
+        course = meter.course(run.session, points)
     n = len(hits)
     cells = min(points, n)
     assert len(course) == cells
@@ -346,9 +356,9 @@ def test_the_course_of_accuracy_is_a_running_mean(
         assert value == pytest.approx(sum(last) / len(last))
 
 
-def test_the_table_holds_what_the_run_came_to(progress: Callable, summary: Callable) -> None:
-    run = busy(progress)
-    lines = rendered(report(run, summary(run)), 80)
+def test_the_table_holds_what_the_run_came_to(view: Callable, summary: Callable) -> None:
+    run = busy(view)
+    lines = rendered(report(summary(run, wall_s=20.0, stream_s=62.0)), 80)
     assert max(map(cell_len, lines)) <= 80
     words = [line.split() for line in lines]
     for row in (
@@ -369,31 +379,33 @@ def test_the_table_holds_what_the_run_came_to(progress: Callable, summary: Calla
     assert "unaccounted" not in " ".join(lines)
 
 
-def test_events_that_went_missing_are_said(progress: Callable, summary: Callable) -> None:
-    run = busy(progress)
-    run.ledger.read += 3
-    assert any("3 events unaccounted for" in line for line in rendered(report(run, summary(run)), 80))
+def test_events_in_hand_are_said(view: Callable, summary: Callable) -> None:
+    run = busy(view)
+    run.now.ledger.read += 3
+    assert any("3 events still in hand" in line for line in rendered(report(summary(run)), 80))
 
 
-def test_a_run_that_learned_nothing_or_ended_early_says_so(progress: Callable, summary: Callable) -> None:
-    run = progress(learning="no labels", sink_failures={"jsonl": "a.jsonl: disk full"})
+def test_a_run_that_learned_nothing_or_ended_early_says_so_once(view: Callable, summary: Callable) -> None:
+    run = view(learning="no labels", sinks={"jsonl": SinkState("a.jsonl: disk full")})
     ended = {"code": 130, "reason": "interrupted"}
-    text = "\n".join(rendered(report(run, summary(run, exit=ended)), 80))
-    assert "nothing was learned: no labels" in text
+    text = "\n".join(rendered(report(summary(run, exit=ended)), 80))
+    assert text.count("nothing") == 1 and "learning: nothing learned: no labels" in text
     assert "ended early: interrupted (exit code 130)" in text
     assert "no presentation was scored" in text
     assert "sink jsonl failed: a.jsonl: disk full" in text
 
 
-def test_more_than_twenty_classes_are_left_to_the_summary_file(progress: Callable, summary: Callable) -> None:
-    run = progress()
-    rows = [{"label": k, "shown": 1, "said": 1, "correct": 1, "recall": 1.0, "precision": 1.0} for k in range(21)]
+def test_more_than_twenty_classes_are_left_to_the_summary_file(view: Callable, summary: Callable) -> None:
+    run = view()
+    rows = [
+        {"label": k, "support": 1, "predicted": 1, "correct": 1, "recall": 1.0, "precision": 1.0} for k in range(21)
+    ]
     for n, shown in ((20, True), (21, False)):
-        accuracy = run.evaluation.accuracy() | {"per_class": rows[:n]}
-        text = "\n".join(rendered(report(run, summary(run, accuracy=accuracy)), 80))
+        accuracy = run.session.accuracy | {"per_class": rows[:n]}
+        text = "\n".join(rendered(report(summary(run, accuracy=accuracy)), 80))
         assert ("precision" in text) == shown
 
 
-def test_a_summary_without_its_optional_keys_is_enough(result: Callable, progress: Callable) -> None:
-    assert "no presentation was scored" in "\n".join(rendered(report(progress(), {}), 80))
-    assert plain_line(progress(), result(), Rates()).strip().endswith("acc – of 0  circle")
+def test_a_summary_without_its_optional_keys_is_enough(result: Callable, view: Callable) -> None:
+    assert "no presentation was scored" in "\n".join(rendered(report({}), 80))
+    assert plain_line(view().shown(), result()).strip().endswith("acc – of 0  circle")

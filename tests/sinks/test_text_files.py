@@ -30,11 +30,9 @@ def results(result: Callable) -> list:
     ]
 
 
-def test_json_lines_hold_what_was_predicted(
-    tmp_path: Path, result: Callable, progress: Callable, drive: Callable
-) -> None:
+def test_json_lines_hold_what_was_predicted(tmp_path: Path, result: Callable, view: Callable, drive: Callable) -> None:
     path = tmp_path / "out.jsonl"
-    drive(open_sink(f"jsonl:{path}"), progress(), results(result))
+    drive(open_sink(f"jsonl:{path}"), view(), results(result))
     first, second, third = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert first == {
         "v": 1,
@@ -59,10 +57,10 @@ def test_json_lines_hold_what_was_predicted(
 
 
 def test_csv_has_the_same_columns_without_logits(
-    tmp_path: Path, result: Callable, progress: Callable, drive: Callable
+    tmp_path: Path, result: Callable, view: Callable, drive: Callable
 ) -> None:
     path = tmp_path / "out.csv"
-    drive(open_sink(f"csv:{path}"), progress(), results(result))
+    drive(open_sink(f"csv:{path}"), view(), results(result))
     with path.open(newline="", encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert tuple(rows[0]) == COLUMNS == tuple(record(results(result)[0]))
@@ -84,18 +82,18 @@ def test_csv_has_the_same_columns_without_logits(
 
 
 def test_an_old_file_is_overwritten_and_an_empty_run_leaves_an_empty_one(
-    tmp_path: Path, progress: Callable, drive: Callable
+    tmp_path: Path, view: Callable, drive: Callable
 ) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old\n" * 100)
-    drive(open_sink(f"jsonl:{path}"), progress(), [])
+    drive(open_sink(f"jsonl:{path}"), view(), [])
     assert path.read_text() == ""
 
 
 def test_a_dash_is_stdout_and_leaves_it_open(
-    capsys: pytest.CaptureFixture[str], result: Callable, progress: Callable, drive: Callable
+    capsys: pytest.CaptureFixture[str], result: Callable, view: Callable, drive: Callable
 ) -> None:
-    drive(open_sink("jsonl:-"), progress(), [result(7)])
+    drive(open_sink("jsonl:-"), view(), [result(7)])
     print("still open")
     line, after = capsys.readouterr().out.splitlines()
     assert json.loads(line)["step"] == 7
@@ -103,7 +101,7 @@ def test_a_dash_is_stdout_and_leaves_it_open(
 
 
 def test_lines_can_be_read_while_the_run_goes_on(
-    tmp_path: Path, result: Callable, progress: Callable, drive: Callable
+    tmp_path: Path, result: Callable, view: Callable, drive: Callable
 ) -> None:
     path = tmp_path / "out.jsonl"
     seen = []
@@ -113,36 +111,36 @@ def test_lines_can_be_read_while_the_run_goes_on(
         seen.append(path.read_text())  # the first line is flushed at once, the next ones within a second
         yield result(1)
 
-    drive(open_sink(f"jsonl:{path}"), progress(), stream())
+    drive(open_sink(f"jsonl:{path}"), view(), stream())
     assert json.loads(seen[0])["step"] == 0
 
 
 @pytest.mark.parametrize("name", ["jsonl", "csv"])
 def test_a_folder_that_is_not_there_is_an_output_error(
-    tmp_path: Path, name: str, progress: Callable, drive: Callable
+    tmp_path: Path, name: str, view: Callable, drive: Callable
 ) -> None:
     path = tmp_path / "missing" / "out.txt"
     with pytest.raises(OutputError, match=r"missing.*No such file or directory.*check the folder") as e:
-        drive(open_sink(f"{name}:{path}"), progress(), [])
+        drive(open_sink(f"{name}:{path}"), view(), [])
     assert "\n" not in str(e.value)
 
 
 @needs_full
 @pytest.mark.parametrize("name", ["jsonl", "csv"])
 def test_a_full_disk_is_an_output_error_that_names_the_file(
-    name: str, result: Callable, progress: Callable, drive: Callable
+    name: str, result: Callable, view: Callable, drive: Callable
 ) -> None:
     with pytest.raises(OutputError, match=r"/dev/full: .*No space left on device"):
-        drive(open_sink(f"{name}:{FULL}"), progress(), [result(0)])
+        drive(open_sink(f"{name}:{FULL}"), view(), [result(0)])
 
 
 @needs_full
 def test_a_disk_that_is_full_only_at_the_end_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, result: Callable, progress: Callable, drive: Callable
+    monkeypatch: pytest.MonkeyPatch, result: Callable, view: Callable, drive: Callable
 ) -> None:
     monkeypatch.setattr("stream_ottt.sinks.textfile.FLUSH_S", 1e9)
     with pytest.raises(OutputError, match="No space left on device"):
-        drive(open_sink(f"jsonl:{FULL}"), progress(), [result(0)])
+        drive(open_sink(f"jsonl:{FULL}"), view(), [result(0)])
 
 
 @pytest.mark.parametrize("name", ["jsonl", "csv", "video"])

@@ -27,7 +27,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 rng = np.random.default_rng(0)
 frames = [factory.make_result(i, frame=rng.integers(0, 3, (2, 64, 64)).astype(np.float32)) for i in range(20)]
 try:
-    factory.run_sink(open_sink("video:" + sys.argv[2]), factory.make_progress(), frames)
+    factory.run_sink(open_sink("video:" + sys.argv[2]), factory.make_run(), frames)
 except OutputError as e:
     print(e)
 """
@@ -41,9 +41,9 @@ def moving_block(i: int) -> np.ndarray:
     return frame
 
 
-def test_the_video_shows_every_timestep(tmp_path: Path, result: Callable, progress: Callable, drive: Callable) -> None:
+def test_the_video_shows_every_timestep(tmp_path: Path, result: Callable, view: Callable, drive: Callable) -> None:
     path = tmp_path / "out.mp4"
-    drive(open_sink(f"video:{path}"), progress(), [result(i, frame=moving_block(i)) for i in range(20)])
+    drive(open_sink(f"video:{path}"), view(), [result(i, frame=moving_block(i)) for i in range(20)])
     reader = cv2.VideoCapture(str(path))
     assert reader.get(cv2.CAP_PROP_FRAME_COUNT) == 20
     assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(50)  # 20 ms a timestep
@@ -77,28 +77,28 @@ def test_rate_and_size_can_be_chosen(
     side: int,
     tmp_path: Path,
     result: Callable,
-    progress: Callable,
+    view: Callable,
     drive: Callable,
 ) -> None:
     path = tmp_path / "out.mp4"
     steps = [result(i, frame=moving_block(i), duration=duration) for i in range(3)]
-    drive(open_sink(f"video:{path}?{options}"), progress(), steps)
+    drive(open_sink(f"video:{path}?{options}"), view(), steps)
     reader = cv2.VideoCapture(str(path))
     assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(fps)
     assert reader.get(cv2.CAP_PROP_FRAME_WIDTH) == side
     reader.release()
 
 
-def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path, progress: Callable, drive: Callable) -> None:
+def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path, view: Callable, drive: Callable) -> None:
     with pytest.raises(OutputError, match=r"missing/out\.mp4: cannot be written"):
-        drive(open_sink(f"video:{tmp_path / 'missing' / 'out.mp4'}"), progress(), [])
+        drive(open_sink(f"video:{tmp_path / 'missing' / 'out.mp4'}"), view(), [])
 
 
 def test_a_name_that_is_no_mp4_is_an_output_error(
-    tmp_path: Path, result: Callable, progress: Callable, drive: Callable
+    tmp_path: Path, result: Callable, view: Callable, drive: Callable
 ) -> None:
     with pytest.raises(OutputError, match=r"out\.nothing: .*name a file that ends in \.mp4"):
-        drive(open_sink(f"video:{tmp_path / 'out.nothing'}"), progress(), [result(0)])
+        drive(open_sink(f"video:{tmp_path / 'out.nothing'}"), view(), [result(0)])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")

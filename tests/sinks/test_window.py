@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stream_ottt.errors import OutputError
+from stream_ottt.pipeline.view import Controls
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.window import WindowSink
 
@@ -22,6 +23,7 @@ import asyncio, importlib.util, subprocess, sys
 from pathlib import Path
 import cv2
 import numpy as np
+from stream_ottt.pipeline.view import Controls
 from stream_ottt.sinks.opening import open_sink
 spec = importlib.util.spec_from_file_location("factory", sys.argv[1])
 factory = importlib.util.module_from_spec(spec)
@@ -39,10 +41,10 @@ async def until(what):
     return False
 
 async def main():
-    progress, seen = factory.make_progress(), []
-    progress.label_hook, progress.pause_hook = seen.append, lambda: seen.append("paused")
+    run, seen = factory.make_run(), []
+    run.controls = Controls(seen.append, lambda: seen.append("paused"))
     sink = open_sink("window:?scale=5")
-    await sink.open(progress)
+    await sink.open(run)
     await sink.consume(factory.make_result(0, frame=frame))
     print("shown", await until(lambda: screen.read_bytes().count(on) == 160 * 160))
     for key in keys:
@@ -62,32 +64,31 @@ asyncio.run(main())
 
 
 @linux
-def test_without_a_display_it_says_so(monkeypatch: pytest.MonkeyPatch, progress: Callable, drive: Callable) -> None:
+def test_without_a_display_it_says_so(monkeypatch: pytest.MonkeyPatch, view: Callable, drive: Callable) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(OutputError, match="window: no display") as e:
-        drive(open_sink("window"), progress(), [])
+        drive(open_sink("window"), view(), [])
     assert "\n" not in str(e.value)
 
 
 @linux
 def test_a_display_that_does_not_answer_ends_another_process_not_this_one(
-    monkeypatch: pytest.MonkeyPatch, progress: Callable, drive: Callable
+    monkeypatch: pytest.MonkeyPatch, view: Callable, drive: Callable
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":4321")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(OutputError, match="window: no display"):
-        drive(open_sink("window"), progress(), [])
+        drive(open_sink("window"), view(), [])
 
 
-def test_keys_reach_their_hooks_and_no_hook_is_no_harm(progress: Callable) -> None:
-    run = progress()
-    WindowSink._on_key(ord("3"), run)
-    WindowSink._on_key(ord("p"), run)
+def test_keys_reach_their_controls_and_none_is_no_harm() -> None:
+    WindowSink._on_key(ord("3"), Controls())
+    WindowSink._on_key(ord("p"), Controls())
     seen: list[object] = []
-    run.label_hook, run.pause_hook = seen.append, lambda: seen.append("paused")
+    controls = Controls(seen.append, lambda: seen.append("paused"))
     for code in (ord("0"), ord("9"), ord("p"), ord("x"), 255):
-        WindowSink._on_key(code, run)
+        WindowSink._on_key(code, controls)
     assert seen == [0, 9, "paused"]
 
 

@@ -11,10 +11,10 @@ import pytest
 import zmq
 
 from stream_ottt.errors import OutputError, UsageError
+from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.live import feed
-from stream_ottt.pipeline.progress import Progress
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 from stream_ottt.sinks import zmq as module
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.zmq import ZmqSink
@@ -30,8 +30,8 @@ def result(step: int) -> StepResult:
     return StepResult(timestep, prediction, truth=9, scored=True)
 
 
-def progress(source: str = "walk.aedat4") -> Progress:
-    return Progress(source=source, settings={}, evaluation=Evaluator(), class_names={9: "bell"})
+def view(source: str = "walk.aedat4") -> RunView:
+    return RunView(RunFacts(source, class_names={9: "bell"}), lambda: RunSnapshot(None, Ledger()))
 
 
 def read_all(kind: int, uri: str, topic: str) -> list[tuple[bytes, dict[str, Any]]]:
@@ -56,7 +56,7 @@ def test_what_a_reader_gets(scheme: str, kind: int) -> None:
             port = probe.bind_to_random_port("tcp://127.0.0.1")
         sink = open_sink(f"{scheme}://127.0.0.1:{port}?wait=1&wait_for=20s")
         reading = asyncio.create_task(asyncio.to_thread(read_all, kind, f"tcp://127.0.0.1:{port}", "predictions/walk"))
-        await sink.open(progress())
+        await sink.open(view())
         for step in range(3):
             await sink.consume(result(step))
         await sink.close(None)
@@ -89,7 +89,7 @@ def test_what_a_reader_gets(scheme: str, kind: int) -> None:
 def test_nobody_who_listens_is_no_failure() -> None:
     async def go() -> None:
         sink = open_sink("zmq+pub://127.0.0.1:0")
-        await sink.open(progress())
+        await sink.open(view())
         for step in range(500):
             await sink.consume(result(step))
         await asyncio.wait_for(sink.close(None), LIMIT)
@@ -102,7 +102,7 @@ def test_push_without_a_reader_fails_in_words(monkeypatch: pytest.MonkeyPatch) -
 
     async def go() -> None:
         sink = open_sink("zmq+push://127.0.0.1:0")
-        await sink.open(progress())
+        await sink.open(view())
         try:
             await asyncio.wait_for(sink.consume(result(0)), LIMIT)
         finally:
@@ -115,7 +115,7 @@ def test_push_without_a_reader_fails_in_words(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_reader_that_does_not_come_is_not_waited_for_without_end() -> None:
     async def go() -> None:
-        await open_sink("zmq+pub://127.0.0.1:0?wait=1&wait_for=50ms").open(progress())
+        await open_sink("zmq+pub://127.0.0.1:0?wait=1&wait_for=50ms").open(view())
 
     with pytest.raises(OutputError, match=r"no reader came within 0\.05 s"):
         asyncio.run(go())
@@ -125,7 +125,7 @@ def test_an_address_in_use_is_said() -> None:
     with zmq.Context() as context, context.socket(zmq.PULL) as other:
         port = other.bind_to_random_port("tcp://127.0.0.1")
         with pytest.raises(OutputError, match="cannot be bound"):
-            asyncio.run(open_sink(f"zmq+pub://127.0.0.1:{port}").open(progress()))
+            asyncio.run(open_sink(f"zmq+pub://127.0.0.1:{port}").open(view()))
 
 
 def test_nobody_is_let_in_from_elsewhere_without_consent() -> None:
@@ -143,5 +143,5 @@ def test_the_topic_can_be_chosen() -> None:
 
 
 async def _open_and_close(sink: ZmqSink) -> None:
-    await sink.open(progress())
+    await sink.open(view())
     await sink.close(None)

@@ -121,7 +121,7 @@ def test_opens_by_its_uri():
         ({"presentations": 0}, "source.presentations"),
         ({"seed": -1}, "source.seed"),
         ({"duration": "1ms"}, "source.duration"),
-        ({"pause": "soon"}, "is no duration"),
+        ({"pause": "soon"}, "expected a duration"),
         ({"noise": "nan"}, "source.noise"),
         ({"address": "synthetic:scene.bin"}, "nothing follows the colon"),
     ],

@@ -14,8 +14,8 @@ import pytest
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
-from stream_ottt.live.publisher import TcpOutput
 from stream_ottt.pipeline.source import Source
+from stream_ottt.sinks.aedat4_tcp import TcpOutput
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.opening import open_source
 

@@ -199,3 +199,13 @@ def test_addresses() -> None:
 
         with pytest.raises(InputError, match="cannot be bound"):
             asyncio.run(read())
+
+
+@pytest.mark.parametrize("name", ["tcp", "udp"])
+def test_pyzmq_is_not_needed(name: str) -> None:
+    code = (
+        "import sys; sys.modules['zmq'] = None\n"
+        "from stream_ottt.sources.opening import open_source\n"
+        f"open_source('{name}://127.0.0.1:1?{'width=1&height=1' if name == 'udp' else ''}')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

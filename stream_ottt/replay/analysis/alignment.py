@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import OptimizerConfig
 from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import Neurons, NeuronState
-from stream_ottt.network.optimizer import GradientSum, Optimizer, OptimizerConfig
+from stream_ottt.network.optimizer import GradientSum, Optimizer
 from stream_ottt.network.saved import Saved
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import loss

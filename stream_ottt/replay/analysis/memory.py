@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from stream_ottt.errors import StreamOtttError
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.device import find_device
 from stream_ottt.network.optimizer import build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods import find_method
 from stream_ottt.replay.methods.base import Method

@@ -145,17 +145,33 @@ class EventData(DataSet):
         return self._cache.get(item.key, lambda: frame_events(self.events(item), self.size(item), self.config))
 
 
+Image = np.ndarray[Any, np.dtype[np.uint8]]
+"""uint8 [height, width] or [height, width, 3], RGB."""
+
+
+def scaled(image: Image, width: int | None, height: int | None) -> Image:
+    """An image in another size, each pixel the mean of those that it covers; None keeps a side."""
+    size = width or image.shape[1], height or image.shape[0]
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    import cv2
+
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 class ImageData(DataSet):
-    """A data set of images: :meth:`image` is uint8 [height, width] or [height, width, 3], RGB."""
+    """A data set of images, scaled to ``data.width`` × ``data.height`` unless ``data.keep_aspect``."""
 
     static = True
 
     @abstractmethod
-    def image(self, item: Item) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def image(self, item: Item) -> Image:
         """One image."""
 
     def decode(self, item: Item) -> Raw:
         image = self.image(item)
+        if not self.config.keep_aspect:
+            image = scaled(image, self.config.width, self.config.height)
         return image[None, None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))[None]
 
 
@@ -178,7 +194,7 @@ def read_events(path: Path, **options: Any) -> EventArray:
     source = open_source({"uri": str(path), **options})
     if not isinstance(source, BlockingSource):
         raise InputError("a live source cannot be replayed; record it first", path=path)
-    return join(packet.events for packet in source.packets())
+    return join(packet.events for packet in source.excerpt())
 
 
 def join(parts: Iterator[EventArray]) -> EventArray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray, make_events
-from stream_ottt.labels.timeline import read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.replay.datasets.base import EventData, Item, read_events
 
 TRAIN_USERS = range(1, 24)
@@ -59,7 +59,7 @@ class DvsGesture(EventData):
             labels = path.with_name(f"{path.stem}_labels.csv")
             if not labels.is_file():
                 raise InputError(f"no {labels.name} beside it; it is part of DvsGesture.tar.gz", path=path)
-            for i in read_label_csv(labels, classes=range(1, len(NAMES) + 1)):
+            for i in read_label_csv(labels, classes=range(1, len(NAMES) + 1)).intervals:
                 where = (path, i.t_start, i.t_end)
                 items.append((_user(path.name), Item(i.label - 1, f"{path.name}/{i.t_start}", where)))
         return items

@@ -14,8 +14,7 @@ ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm"}
 
 
 class ImageFolder(ImageData):
-    """Images in class folders, scaled to ``data.width`` × ``data.height`` unless ``data.keep_aspect``. Without
-    train/ and val/ the last share of each class is tested on."""
+    """Images in class folders. Without train/ and val/ the last share of each class is tested on."""
 
     name = "folder"
     published = (
@@ -58,8 +57,5 @@ class ImageFolder(ImageData):
         decoded = cv2.imread(str(item.where), cv2.IMREAD_COLOR)
         if decoded is None:
             raise InputError("no readable image", path=item.where)
-        c = self.config
-        if c.width and c.height and not c.keep_aspect:
-            decoded = cv2.resize(decoded, (c.width, c.height), interpolation=cv2.INTER_AREA)
         rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(decoded[..., ::-1])
         return rgb

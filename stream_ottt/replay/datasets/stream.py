@@ -12,7 +12,8 @@ import numpy as np
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventArray
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline, read_label_csv
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.replay.datasets.base import EventData, Item, join
 from stream_ottt.sources.opening import open_source
@@ -46,11 +47,11 @@ def read_stream(uri: str, labels: str | None) -> Stream:
         raise UsageError(f"{uri}: a live source cannot be replayed; record it first")
     size = (1, 1)
     parts = []
-    for packet in source.packets():
+    for packet in source.excerpt():
         size = packet.width, packet.height
         parts.append(packet.events)
     events = join(iter(parts))
-    intervals = source.labels if labels is None else read_label_csv(labels)
+    intervals = source.labels if labels is None else read_label_csv(labels).intervals
     if not intervals:
         raise UsageError(f"{uri}: the stream has no labels; give them with --data.labels FILE.csv")
     if len(events) > 1 and (np.diff(events["t"]) < 0).any():

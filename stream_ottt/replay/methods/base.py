@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.replay.config import MethodConfig

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.learning.build import build_learner
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.replay.config import MethodConfig

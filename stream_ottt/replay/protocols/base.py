@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.evaluation import Evaluator, PresentationScore
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets.base import DataSet, Item
 from stream_ottt.replay.workbench import Workbench
@@ -80,5 +80,7 @@ def score_presentations(config: ReplayConfig, outcomes: list[list[int]], classes
     evaluator = Evaluator(config.evaluation)
     onehot, labels = np.eye(classes), list(range(classes))
     for truth, said in outcomes:
-        evaluator.add_presentation(truth, [(said, onehot[said])], labels)
+        score = PresentationScore(truth, labels)
+        evaluator.add_step(score, said, onehot[said])
+        evaluator.close(score)
     return evaluator.accuracy()

@@ -1,0 +1,87 @@
+"""What a session counts; it is the only writer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from stream_ottt.learning.durations import DurationHistogram
+from stream_ottt.state import State, part, take, under
+
+PLAIN = ("timesteps", "timesteps_not_kept", "stream_us", "labels_taken", "labels_refused", "label_refusal")
+
+
+@dataclass(slots=True)
+class Updates:
+    """Optimizer steps by where their timestep came from.
+
+    Attributes:
+        live: learned at the timestep itself, or at the error delay after it.
+        deferred: learned from the interval's stored timesteps, once its label came.
+        rehearsed: learned again from memory.
+    """
+
+    live: int = 0
+    deferred: int = 0
+    rehearsed: int = 0
+
+    def add(self, kind: Literal["live", "deferred", "rehearsed"], n: int) -> None:
+        """Count ``n`` more of a kind."""
+        setattr(self, kind, getattr(self, kind) + n)
+
+
+@dataclass(slots=True)
+class SessionCounters:
+    """What was counted so far.
+
+    Attributes:
+        timesteps: timesteps predicted.
+        timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
+        stream_us: event time covered so far, µs.
+        updates: optimizer steps.
+        labels_taken: labels that came with the stream, or from a person, and were taken.
+        labels_refused: such labels that were not.
+        label_refusal: why the first of these was refused.
+        warnings: what a user should know of the settings and the stream, a line each, by a short key.
+        steps: durations of live timesteps (forward pass and update).
+        rehearsals: durations of rehearsed timesteps.
+    """
+
+    timesteps: int = 0
+    timesteps_not_kept: int = 0
+    stream_us: int = 0
+    updates: Updates = field(default_factory=Updates)
+    labels_taken: int = 0
+    labels_refused: int = 0
+    label_refusal: str | None = None
+    warnings: dict[str, str] = field(default_factory=dict)
+    steps: DurationHistogram = field(default_factory=DurationHistogram)
+    rehearsals: DurationHistogram = field(default_factory=DurationHistogram)
+
+    def warn(self, key: str, line: str) -> None:
+        """Say a line once."""
+        self.warnings.setdefault(key, line)
+
+    def refuse(self, reason: str) -> None:
+        """Count a label that cannot be taken."""
+        self.labels_refused += 1
+        self.label_refusal = self.label_refusal or reason
+
+    def state_dict(self) -> State:
+        """All counts."""
+        return {
+            **{name: getattr(self, name) for name in PLAIN},
+            "updates": asdict(self.updates),
+            "warnings": dict(self.warnings),
+            **under("steps", self.steps.state_dict()),
+            **under("rehearsals", self.rehearsals.state_dict()),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        for name in PLAIN:
+            setattr(self, name, take(state, name))
+        self.updates = Updates(**take(state, "updates"))
+        self.warnings = dict(take(state, "warnings"))
+        self.steps.load_state_dict(part(state, "steps"))
+        self.rehearsals.load_state_dict(part(state, "rehearsals"))

@@ -1,0 +1,86 @@
+"""What a session was at one moment: plain values that change no more, for whoever looks on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stream_ottt.learning.durations import DurationHistogram
+
+Learning = Literal["on", "paused", "off", "no labels"]
+"""``off``: the run only predicts. ``no labels``: none was given and none has come with the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long something took: how often, in all, and two quantiles."""
+
+    n: int
+    total_s: float
+    p50_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, histogram: DurationHistogram) -> Durations:
+        """Of what a histogram has counted so far."""
+        return cls(histogram.n, histogram.total_s, histogram.quantile_ms(0.5), histogram.quantile_ms(0.99))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """What a session was at one moment.
+
+    Attributes:
+        timesteps: timesteps predicted.
+        timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
+        stream_us: event time covered, µs.
+        updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
+            an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
+        learning: whether it learns, or why not.
+        accuracy: :meth:`Evaluator.accuracy`.
+        per_class: :meth:`Evaluator.per_class`.
+        confusion: (label, prediction, how often) over presentations.
+        presentations: presentations scored.
+        hits: a byte for each of them, in order: 1 where it was right.
+        memory: label → stretches remembered.
+        due: timesteps whose label is known and that are still to be learned.
+        rehearsals_due: remembered stretches that are still to be learned again.
+        rehearsals_given_up: those that were due and no longer are, because too many were.
+        waiting: timesteps that wait for a label or to be learned.
+        waiting_bytes: memory that these take.
+        intervals: label intervals known so far.
+        intervals_met: those of them in which the stream has had a timestep.
+        label_span: (start of the first, end of the last) of them, µs; None without any.
+        step_ms: durations of a live timestep, forward pass and update.
+        rehearsal_ms: durations of a rehearsed timestep.
+        labels_taken: labels that came with the stream, or from a person, and were taken.
+        labels_refused: such labels that were not.
+        label_refusal: why the first of these was refused.
+        warnings: what a user should know of the settings and the stream, a line each.
+    """
+
+    timesteps: int
+    timesteps_not_kept: int
+    stream_us: int
+    updates: dict[str, int]
+    learning: Learning
+    accuracy: dict[str, float | None]
+    per_class: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, int, int], ...]
+    presentations: int
+    hits: bytes
+    memory: dict[int, int]
+    due: int
+    rehearsals_due: int
+    rehearsals_given_up: int
+    waiting: int
+    waiting_bytes: int
+    intervals: int
+    intervals_met: int
+    label_span: tuple[int, int] | None
+    step_ms: Durations
+    rehearsal_ms: Durations
+    labels_taken: int
+    labels_refused: int
+    label_refusal: str | None
+    warnings: tuple[str, ...]

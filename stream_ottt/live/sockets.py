@@ -1,0 +1,36 @@
+"""What sockets of every kind need: whether an address is this machine's own, and waiting for one in asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def readable(descriptor: int, within: float | None = None) -> bool:
+    """Until a file descriptor can be read; False after ``within`` seconds."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def on_readable() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, on_readable)
+    try:
+        async with asyncio.timeout(within):
+            await ready
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True

@@ -1,0 +1,228 @@
+"""One thread that decodes a file or takes what came, validates it, bins it, and hands over timesteps in their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Any
+
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger, split_well_formed
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.pipeline.queues import BoundedQueue
+from stream_ottt.pipeline.source_reader import Arrived, Labels, SourceReader
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What depends on one pass over the source.
+
+    Attributes:
+        timeline: the labels; None where there are none, and none can come.
+        boundaries: times (µs) at which a sample begins or ends, ascending.
+    """
+
+    timeline: LabelTimeline | None
+    boundaries: tuple[int, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Handed:
+    """What the learner gets, in the order of the stream: a timestep, or what begins or came before the next.
+
+    Attributes:
+        timestep: the timestep; None where there is only the rest.
+        at: ``time.perf_counter()`` when the packet that completed it came; None for a file that is read ahead, whose
+            events happened at no such moment.
+        begins: the pass that begins here.
+        came: labels that came with the stream.
+        mark: state of source and binner at this place in the stream, where somebody asked for it.
+    """
+
+    timestep: Timestep | None = None
+    at: float | None = None
+    begins: Pass | None = None
+    came: tuple[LabelInterval, ...] = ()
+    mark: dict[str, Any] | None = None
+
+    @property
+    def events(self) -> int:
+        """Events in the timestep."""
+        return 0 if self.timestep is None else self.timestep.events
+
+
+class BinningThread:
+    """Turns what a reader gives into timesteps, in one thread.
+
+    Args:
+        reader: the source's end.
+        binning: how events become timesteps.
+        begin_pass: what depends on a pass, from the source's own labels.
+        queue: where timesteps go; whoever takes them closes it when it ends.
+        stopped: once set, no further timestep is made.
+        timed: True where the moment at which a packet came means something.
+
+    Attributes:
+        ledger: what became of events here.
+        error: what ended the thread before its end.
+    """
+
+    def __init__(
+        self,
+        reader: SourceReader,
+        binning: BinningConfig,
+        begin_pass: Callable[[Labels | None], Pass],
+        queue: BoundedQueue[Handed],
+        *,
+        stopped: Event,
+        timed: bool,
+    ) -> None:
+        self.ledger = Ledger()
+        self.error: BaseException | None = None
+        self._reader = reader
+        self._binning = binning
+        self._begin_pass = begin_pass
+        self._queue = queue
+        self._stopped = stopped
+        self._timed = timed
+        self._binner: Binner | None = None
+        self._pass_number = -1
+        self._begins: Pass | None = None  # with the next timestep
+        self._index = 0  # of the next timestep
+        self._number = 0  # of the last packet
+        self._handing = 0  # events of the timestep that is being handed over
+        self._heard = 0.0
+        self._place = {"pass": 0, "packets": 0, "events": 0}  # what was taken of the source
+        self._mark_wanted = False
+        self._abandoned = False
+        self._ending = Lock()
+
+    def run(self) -> None:
+        """To the end of what the reader gives, or until stopped."""
+        try:
+            with closing(self._reader.arrivals()) as arrivals:
+                for arrived in arrivals:
+                    if self._abandoned:
+                        return
+                    if self._stopped.is_set():
+                        self.ledger.drop("stopped", 0 if arrived.packet is None else len(arrived.packet))
+                        break
+                    self._take(arrived)
+                    if self._mark_wanted:
+                        self._mark_wanted = False
+                        self._put(Handed(mark=self.state_dict()))
+            if self._binner is not None and not self._stopped.is_set():
+                self._emit(self._binner.flush(), time.perf_counter())
+        except BaseException as e:
+            self.error = e
+            self._stopped.set()
+        finally:
+            with self._ending:
+                if not self._abandoned:
+                    self._give_up()
+            self._queue.end()
+
+    def abandon(self) -> None:
+        """The thread will not come back from its source in time: give up what it holds, in its place."""
+        with self._ending:
+            self._abandoned = True
+            self._give_up()
+
+    def mark(self) -> None:
+        """Send the state of source and binner along with the stream, at the next end of a packet."""
+        self._mark_wanted = True
+        self._reader.wake()
+
+    def held(self) -> int:
+        """Events taken from the reader that were not handed over yet."""
+        return self._handing + (0 if self._binner is None else self._binner.held)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state at the end of a packet, for :meth:`load_state_dict` of a thread that has not begun.
+
+        ``place`` says what was taken of the source: its pass, and packets and events of that pass.
+        """
+        return {
+            "place": dict(self._place),
+            "index": self._index,
+            "binner": None if self._binner is None else self._binner.state_dict(),
+            "ledger": self.ledger.state_dict(),
+        }
+
+    # --- what came -------------------------------------------------------------------------------------------------
+
+    def _take(self, arrived: Arrived) -> None:
+        packet = arrived.packet
+        first = self._binner is None  # then the labels came before the pass that takes them
+        if arrived.came and not first:
+            self._put(Handed(came=arrived.came))
+        if packet is None:
+            if arrived.quiet and self._binner is not None and self._binner.newest is not None:
+                now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
+                self._emit(self._binner.advance(now), arrived.at)
+            return
+        self._heard = arrived.at
+        if arrived.pass_number != self._pass_number:
+            self._begin(packet, arrived)
+        elif arrived.number != self._number + 1 and self._binner is not None:
+            self._binner.lost_some()
+        if arrived.came and first:
+            self._put(Handed(came=arrived.came))
+        self._number = arrived.number
+        assert self._binner is not None
+        self._place["packets"] += 1
+        self._place["events"] += len(packet)
+        self._emit(self._binner.feed(self._usable(packet)), arrived.at)
+
+    def _begin(self, packet: EventPacket, arrived: Arrived) -> None:
+        """End the pass before, and begin that of ``packet``."""
+        if self._binner is not None:
+            self._emit(self._binner.flush(), arrived.at)
+        self._pass_number = arrived.pass_number
+        self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
+        begins = self._begin_pass(arrived.labels)
+        self._binner = Binner(
+            self._binning,
+            packet.width,
+            packet.height,
+            self.ledger,
+            boundaries=begins.boundaries,
+            first_index=self._index,
+        )
+        self._put(Handed(begins=begins))
+
+    def _usable(self, packet: EventPacket) -> EventArray:
+        """The events of a packet that are fit to be binned; the others are counted.
+
+        Whatever else looks at events one after the other, such as a clock that judges their times or filters, belongs
+        here, between validation and binning.
+        """
+        events, malformed = split_well_formed(packet)
+        self.ledger.malformed += malformed
+        return events
+
+    # --- what goes on ----------------------------------------------------------------------------------------------
+
+    def _emit(self, timesteps: Iterable[Timestep], at: float) -> None:
+        """Hand timesteps over as the binner makes them."""
+        for timestep in timesteps:
+            self._index = timestep.index + 1
+            self._put(Handed(timestep, at if self._timed else None))
+            if self._stopped.is_set():
+                return
+
+    def _put(self, handed: Handed) -> None:
+        self._handing = handed.events
+        for one in self._queue.put(handed):
+            self.ledger.drop("stopped", one.events)
+        self._handing = 0
+
+    def _give_up(self) -> None:
+        """Count what will not be binned any more."""
+        if self._binner is not None:
+            self._binner.abandon("stopped")
+        self.ledger.drop("stopped", self._reader.close())

@@ -1,0 +1,82 @@
+"""What the time options of a recording do to its packets: put in order, cut out, moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stream_ottt.errors import InputError
+from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, join_events
+
+MAX_SORTED = 1 << 28
+"""Events that are sorted in memory, 3.4 GB."""
+BEYOND = 4096
+"""So many events in a row at or after the end of an excerpt end the reading: a few wrong times do not."""
+
+
+def in_order(packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket]:
+    """All events of a recording in order of their times; those of one time keep their order. Held in memory.
+
+    Raises:
+        InputError: the recording is damaged (after the events before the damage), or has too many events.
+    """
+    parts: list[EventArray] = []
+    damage: InputError | None = None
+    width = height = count = 0
+    well_formed = True
+    try:
+        for packet in packets:
+            parts.append(np.ascontiguousarray(packet.events))
+            count += len(packet)
+            width, height = packet.width, packet.height
+            well_formed &= packet.well_formed
+            if count > MAX_SORTED:
+                raise InputError(
+                    f"more than {MAX_SORTED:,} events are not sorted in memory; use ?tolerance=, such as 10ms, "
+                    "or sort a part with ?from= and ?to=",
+                    path=path,
+                )
+    except InputError as e:
+        damage = e
+    if count and (damage is None or count <= MAX_SORTED):
+        events = join_events(parts)
+        parts.clear()
+        order = np.argsort(events["t"], kind="stable")
+        for at in range(0, count, PACKET_EVENTS):
+            yield EventPacket(events[order[at : at + PACKET_EVENTS]], width, height, well_formed)
+    if damage:
+        raise damage
+
+
+def cut_out(packets: Iterator[EventPacket], start: int, stop: int | None) -> Iterator[EventPacket]:
+    """The events with ``start`` ≤ t < ``stop`` (µs). Reading ends soon after ``stop``."""
+    beyond = 0
+    for packet in packets:
+        t = packet.events["t"]
+        inside = t >= start
+        if stop is not None:
+            before_stop = t < stop
+            inside &= before_stop
+            beyond = 0 if before_stop.any() else beyond + len(packet)
+        if inside.all():
+            yield packet
+        elif inside.any():
+            yield EventPacket(packet.events[inside], packet.width, packet.height, packet.well_formed)
+        if beyond >= BEYOND:
+            break
+
+
+def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPacket]:
+    """``shift`` (µs) added to all times; None moves the first event to 0."""
+    for packet in packets:
+        if shift is None and len(packet):
+            shift = -int(packet.events["t"][0])
+        if not shift:
+            yield packet
+            continue
+        events = packet.events.copy()
+        with np.errstate(over="ignore"):
+            events["t"] += shift
+        yield EventPacket(events, packet.width, packet.height, packet.well_formed and shift > 0)

@@ -1,0 +1,138 @@
+"""What sinks, sockets and summaries may know of a run, and do to it: facts, snapshots and controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stream_ottt.events.packet import Ledger
+from stream_ottt.learning.snapshot import Durations, SessionSnapshot
+
+if TYPE_CHECKING:
+    from stream_ottt.events.timestep import StepResult
+    from stream_ottt.learning.learner import OnlineLearner
+    from stream_ottt.learning.session import Session
+
+    Watcher = Callable[[OnlineLearner, StepResult], bool]
+
+NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is fixed of a run, once it is known.
+
+    Attributes:
+        source: the source as the user gave it.
+        settings: the effective settings, nested tables.
+        started: ``time.perf_counter()`` at the start.
+        sensor: (width, height) in pixels; None before the first packet has come, as are the defaults below.
+        network: the topology in a few words.
+        parameters: number of trainable weights.
+        classes: the label at each position of a prediction's logits.
+        class_names: label → name.
+    """
+
+    source: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+    sensor: tuple[int, int] | None = None
+    network: str = ""
+    parameters: int = 0
+    classes: tuple[int, ...] = ()
+    class_names: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """What a sink has come to.
+
+    Attributes:
+        failure: message of its first failure; None while there was none.
+        missed: results that it did not get.
+        working: False from a failure until it takes something again.
+    """
+
+    failure: str | None = None
+    missed: int = 0
+    working: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """A run at one moment; plain values that nobody writes any more.
+
+    Attributes:
+        session: as published by the learner's thread; None before the first pass has begun.
+        ledger: what became of each event, and how many are in hand.
+        waiting: events in hand by where: ``queue``, ``window``, ``timesteps``.
+        latency: from a complete timestep to its prediction.
+        latency_counts: how often it was how long: buckets from 1 µs up, five a decade.
+        labels_refused: labels that came when too many waited already.
+        sinks: by name.
+        transport: what a live source has counted of its own.
+    """
+
+    session: SessionSnapshot | None
+    ledger: Ledger
+    waiting: dict[str, int] = field(default_factory=dict)
+    latency: Durations = NO_DURATIONS
+    latency_counts: tuple[int, ...] = ()
+    labels_refused: int = 0
+    sinks: dict[str, SinkState] = field(default_factory=dict)
+    transport: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What may be done to a run from outside; None is not available.
+
+    Each is done in the learner's thread between two pieces of work. A call waits for nothing, from any thread; its
+    future fails with a StreamOtttError that says why the thing was not done.
+
+    Attributes:
+        label_now: takes a label that a person gave, for what is shown now; gives the number of timesteps that had waited
+            for it.
+        label_last: the same, for the last so many µs.
+        pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
+        reset: puts the network's state at rest.
+        save: writes the model where the user wants it; gives the path.
+        ask: calls a function of the session; gives what it returns.
+        watch: calls a function of the learner and the latest result after each timestep of the stream, as long as it
+            returns True; it must be short, change nothing and raise nothing.
+    """
+
+    label_now: Callable[[int], Future[int]] | None = None
+    label_last: Callable[[int, int], Future[int]] | None = None
+    pause: Callable[[], Future[str]] | None = None
+    resume: Callable[[], Future[str]] | None = None
+    toggle: Callable[[], Future[str]] | None = None
+    reset: Callable[[], Future[None]] | None = None
+    save: Callable[[], Future[str]] | None = None
+    ask: Callable[[Callable[[Session], Any]], Future[Any]] | None = None
+    watch: Callable[[Watcher], Future[None]] | None = None
+
+
+class RunView:
+    """A run as sinks see it.
+
+    Args:
+        facts: what is known at the start.
+        snapshot: gives the latest one.
+
+    Attributes:
+        facts: replaced as a whole when more is known.
+        controls: what may be done.
+    """
+
+    def __init__(self, facts: RunFacts, snapshot: Callable[[], RunSnapshot]) -> None:
+        self.facts = facts
+        self.controls = Controls()
+        self._snapshot = snapshot
+
+    def snapshot(self) -> RunSnapshot:
+        """The run as it was last published; at most a tenth of a second old while there is work."""
+        return self._snapshot()

@@ -1,0 +1,217 @@
+"""A sink that fails, stalls or blocks stops neither the learning nor anything else, and gets what it can."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from helpers import ListSink, ListSource, LiveSource, labelled_events, pipeline_of, run, small_session, to_the_end
+
+from stream_ottt.pipeline import sink_writer
+from stream_ottt.pipeline.sink_writer import WAITING
+from stream_ottt.sinks.opening import open_sink
+
+EVENTS = labelled_events(0, 60)  # 600 timesteps
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_writer, "STALLED_S", 0.1)
+    monkeypatch.setattr(sink_writer, "FIRST_PAUSE_S", 0.01)
+
+
+class Stuck(ListSink):
+    """Blocks its thread at a result, as a write to a full pipe does, until released."""
+
+    name = "stuck"
+
+    def __init__(self, at: int = 5) -> None:
+        super().__init__()
+        self.at, self.release, self.stuck = at, threading.Event(), threading.Event()
+
+    async def consume(self, result) -> None:
+        if len(self.results) == self.at:
+            self.stuck.set()
+            self.release.wait(60)
+        await super().consume(result)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long(hasty: None, live: bool) -> None:
+    said: list[str] = []
+    good, stuck = ListSink(), Stuck()
+    source = LiveSource(EVENTS) if live else ListSource(EVENTS)
+    policy = "drop-oldest" if live else "block"
+    # Room for all, so that a live stream, too, loses nothing but in the sink.
+    pipeline = pipeline_of(source, [stuck, good], small_session(None), policy=policy, grace=0.2, say=said.append)
+    began = time.monotonic()
+    try:
+        assert run(pipeline).reason == "end"
+    finally:
+        stuck.release.set()
+    assert time.monotonic() - began < 20
+    assert len(good.results) == 600
+    state = pipeline.snapshot().sinks["stuck"]
+    assert state.missed == 600 - 6 and not state.working
+    assert len(said) == 1 and said[0].startswith("sink stuck: ")
+
+
+def test_a_sink_that_comes_back_goes_on(hasty: None) -> None:
+    said: list[str] = []
+    stuck, good = Stuck(), ListSink()
+
+    class Releasing(ListSink):
+        async def consume(self, result) -> None:
+            await super().consume(result)
+            if len(self.results) == 500:
+                stuck.release.set()
+                while len(stuck.results) < WAITING:  # noqa: ASYNC110 - it is in another thread
+                    await asyncio.sleep(0.001)
+
+    releasing = Releasing()
+    releasing.name = "releasing"  # type: ignore[misc]
+    pipeline = pipeline_of(ListSource(EVENTS), [stuck, releasing, good], small_session(None), say=said.append)
+    run(pipeline)
+    state = pipeline.snapshot().sinks["stuck"]
+    assert state.working and len(stuck.results) + state.missed == 600
+    assert [text for text in said if "stuck" in text][1].endswith(f"works again; {state.missed} results were missed")
+    seen = [r.timestep.index for r in stuck.results]
+    assert seen[: WAITING + 6] == list(range(WAITING + 6)) and seen == sorted(seen)
+    assert seen[-1] == 599
+
+
+def test_a_sink_that_fails_for_a_while_is_tried_again_and_misses_nothing(hasty: None) -> None:
+    class Flaky(ListSink):
+        tries = 0
+
+        async def consume(self, result) -> None:
+            self.tries += 1
+            if self.tries in (3, 40, 41, 42):
+                raise OSError(28, "No space left on device")
+            await super().consume(result)
+
+    said: list[str] = []
+    sink = Flaky()
+    session = small_session(None)
+    pipeline = pipeline_of(ListSource(EVENTS[:4000]), [sink], session, say=said.append)
+    run(pipeline)
+    # Each result has two attempts: the 41st try was the second of one, so that this one is missed.
+    state = pipeline.snapshot().sinks["list"]
+    assert (state.missed, state.working) == (1, True)
+    assert [r.timestep.index for r in sink.results] == [i for i in range(session.counters.timesteps) if i != 38]
+    assert sum("No space left" in text for text in said) == 1  # once, however often it fails
+
+
+def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_writer, "FIRST_PAUSE_S", 0.02)
+    at: list[float] = []
+
+    class Broken(ListSink):
+        async def consume(self, result) -> None:
+            at.append(time.monotonic())
+            if len(at) == 5:
+                enough.set()
+            raise RuntimeError("no")
+
+    class Waiting(ListSink):
+        async def consume(self, result) -> None:
+            if len(self.results) == 100:
+                enough.wait(30)
+            await super().consume(result)
+
+    enough = threading.Event()
+    waiting = Waiting()
+    waiting.name = "waiting"  # type: ignore[misc]
+    run(pipeline_of(ListSource(EVENTS), [Broken(), waiting], small_session(None), say=lambda _: None))
+    pauses = [b - a for a, b in pairwise(at[:5])]
+    assert all(pause >= 0.02 * 2**i for i, pause in enumerate(pauses))
+
+
+def test_commands_are_done_while_a_sink_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_writer, "STALLED_S", 60.0)
+    stuck = Stuck()
+    pipeline = pipeline_of(ListSource(EVENTS), [stuck], small_session(None))
+
+    async def go() -> None:
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(stuck.stuck.wait, 20)
+        while pipeline.writers[0]._queue.weight < WAITING:  # noqa: ASYNC110 - until the learner waits
+            await asyncio.sleep(0.001)
+        assert await asyncio.wait_for(asyncio.wrap_future(pipeline.do(lambda s: s.counters.timesteps)), 10) > WAITING
+        stuck.release.set()
+        await running
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert len(stuck.results) == 600
+
+
+# --- pipes ---------------------------------------------------------------------------------------------------------
+
+
+def piped(path: Path, read: Callable[[int], None] | None = None) -> list[str]:
+    """Run into a named pipe; ``read`` has its reading end. What was said."""
+    os.mkfifo(path)
+    said: list[str] = []
+    end = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if read is not None else None
+    pipeline = pipeline_of(
+        ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None), grace=0.3, say=said.append
+    )
+    reader = threading.Thread(target=read, args=(end,), daemon=True) if read is not None and end is not None else None
+    if reader is not None:
+        reader.start()
+    assert run(pipeline, 30).reason == "end"
+    assert pipeline.snapshot().session.timesteps == 600
+    said = list(said)  # as it was at the end
+    if reader is not None and end is not None:
+        reader.join(20)
+        os.close(end)  # whoever is still stuck in a write comes back
+        for thread in threading.enumerate():
+            if thread.name.startswith("left behind"):
+                thread.join(20)
+    return said
+
+
+def test_a_pipe_without_a_reader_does_not_hang_the_start(hasty: None, tmp_path: Path) -> None:
+    said = piped(tmp_path / "pipe")
+    assert len(said) == 1 and "pipe: cannot be written: nobody reads it" in said[0]
+
+
+def test_a_pipe_whose_reader_stops_does_not_hold_up_the_run(hasty: None, tmp_path: Path) -> None:
+    assert len(piped(tmp_path / "pipe", lambda end: None)) <= 1
+
+
+def test_a_pipe_that_is_read_gets_every_line(tmp_path: Path) -> None:
+    got = bytearray()
+
+    def read(end: int) -> None:
+        os.set_blocking(end, True)
+        # Before the run has opened its end, there is nothing to read either.
+        while (data := os.read(end, 1 << 16)) or not got:
+            got.extend(data)
+
+    assert piped(tmp_path / "pipe", read) == []
+    assert [json.loads(line)["step"] for line in got.decode().splitlines()] == list(range(600))
+
+
+def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+
+    async def go() -> None:
+        first = pipeline_of(ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None))
+        second = pipeline_of(ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None))
+        await first.open_sinks()
+        with pytest.raises(Exception, match="another program writes it"):
+            await second.open_sinks()
+        await first.run()
+        await first.drain_sinks()
+        await first.close_sinks(None)
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert len(path.read_text().splitlines()) == 600
