@@ -156,7 +156,7 @@ class BinningThread:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` gave; before :meth:`run`. The source begins behind what it took."""
+        """Go on from what :meth:`state_dict` gave, before :meth:`run`. The source begins behind what was taken."""
         self._place = dict(state["place"])
         self._index = int(state["index"])
         self._restored = state["binner"]
