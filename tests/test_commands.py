@@ -60,7 +60,7 @@ def test_a_shell_can_complete(call: Call) -> None:
         ("run --source synthetic: --sink jsnl:x", "did you mean 'jsonl'?"),
         ("run --source synthetic: --load absent", "no such model file"),
         ("replay --method bppt", "did you mean 'bptt'?"),
-        ("replay --config nmnist6", "did you mean 'nmnist-600'?"),
+        ("replay --config nmnist-60", "did you mean 'nmnist-600'?"),
         ("bench nmnst", "did you mean 'nmnist-small'?"),
         ("config show objct", "did you mean 'objects'?"),
     ],

@@ -18,11 +18,12 @@ from stream_ottt.sources import SOURCES
 
 SETTINGS = """# Settings
 
-This page is made from the classes by `make settings`. `stream-ottt config show NAME` prints the same as TOML, with the values
-of a preset.
+This page is made from the classes by `make settings`. `stream-ottt config show NAME` prints the same as TOML, with the
+values of a preset.
 
-A key is written as `--table.key VALUE` on the command line, or as `key = VALUE` under `[table]` in a TOML file that `--config`
-names. Durations have a unit: `"20ms"`. Where `"none"` is among the values, it takes back what a preset says.
+A key is written as `--table.key VALUE` on the command line, or as `key = VALUE` under `[table]` in a TOML file that
+`--config` names. Durations have a unit: `"20ms"`. Where `"none"` is among the values, it takes back what a preset says.
+In Python a duration is a whole number of µs, or text with a unit.
 """
 
 COMMANDS = """# Commands
@@ -87,13 +88,8 @@ def commands() -> str:
 def _command(name: str, command: Any) -> str:
     arguments = [p for p in command.params if not any(o.startswith("-") for o in p.opts)]
     usage = " ".join([f"stream-ottt {name}", *(p.metavar or p.name.upper() for p in arguments)])
-    lines = [
-        f"## {name}\n",
-        f"    {usage}\n",
-        " ".join((command.help or "").split()) + "\n",
-        "| | | |",
-        "|---|---|---|",
-    ]
+    lines = [f"## {name}\n", f"    {usage}\n", " ".join((command.help or "").split()) + "\n"]
+    lines += ["| | | |", "|---|---|---|"] if command.params else []
     for p in command.params:
         shown = p.opts[-1] if p not in arguments else ""
         lines.append(f"| {f'`{shown}`' if shown else ''} | {(p.metavar or '').replace('|', ' or ')} | {p.help or ''} |")

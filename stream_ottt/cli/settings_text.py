@@ -45,7 +45,7 @@ def keys_of(model: type[BaseModel]) -> list[Key]:
     """The settings of one table."""
     told = meanings(model)
     return [
-        Key(name, _unit(field), _values(field), default_of(model, name), told[name])
+        Key(field.alias or name, _unit(field), _values(field), default_of(model, name), told[name])
         for name, field in model.model_fields.items()
     ]
 
