@@ -1,6 +1,6 @@
 """Pictures of the page for the docs: a run of the built-in scene, in Chromium, light, dark and on a phone.
 
-    python benchmarks/page_png.py docs/
+python benchmarks/page_png.py docs/
 """
 
 from __future__ import annotations

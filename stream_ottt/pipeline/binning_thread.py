@@ -156,9 +156,10 @@ class BinningThread:
     # --- what came -------------------------------------------------------------------------------------------------
 
     def _take(self, arrived: Arrived) -> None:
-        if arrived.came:
-            self._put(Handed(came=arrived.came))
         packet = arrived.packet
+        first = self._binner is None  # then the labels came before the pass that takes them
+        if arrived.came and not first:
+            self._put(Handed(came=arrived.came))
         if packet is None:
             if arrived.quiet and self._binner is not None and self._binner.newest is not None:
                 now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
@@ -169,6 +170,8 @@ class BinningThread:
             self._begin(packet, arrived)
         elif arrived.number != self._number + 1 and self._binner is not None:
             self._binner.lost_some()
+        if arrived.came and first:
+            self._put(Handed(came=arrived.came))
         self._number = arrived.number
         assert self._binner is not None
         self._place["packets"] += 1

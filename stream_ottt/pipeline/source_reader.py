@@ -271,7 +271,8 @@ class LiveReader(SourceReader):
         taken = 0
         heard = time.perf_counter()
         while not self._stopped.is_set():
-            if came := self._labels_up_to(taken):
+            # Before the first packet there is nobody to take labels.
+            if taken and (came := self._labels_up_to(taken)):
                 yield Arrived(time.perf_counter(), came)
             left = None if self._patience is None else max(0.0, self._patience - (time.perf_counter() - heard))
             arrived = self.queue.get(left)
@@ -288,7 +289,7 @@ class LiveReader(SourceReader):
             elif self._woken:
                 self._woken = False
                 yield Arrived(time.perf_counter())
-        if came := self._labels_up_to(self._number):
+        if taken and (came := self._labels_up_to(self._number)):
             yield Arrived(time.perf_counter(), came)
 
     def close(self) -> int:

@@ -1,10 +1,12 @@
-"""Decompression of one LZ4 or Zstandard frame that cannot be made to fill the memory.
+"""Decompression of one LZ4 or Zstandard frame, or bz2 stream, that cannot be made to fill the memory.
 
 What a frame says of its own size is checked before anything is allocated for it; without such a word the
 output grows only as it is made, up to the limit.
 """
 
 from __future__ import annotations
+
+import bz2
 
 import lz4.frame
 import zstandard
@@ -57,6 +59,25 @@ def lz4_frame(data: Buffer) -> bytes | bytearray:
         return out
     except RuntimeError as e:
         raise DecompressError(f"its LZ4 frame is damaged ({e})") from e
+
+
+def bz2_stream(data: Buffer) -> bytes:
+    """Unpack one whole bz2 stream.
+
+    Raises:
+        DecompressError: it is damaged, incomplete, or beyond the limit.
+    """
+    limit = limit_of(len(data))
+    stream = bz2.BZ2Decompressor()
+    try:
+        out = stream.decompress(data, max_length=limit + 1)
+    except OSError as e:
+        raise DecompressError(f"its bz2 stream is damaged ({e})") from e
+    if len(out) > limit:
+        raise _too_large(limit)
+    if not stream.eof:
+        raise DecompressError("its bz2 stream ends early")
+    return out
 
 
 class ZstdFrames:
