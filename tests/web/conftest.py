@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Chromium of the system; `make test` installs it where it can."""
+    """Chromium of the system; `make test` installs it where it can.
+
+    While it is open, this thread has a running event loop, so that other modules' tests could not run theirs.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         if "CI" in os.environ:
