@@ -4,13 +4,15 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 
-.PHONY: help demo test check bench bench-step bench-accuracy clean
+.PHONY: help demo test check settings bench bench-step bench-accuracy clean
 help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
-	@echo "make check       ruff, and mypy --strict on an installed copy"
+	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
+	@echo "make settings    docs/settings.md and docs/commands.md, from the classes and the commands"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
+	@echo "make screenshots pictures of the page for the docs"
 	@echo "make bench-accuracy  the replay's tables, at the scale of two cores"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -26,7 +28,17 @@ $(DEV): $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/stream-ottt run --source 'synthetic:?presentations=120&classes=6&duration=500ms' --config demo
 
-test: $(DEV)
+# The page is tested in Debian's Chromium; where it cannot be installed, those tests are left out.
+.PHONY: chromium screenshots
+chromium:
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+		&& apt-get update > /dev/null && apt-get install -y --no-install-recommends chromium > /dev/null; } \
+		|| echo "no chromium: the tests of the page in a browser are left out"
+
+screenshots: $(DEV) chromium
+	$(BIN)/python benchmarks/page_png.py docs
+
+test: $(DEV) chromium
 	$(BIN)/python -m pytest
 
 # Type checkers resolve the mapped packages only in an installed copy.
@@ -36,6 +48,12 @@ check: $(DEV)
 	rm -rf build/check
 	$(BIN)/python -m pip install --quiet --no-deps --target build/check .
 	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p stream_ottt
+	$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -c 'import numpy, sys; print("tested with NumPy", numpy.__version__, "on Python", sys.version.split()[0])'
+	-$(BIN)/python -m pip install --quiet pip-audit && $(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
+
+settings: $(DEV)
+	$(BIN)/python -m stream_ottt.cli.document
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/decode.py

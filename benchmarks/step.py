@@ -23,9 +23,11 @@ import torch
 from baselines import LR, MOMENTUM, Step, released, spikingjelly, three_convolutions
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig, build_learner
-from stream_ottt.learning.learner import LearnerConfig
-from stream_ottt.network.topologies import VGG, NetworkConfig, build_network
+from stream_ottt.engine.config import EngineConfig
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import VGG, build_network
 
 CLASSES = 10
 NETWORKS: dict[str, tuple[tuple[int | str, ...], tuple[int, int, int]]] = {

@@ -9,55 +9,82 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream_ottt.engine.config import EngineConfig
+    from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
     from stream_ottt.events.binning import Binner, BinningConfig
     from stream_ottt.events.packet import EventPacket, Ledger
     from stream_ottt.events.timestep import Prediction, StepResult, Timestep
+    from stream_ottt.labels.sidecar import read_label_csv
     from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+    from stream_ottt.learning.build import build_learner
     from stream_ottt.learning.config import LearnerConfig
     from stream_ottt.learning.learner import OnlineLearner
     from stream_ottt.network.config import NetworkConfig
     from stream_ottt.network.topologies import build_network
+    from stream_ottt.run.model_file import load_model, save_model
     from stream_ottt.sinks.opening import open_sink
     from stream_ottt.sources.opening import open_source
 
-_HOME = {
-    "Binner": "events.binning",
-    "BinningConfig": "events.binning",
-    "EventPacket": "events.packet",
-    "Ledger": "events.packet",
-    "LabelInterval": "labels.timeline",
-    "LabelTimeline": "labels.timeline",
-    "LearnerConfig": "learning.config",
-    "NetworkConfig": "network.config",
-    "OnlineLearner": "learning.learner",
-    "Prediction": "events.timestep",
-    "StepResult": "events.timestep",
-    "Timestep": "events.timestep",
-    "build_network": "network.topologies",
-    "open_sink": "sinks.opening",
-    "open_source": "sources.opening",
+    __version__: str
+
+_HOMES = {
+    "engine.build": ["build_learner"],
+    "engine.config": ["EngineConfig"],
+    "errors": ["InputError", "ModelError", "OutputError", "StreamOtttError", "UsageError"],
+    "events.binning": ["Binner", "BinningConfig"],
+    "events.packet": ["EventPacket", "Ledger"],
+    "events.timestep": ["Prediction", "StepResult", "Timestep"],
+    "labels.sidecar": ["read_label_csv"],
+    "labels.timeline": ["LabelInterval", "LabelTimeline"],
+    "learning.config": ["LearnerConfig"],
+    "learning.learner": ["OnlineLearner"],
+    "network.config": ["NetworkConfig"],
+    "network.topologies": ["build_network"],
+    "run.model_file": ["load_model", "save_model"],
+    "sinks.opening": ["open_sink"],
+    "sources.opening": ["open_source"],
 }
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Binner",
     "BinningConfig",
+    "EngineConfig",
     "EventPacket",
+    "InputError",
     "LabelInterval",
     "LabelTimeline",
     "LearnerConfig",
     "Ledger",
+    "ModelError",
     "NetworkConfig",
     "OnlineLearner",
+    "OutputError",
     "Prediction",
     "StepResult",
+    "StreamOtttError",
     "Timestep",
+    "UsageError",
+    "__version__",
+    "build_learner",
     "build_network",
+    "load_model",
     "open_sink",
     "open_source",
+    "read_label_csv",
+    "save_model",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("stream-ottt")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -96,4 +96,3 @@ def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     if match:
         return match["scheme"].lower(), match["rest"], options
     return None, rest, options
-

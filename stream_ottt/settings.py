@@ -25,6 +25,7 @@ from stream_ottt.errors import UsageError
 from stream_ottt.registry import near_miss
 
 UNITS_US = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000}
+TIME = "us, ms, s, min or h"
 LONGEST_US = 10**15
 """Longest duration that a setting takes, about 31 years."""
 
@@ -99,12 +100,12 @@ def _written(value: object) -> object:
 
 _WRITTEN = PlainSerializer(_written, when_used="json")
 
-Duration = Annotated[int, Unit("time with its unit"), Strict(), BeforeValidator(_duration), _WRITTEN]
+Duration = Annotated[int, Unit(TIME), Strict(), BeforeValidator(_duration), _WRITTEN]
 """A field in µs. Python gives it µs as an integer; text gives it with a unit, such as ``"20ms"``."""
 
 Delay = Annotated[
     Annotated[int, Strict()] | Literal["end"],
-    Unit("time with its unit"),
+    Unit(TIME),
     BeforeValidator(_delay),
     _WRITTEN,
 ]

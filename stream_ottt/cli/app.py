@@ -1,4 +1,5 @@
-"""``stream-ottt``: the commands and their options; the work is done elsewhere."""
+"""``stream-ottt``: the commands and their options; the work is done elsewhere. Those for work offline are in
+``offline.py``."""
 
 from __future__ import annotations
 
@@ -16,12 +17,9 @@ app = typer.Typer(
     name="stream-ottt",
     help="Watch an event camera and train a spiking network on it, at every timestep.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Look at presets and settings.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(config_app, name="config")
 keys_app = typer.Typer(help="Keys for sockets that others can reach.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
 
@@ -33,11 +31,11 @@ LEFT_BEHIND = "left behind"
 
 
 def main() -> None:
-    """Entry point: errors of the user's making end in one line and their exit code."""
+    """Entry point: an error that a user can correct ends in one line and its exit code."""
     # "-?format=csv" is standard input with an option, which the parser of options would take for one of its own.
     sys.argv[1:] = ["stdin:" + word[1:] if word.startswith("-?") else word for word in sys.argv[1:]]
     try:
-        app()
+        app(args=_with_web_address(sys.argv[1:]))
     except StreamOtttError as e:
         print(f"stream-ottt: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
@@ -49,32 +47,56 @@ def main() -> None:
         raise
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from stream_ottt import __version__
+
+        print(f"stream-ottt {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
+
+
+def text(what: str, metavar: str = "TEXT", /, *names: str) -> object:
+    """An option whose value is read by the settings, which say what is wrong with it in one line."""
+    return typer.Option(*names, help=what, metavar=metavar)
+
+
 @app.command(context_settings=DOTTED)
 def run(
     context: typer.Context,
-    source: Annotated[str, typer.Option(help="Recording, folder or address; see the README for all forms.")],
-    config: Annotated[str | None, typer.Option(help="Preset name, or a TOML file.", metavar="NAME|FILE.toml")] = None,
-    labels: Annotated[str | None, typer.Option(help="CSV: class,startTime_usec,endTime_usec.")] = None,
+    source: Annotated[str, text("Recording, folder or address; see the README for all forms.", "SOURCE")],
+    config: Annotated[str | None, text("Preset name, or a TOML file.", "NAME|FILE")] = None,
+    labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
     label_delay: Annotated[
-        str | None, typer.Option(help="When a label becomes known after its start: 500ms, 0, or end.")
+        str | None, text("When a label becomes known after its start: 500ms, 0, or end.", "DURATION|end")
     ] = None,
-    passes: Annotated[str | None, typer.Option(help="How often to see the stream; the first pass is scored.")] = None,
-    load: Annotated[Path | None, typer.Option(help="Model file to start from, with its settings.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Model file to write at the end.")] = None,
+    passes: Annotated[str | None, text("How often to see the stream; the first pass is scored.", "INTEGER")] = None,
+    load: Annotated[Path | None, text("Model file to start from, with its settings.", "FILE")] = None,
+    save: Annotated[Path | None, text("Model file to write at the end.", "FILE")] = None,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
-    summary: Annotated[Path | None, typer.Option(help="Summary JSON to write at the end.")] = None,
-    predictions: Annotated[str | None, typer.Option(help="JSON lines, one a timestep ('-' for stdout).")] = None,
-    sink: Annotated[list[str] | None, typer.Option(help="More sinks, such as csv:out.csv; repeatable.")] = None,
-    speed: Annotated[str | None, typer.Option(help="max, or a multiple of the stream's pace such as 1x.")] = None,
-    seed: Annotated[str | None, typer.Option(help="Of weights, dropout, rehearsal and shuffles.")] = None,
-    max_steps: Annotated[str | None, typer.Option(help="Stop after this many timesteps.")] = None,
+    summary: Annotated[Path | None, text("Summary JSON to write at the end.", "FILE")] = None,
+    predictions: Annotated[str | None, text("JSON lines, one a timestep ('-' for stdout).", "FILE")] = None,
+    sink: Annotated[list[str] | None, text("More sinks, such as csv:out.csv; repeatable.", "SINK")] = None,
+    speed: Annotated[str | None, text("max, or a multiple of the stream's pace such as 1x.", "max|FACTOR")] = None,
+    seed: Annotated[str | None, text("Of weights, dropout, rehearsal and shuffles.", "INTEGER")] = None,
+    max_steps: Annotated[str | None, text("Stop after this many timesteps.", "INTEGER")] = None,
     precision: Annotated[
-        str | None,
-        typer.Option(help="Of the convolutions: float32, or bf16-backward, bf16 where faster."),
+        str | None, text("Of the convolutions; 16 bits where they are faster.", "float32|bf16-backward|bf16")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1.")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    web: Annotated[
+        str | None, text("Show the run on a page for browsers, at 127.0.0.1:8765 or there.", "[HOST:PORT]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
-    control: Annotated[str | None, typer.Option(help="Take commands at zmq+rep://HOST:PORT; see `control`.")] = None,
+    control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write outputs anew that exist already.")] = False,
 ) -> None:
@@ -85,30 +107,36 @@ def run(
     from stream_ottt.run.stopping import Stopping
 
     with Stopping() as stopping:
-        if sys.stderr.isatty():
-            print(f"stream-ottt: loading {source} …", file=sys.stderr)
-        from stream_ottt.run.config import merge, parse_overrides
-        from stream_ottt.run.run import RunRequest
-        from stream_ottt.run.run import run as run_request
+        from stream_ottt.cli.check import check_run
+        from stream_ottt.cli.options import overrides
+        from stream_ottt.run.config import RunConfig
 
         named = {
             "labels": {"file": labels, "delay": label_delay},
             "engine": {"precision": precision, "device": device},
             "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
         }
-        given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if web is not None:
+            sinks.append(f"web:{web}")
         sinks += sink or []
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
 
             source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
+        settings = overrides(context, RunConfig, named)
+        check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
+        if sys.stderr.isatty():
+            print(f"stream-ottt: loading {source} …", file=sys.stderr)
+        from stream_ottt.run.run import RunRequest
+        from stream_ottt.run.run import run as run_request
+
         request = RunRequest(
             source=source,
             preset=config,
-            overrides=merge(given, parse_overrides(_known_or_dotted(context))),
+            overrides=settings,
             sinks=sinks,
             load=load,
             save=save,
@@ -119,24 +147,16 @@ def run(
         raise typer.Exit(run_request(request, stopping))
 
 
-def _known_or_dotted(context: typer.Context) -> list[str]:
-    """What is left of the command line; a mistyped option is told from a setting by its missing dot."""
-    from stream_ottt.errors import UsageError
-    from stream_ottt.registry import near_miss
-
-    words = list(context.args)
-    for i, word in enumerate(words):
-        name = word.partition("=")[0]
-        value_of_dotted = i > 0 and words[i - 1].startswith("--") and "=" not in words[i - 1]
-        if name.startswith("--") and "." not in name and not value_of_dotted:
-            options = [o for p in context.command.params for o in p.opts]
-            raise UsageError(f"unknown option {name!r}{near_miss(name, options)}")
-    return words
+def _with_web_address(words: list[str]) -> list[str]:
+    """The command line with ``--web=`` where no address follows ``--web``, which must have a value for typer."""
+    following = [*words[1:], "--"]
+    pairs = zip(words, following, strict=True)
+    return [f"{word}=" if word == "--web" and after.startswith("-") else word for word, after in pairs]
 
 
 @app.command()
 def info(
-    source: Annotated[str, typer.Argument(help="Recording, folder or address.")],
+    source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say what is in a recording: format, resolution, events, span, rate, polarity, streams."""
@@ -149,8 +169,10 @@ def info(
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="Recording or folder.")],
-    target: Annotated[str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.")],
+    source: Annotated[str, typer.Argument(help="Recording or folder.", metavar="SOURCE")],
+    target: Annotated[
+        str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.", metavar="TARGET")
+    ],
     shift: Annotated[str | None, typer.Option(help="auto: the first event to 0; or µs added to all times.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Leave out what comes before, such as 10s.")] = None,
     to: Annotated[str | None, typer.Option(help="Leave out what comes from then on, such as 20s.")] = None,
@@ -165,14 +187,16 @@ def convert(
 
 @app.command()
 def publish(
-    source: Annotated[str, typer.Argument(help="Recording, folder or address.")],
-    to: Annotated[str, typer.Option(help="zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT.")],
-    speed: Annotated[str, typer.Option(help="max, or a multiple of the stream's pace such as 1x.")] = "1x",
-    labels: Annotated[str | None, typer.Option(help="CSV: class,startTime_usec,endTime_usec.")] = None,
-    label_delay: Annotated[str, typer.Option(help="When to send a label after its start: 500ms, 0, or end.")] = "end",
-    name: Annotated[str | None, typer.Option(help="The source's name in topics.")] = None,
-    wait: Annotated[int, typer.Option(help="Readers to wait for.", min=0)] = 1,
-    wait_for: Annotated[float, typer.Option(help="Longest such wait, seconds.", min=0)] = 60.0,
+    source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
+    to: Annotated[str, text("zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT.", "ADDRESS")],
+    speed: Annotated[str, text("max, or a multiple of the stream's pace such as 1x.", "max|FACTOR")] = "1x",
+    labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
+    label_delay: Annotated[
+        str, text("When to send a label after its start: 500ms, 0, or end.", "DURATION|end")
+    ] = "end",
+    name: Annotated[str | None, text("The source's name in topics.", "NAME")] = None,
+    wait: Annotated[int, typer.Option(help="Readers to wait for.", metavar="INTEGER", min=0)] = 1,
+    wait_for: Annotated[float, typer.Option(help="Longest such wait, seconds.", metavar="NUMBER", min=0)] = 60.0,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach the socket without keys.")] = False,
 ) -> None:
     """Play any source onto a socket, with its labels."""
@@ -196,9 +220,9 @@ def publish(
 
 @app.command()
 def listen(
-    source: Annotated[str, typer.Argument(help="zmq+sub://HOST:PORT, or any other source.")],
+    source: Annotated[str, typer.Argument(help="zmq+sub://HOST:PORT, or any other source.", metavar="SOURCE")],
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,
-    count: Annotated[int | None, typer.Option(help="Stop after so many messages.", min=1)] = None,
+    count: Annotated[int | None, typer.Option(help="Stop after so many messages.", metavar="INTEGER", min=1)] = None,
 ) -> None:
     """Print what passes: events, labels, predictions."""
     from stream_ottt.cli.listen import listen as listen_to
@@ -208,8 +232,10 @@ def listen(
 
 @app.command()
 def control(
-    address: Annotated[str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.")],
-    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.")],
+    address: Annotated[
+        str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
+    ],
+    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.", metavar="COMMAND")],
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
@@ -219,85 +245,9 @@ def control(
 
 @keys_app.command("new")
 def keys_new(
-    folder: Annotated[Path, typer.Argument(help="Where to put them.")] = Path("keys"),
+    folder: Annotated[Path, typer.Argument(help="Where to put them.", metavar="FOLDER")] = Path("keys"),
 ) -> None:
     """Make a pair of keys for each end of a socket."""
     from stream_ottt.cli.keys import new
 
     raise typer.Exit(new(folder))
-
-
-@config_app.command("show", context_settings=DOTTED)
-def config_show(
-    context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Preset or TOML file; nothing for the defaults.")] = None,
-) -> None:
-    """Print the effective settings as TOML; --table.key VALUE changes them as in `run`."""
-    import tomli_w
-
-    from stream_ottt.run.config import RunConfig, merge, parse_overrides, read_preset, to_tables
-
-    words = list(context.args)
-    if name is not None and name.startswith("--"):
-        words, name = [name, *words], None
-    tables = merge({} if name is None else read_preset(name), parse_overrides(words))
-    print(tomli_w.dumps(to_tables(RunConfig.load(tables))), end="")
-
-
-@config_app.command("list")
-def config_list() -> None:
-    """Print the names of the presets."""
-    from stream_ottt.run.config import preset_names
-
-    print("\n".join(preset_names()))
-
-
-@app.command(context_settings=DOTTED)
-def replay(
-    context: typer.Context,
-    config: Annotated[str | None, typer.Option(help="Replay preset, or a TOML file.", metavar="NAME|FILE.toml")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the data set is.", metavar="PATH")] = None,
-    method: Annotated[str | None, typer.Option(help="ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="epochs, prequential, class-incremental or drift.")] = None,
-    seed: Annotated[str | None, typer.Option(help="Of weights, order, transforms, dropout, rehearsal.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, or cuda.")] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder; an interrupted run in it goes on.")] = Path("out/replay"),
-    presets: Annotated[bool, typer.Option("--list", help="Print the presets' names.")] = False,
-) -> None:
-    """Run a learning method over a data set under a protocol, and leave a folder that can be compared.
-
-    Any setting can be given as --table.key VALUE, such as --data.time_steps 6; see docs/replay.md.
-    """
-    from stream_ottt.cli.replay import run_replay
-    from stream_ottt.replay.config import preset_names
-    from stream_ottt.run.config import merge, parse_overrides
-
-    if presets:
-        print("\n".join(preset_names()))
-        return
-    named = {
-        "data": {"path": data},
-        "method": {"name": method},
-        "protocol": {"name": protocol},
-        "compute": {"seed": seed, "device": device},
-    }
-    given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
-    raise typer.Exit(run_replay(config, merge(given, parse_overrides(_known_or_dotted(context))), out))
-
-
-@app.command(context_settings=DOTTED)
-def bench(
-    context: typer.Context,
-    table: Annotated[str | None, typer.Argument(help="A table's name or TOML file; nothing lists them.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a data set; repeatable.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs and the table.")] = Path("out/bench"),
-    jobs: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 1,
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", min=1)] = 3,
-    rows: Annotated[str | None, typer.Option(help="Only the rows whose name contains this.")] = None,
-) -> None:
-    """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
-    from stream_ottt.cli.bench import run_bench
-    from stream_ottt.run.config import parse_overrides
-
-    overrides = parse_overrides(_known_or_dotted(context))
-    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=overrides, rows=rows))

@@ -26,15 +26,17 @@ def run_bench(
     Returns:
         0, 1 when some runs failed, 130 after Ctrl-C.
     """
-    from stream_ottt.replay.tables import Table, parse_data, table_names
+    from stream_ottt.cli.config import list_presets
+    from stream_ottt.run.presets import TABLES
 
     if table is None:
-        for name in table_names():
-            print(f"{name:24} {Table.named(name).title}")
+        list_presets(TABLES)
         return 0
-    from stream_ottt.replay.sweep import run_table
+    from stream_ottt.replay.tables import Table, parse_data
 
     loaded = Table.named(table)
+    from stream_ottt.replay.sweep import run_table
+
     try:
         failed = run_table(
             loaded, parse_data(data), out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say

@@ -24,10 +24,11 @@ def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
         StreamOtttError: one line for the user.
     """
     from stream_ottt.replay.check import check
-    from stream_ottt.replay.config import ReplayConfig, read_replay_preset
+    from stream_ottt.replay.config import ReplayConfig
     from stream_ottt.run.config import merge
+    from stream_ottt.run.presets import REPLAYS
 
-    config = ReplayConfig.load(merge({} if preset is None else read_replay_preset(preset), overrides))
+    config = ReplayConfig.load(merge({} if preset is None else REPLAYS.read(preset), overrides))
     check(config)  # before torch is imported, which takes seconds
     from stream_ottt.replay.distributed import join_world
     from stream_ottt.replay.runs import replay

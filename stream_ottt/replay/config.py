@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from stream_ottt.engine.config import Precision
-from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.network.config import Device, NetworkConfig
-from stream_ottt.registry import near_miss
-from stream_ottt.run.config import Tables
 from stream_ottt.settings import Duration, Pixels, Settings, Threads, Unit
 
 
@@ -210,30 +204,3 @@ class ReplayConfig(Settings):
         if self.rehearsal.mode == "idle":
             raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
         return self
-
-
-def preset_names() -> list[str]:
-    """The replay presets that come with the package."""
-    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
-
-
-def read_replay_preset(name_or_file: str) -> Tables:
-    """The tables of a replay preset, or of a TOML file.
-
-    Raises:
-        UsageError: no such preset (naming the nearest) or file, or no valid TOML.
-    """
-    if name_or_file.endswith(".toml"):
-        try:
-            return tomllib.loads(Path(name_or_file).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"{name_or_file}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
-        except tomllib.TOMLDecodeError as e:
-            raise UsageError(f"{name_or_file}: no valid TOML: {e}") from e
-    if name_or_file not in preset_names():
-        raise UsageError(f"unknown replay preset {name_or_file!r}{near_miss(name_or_file, preset_names())}")
-    return tomllib.loads((_presets() / f"{name_or_file}.toml").read_text(encoding="utf-8"))
-
-
-def _presets() -> Path:
-    return Path(str(files("stream_ottt.configs"))) / "replay"

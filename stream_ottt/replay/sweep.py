@@ -15,7 +15,7 @@ from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.records import Record, finished
 from stream_ottt.replay.results import write_table
 from stream_ottt.replay.tables import Table
-from stream_ottt.run.config import Tables
+from stream_ottt.run.presets import Tables
 
 Say = Callable[[str], None]
 

@@ -16,18 +16,15 @@ nmnist=FOLDER``.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from stream_ottt.errors import UsageError
-from stream_ottt.registry import near_miss
-from stream_ottt.replay.config import ReplayConfig, read_replay_preset
-from stream_ottt.run.config import Tables, merge
+from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.run.config import merge
+from stream_ottt.run.presets import REPLAYS, TABLES, Tables
 from stream_ottt.settings import Settings
 
 
@@ -69,15 +66,7 @@ class Table(Settings):
         Raises:
             UsageError: no such table, or not one.
         """
-        path = Path(name) if name.endswith(".toml") else _tables() / f"{name}.toml"
-        if not name.endswith(".toml") and name not in table_names():
-            raise UsageError(f"unknown table {name!r}{near_miss(name, table_names())}")
-        try:
-            return cls.load(tomllib.loads(path.read_text(encoding="utf-8")), where=path.stem)
-        except OSError as e:
-            raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise UsageError(f"{path}: no valid TOML: {e}") from e
+        return cls.load(TABLES.read(name), where=TABLES.find(name).stem)
 
     def config(self, row: RowSpec, seed: int, data: Mapping[str, str], overrides: Tables) -> ReplayConfig:
         """The settings of one run.
@@ -87,7 +76,7 @@ class Table(Settings):
         """
         preset = row.preset or self.preset
         tables = merge(
-            {} if preset is None else read_replay_preset(preset),
+            {} if preset is None else REPLAYS.read(preset),
             self.base,
             row.settings,
             overrides,
@@ -98,15 +87,6 @@ class Table(Settings):
             if isinstance(value, str):
                 tables["data"][key] = _fill_in(value, data)
         return ReplayConfig.load(tables, where=row.name)
-
-
-def table_names() -> list[str]:
-    """The tables that come with the package."""
-    return sorted(p.stem for p in _tables().glob("*.toml"))
-
-
-def _tables() -> Path:
-    return Path(str(files("stream_ottt.configs"))) / "tables"
 
 
 def _fill_in(text: str, data: Mapping[str, str]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -19,7 +17,7 @@ from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.pipeline.pace import parse_speed
-from stream_ottt.registry import near_miss
+from stream_ottt.run.presets import Tables
 from stream_ottt.settings import Duration, Settings, Threads, Unit
 
 
@@ -74,40 +72,6 @@ class RunConfig(Settings):
     rehearsal: RehearsalConfig = RehearsalConfig()
     labels: LabelsConfig = LabelsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-
-
-Tables = dict[str, Any]
-"""Nested tables of plain values, as TOML has them."""
-
-
-def preset_names() -> list[str]:
-    """The presets that come with the package."""
-    return sorted(
-        p.name.removesuffix(".toml") for p in files("stream_ottt.configs").iterdir() if p.name.endswith(".toml")
-    )
-
-
-def read_preset(name_or_file: str) -> Tables:
-    """The tables of a preset, or of a TOML file.
-
-    Raises:
-        UsageError: no such preset (naming the nearest) or file, or no valid TOML (with the place).
-    """
-    if name_or_file.endswith(".toml"):
-        path = Path(name_or_file)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as e:
-            raise UsageError(f"{path}: cannot read settings: {getattr(e, 'strerror', None) or e}") from e
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as e:
-            raise UsageError(f"{path}: no valid TOML: {e}") from e
-    if name_or_file not in preset_names():
-        raise UsageError(
-            f"unknown preset {name_or_file!r}{near_miss(name_or_file, preset_names())} (a file's name ends in .toml)"
-        )
-    return tomllib.loads(files("stream_ottt.configs").joinpath(f"{name_or_file}.toml").read_text(encoding="utf-8"))
 
 
 def parse_overrides(words: Iterable[str]) -> Tables:

@@ -1,14 +1,23 @@
-"""A model file: weights and optimizer state as safetensors, settings and classes beside them as metadata."""
+"""A model file: weights and optimizer state as safetensors, settings and classes beside them as metadata.
+
+A file is taken only when every name, dtype, shape and value in it fits. Nothing is allocated before names, dtypes and
+shapes were checked, and a learner is changed only once everything was.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stream_ottt.errors import ModelError, OutputError
+from pydantic import Field, field_validator
+
+from stream_ottt.errors import ModelError, OutputError, UsageError
+from stream_ottt.run.config import RunConfig
+from stream_ottt.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,54 +26,156 @@ if TYPE_CHECKING:
 
 FORMAT = "stream-ottt/model/1"
 METADATA_KEY = "stream_ottt"
+MAX_HEADER = 64 * 2**20
+"""Largest header, bytes; a checkpoint of a replay keeps its figures there."""
+
+MAX_DEPTH = 16
+"""Deepest nesting of the metadata."""
+
+LEARNED_WITH = ("binning", "network", "learner")
+"""Tables that must be the same in a run for its model to fit."""
+
+BUFFERS = {"sgd": {"momentum"}, "adam": {"first", "second"}}
+"""Kinds of optimizer state by optimizer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What a model file holds.
+class Facts(Settings):
+    """What the metadata of a model file say.
 
     Attributes:
-        path: the file.
-        tensors: ``weights/<name>`` and ``optimizer/<name>``.
+        format: ``stream-ottt/model/1``.
         settings: nested tables of the run that made it.
         classes: the label at each position of the logits.
         class_names: label → name.
         input_shape: (polarities, height, width).
         optimizer_steps: optimizer steps made.
+        centred: whether the means of standardized rows were taken out of the weights.
+    """
+
+    format: str
+    settings: dict[str, Any]
+    classes: tuple[Annotated[int, Field(strict=True)], ...] = Field(min_length=1)
+    class_names: dict[int, str]
+    input_shape: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = Field(min_length=3, max_length=3)
+    optimizer_steps: int = Field(ge=0)
+    centred: bool
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("a class is named twice")
+        return classes
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model file whose header was read.
+
+    Attributes:
+        path: the file.
+        facts: what its metadata say.
     """
 
     path: Path
-    tensors: dict[str, Tensor]
-    settings: dict[str, Any]
-    classes: list[int]
-    class_names: dict[int, str]
-    input_shape: tuple[int, int, int]
-    optimizer_steps: int
+    facts: Facts
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Nested tables of the run that made it."""
+        return self.facts.settings
+
+    @property
+    def classes(self) -> list[int]:
+        """The label at each position of the logits."""
+        return list(self.facts.classes)
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Label → name."""
+        return self.facts.class_names
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, ``weights/<name>`` and ``optimizer/<buffer>/<name>``, read anew each time."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path)
 
     def restore(self, learner: OnlineLearner) -> None:
-        """Put weights and optimizer state into ``learner``.
+        """Put weights and optimizer state into ``learner``, which stays as it was when they do not fit.
 
         Raises:
-            ModelError: the file is for another network; names the first parameter that differs.
+            ModelError: the file is for another network, optimizer or kind of number; names the first tensor that
+                differs. Or a number in it is not finite.
         """
+        from safetensors import SafetensorError, safe_open
+
         parameters = learner.network.parameters
-        weights = {k.removeprefix("weights/"): v for k, v in self.tensors.items() if k.startswith("weights/")}
-        for name in sorted(parameters.keys() | weights.keys()):
-            ours, theirs = parameters.get(name), weights.get(name)
-            if ours is None or theirs is None or ours.shape != theirs.shape:
-                raise ModelError(
-                    f"{self.path}: a model for another network: parameter {name!r} is "
-                    f"{_shape(theirs)} in the file and {_shape(ours)} in the network; use the settings it was made with"
-                )
-        for name, value in weights.items():
-            parameters[name].copy_(value)
-        learner.network.weights_changed()
-        state = {k.removeprefix("optimizer/"): v for k, v in self.tensors.items() if k.startswith("optimizer/")}
-        learner.optimizer.set_state(state, self.optimizer_steps)
+        try:
+            with safe_open(self.path, framework="pt") as f:
+                names = sorted(f.keys(), key=lambda name: (name.startswith("optimizer/"), name))
+                self._check_names(names, parameters, learner.config.optimizer)
+                for name in names:
+                    piece, own = f.get_slice(name), parameters[name.rpartition("/")[2]]
+                    _check_tensor(self.path, name, piece.get_dtype(), tuple(piece.get_shape()), own)
+                tensors = {name: f.get_tensor(name) for name in names}
+        except (SafetensorError, OSError, ValueError) as e:
+            raise ModelError(f"{self.path}: no readable model file: {e}; save one with --save") from e
+        wrong = not_finite(tensors)
+        if wrong is not None:
+            raise ModelError(f"{self.path}: {wrong} holds numbers that are not finite; the learning had failed")
+        for name, own in parameters.items():
+            own.copy_(tensors[f"weights/{name}"])
+        learner.network.weights_changed(centred=self.facts.centred)
+        state = {k.removeprefix("optimizer/"): v for k, v in tensors.items() if k.startswith("optimizer/")}
+        learner.optimizer.set_state(state, self.facts.optimizer_steps)
+
+    def _check_names(self, names: list[str], parameters: dict[str, Tensor], optimizer: str) -> None:
+        wanted = {f"weights/{name}" for name in parameters}
+        state = {f"optimizer/{kind}/{name}" for kind in BUFFERS[optimizer] for name in parameters}
+        for name in sorted(wanted - set(names)):
+            raise ModelError(
+                f"{self.path}: a model for another network: parameter {_parameter(name)!r} is absent; {CURE}"
+            )
+        for name in sorted(set(names) - wanted - state):
+            if name.startswith("optimizer/"):
+                raise ModelError(f"{self.path}: {name!r} is no state of the optimizer {optimizer!r}; {CURE}")
+            raise ModelError(
+                f"{self.path}: a model for another network: this one has no parameter {_parameter(name)!r}; {CURE}"
+            )
 
 
-def _shape(tensor: Tensor | None) -> str:
-    return "absent" if tensor is None else "×".join(map(str, tensor.shape)) or "a number"
+CURE = "use the settings it was made with"
+
+
+def _parameter(name: str) -> str:
+    return name.removeprefix("weights/")
+
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def _check_tensor(path: Path, name: str, dtype: str, shape: tuple[int, ...], own: Tensor) -> None:
+    if shape != tuple(own.shape):
+        raise ModelError(
+            f"{path}: a model for another network: {_parameter(name)!r} is {_size(shape)} in the file and "
+            f"{_size(own.shape)} in the network; {CURE}"
+        )
+    if DTYPES.get(dtype, dtype) != str(own.dtype).removeprefix("torch."):
+        raise ModelError(f"{path}: {_parameter(name)!r} holds {dtype}; expected {own.dtype}")
+
+
+def _size(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape)) or "a number"
+
+
+def not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """The name of the first tensor with NaN or infinity in it."""
+    return next((name for name, value in tensors.items() if not bool(value.isfinite().all())), None)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
 
 
 def save_checkpoint(
@@ -73,12 +184,17 @@ def save_checkpoint(
     """Write a model file; a file that was there is replaced only once the new one is complete.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or the model holds numbers that are not finite.
     """
     from safetensors.torch import save
 
     tensors = {f"weights/{k}": v.contiguous() for k, v in learner.network.parameters.items()}
     tensors |= {f"optimizer/{k}": v.contiguous() for k, v in learner.optimizer.state().items()}
+    wrong = not_finite(tensors)
+    if wrong is not None:
+        raise OutputError(
+            f"{path}: the model is not saved: {wrong} holds numbers that are not finite; use a smaller learner.lr"
+        )
     facts = {
         "format": FORMAT,
         "settings": settings,
@@ -86,6 +202,7 @@ def save_checkpoint(
         "class_names": class_names,
         "input_shape": learner.network.input_shape,
         "optimizer_steps": learner.optimizer.steps,
+        "centred": learner.network.centred,
     }
     # One entry: safetensors writes several in no fixed order, and the same run must give the same file.
     metadata = {METADATA_KEY: json.dumps(facts)}
@@ -101,32 +218,96 @@ def save_checkpoint(
         raise OutputError(f"{path}: the model cannot be written: {e.strerror}") from e
 
 
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a model file.
+    """Read the header of a model file; no tensor is read yet, and torch is not imported.
 
     Raises:
         ModelError: no such file, or not a model of this program.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
     try:
-        with safe_open(path, framework="pt") as f:
-            facts = json.loads((f.metadata() or {}).get(METADATA_KEY, "{}"))
+        with path.open("rb") as f:
+            size = int.from_bytes(f.read(8), "little")
+            if not 2 <= size <= MAX_HEADER:
+                raise ValueError("it does not begin with a safetensors header")
+            metadata = json.loads(f.read(size)).get("__metadata__", {})
+            facts = json.loads(metadata.get(METADATA_KEY, "{}"))
             if facts.get("format") != FORMAT:
                 raise ModelError(
                     f"{path}: no model of this program: expected format {FORMAT!r} in its metadata, "
                     f"found {facts.get('format')!r}"
                 )
-            return Checkpoint(
-                path=path,
-                tensors={name: f.get_tensor(name) for name in f.keys()},  # noqa: SIM118 - not a mapping
-                settings=facts["settings"],
-                classes=facts["classes"],
-                class_names={int(k): v for k, v in facts["class_names"].items()},
-                input_shape=tuple(facts["input_shape"]),
-                optimizer_steps=int(facts["optimizer_steps"]),
-            )
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError) as e:
+        if _depth(facts) > MAX_DEPTH:
+            raise ValueError(f"metadata nested deeper than {MAX_DEPTH}")
+        return Checkpoint(path, Facts.load(facts, where="metadata"))
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError, UsageError) as e:
         raise ModelError(f"{path}: no readable model file: {e}; save one with --save") from e
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max((_depth(v) for v in inner), default=0)
+
+
+def settings_to_keep(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Those settings of the run that made a model which must be the same for the model to fit.
+
+    Raises:
+        ModelError: they are no settings of this program.
+    """
+    kept = {k: checkpoint.settings[k] for k in LEARNED_WITH if k in checkpoint.settings}
+    try:
+        RunConfig.load(kept)
+    except UsageError as e:
+        raise ModelError(f"{checkpoint.path}: the settings in it are none of this program: {e}") from e
+    return kept
+
+
+# --- for programs ----------------------------------------------------------------------------------------------------
+
+
+def save_model(
+    path: str | Path, learner: OnlineLearner, *, network: Settings, class_names: dict[int, str] | None = None
+) -> None:
+    """Write what a learner has learned to a file that :func:`load_model` and ``stream-ottt run --load`` read.
+
+    Args:
+        path: the file; one that is there is replaced once the new one is complete.
+        learner: whose weights and optimizer state are written.
+        network: the settings that its network was built with.
+        class_names: label → name.
+
+    Raises:
+        OutputError: the file cannot be written, or the model holds numbers that are not finite.
+    """
+    settings = {"network": network.model_dump(mode="json"), "learner": learner.config.model_dump(mode="json")}
+    _, height, width = learner.network.input_shape
+    settings["binning"] = {"height": height, "width": width}
+    save_checkpoint(Path(path), learner, settings=settings, class_names=class_names or {})
+
+
+def load_model(path: str | Path) -> OnlineLearner:
+    """The learner that :func:`save_model` or ``stream-ottt run --save`` wrote, on the fast engine where that can be.
+
+    Raises:
+        ModelError: no such file, no model, or one whose parts do not fit each other.
+    """
+    from stream_ottt.learning.build import build_learner
+    from stream_ottt.network.topologies import build_network
+
+    checkpoint = load_checkpoint(Path(path))
+    shape = checkpoint.facts.input_shape
+    config = RunConfig.load(settings_to_keep(checkpoint))
+    try:
+        network = build_network(
+            config.network, input_shape=(shape[0], shape[1], shape[2]), classes=len(checkpoint.classes)
+        )
+        learner = build_learner(network, config=config.learner, classes=checkpoint.classes)
+    except UsageError as e:
+        raise ModelError(f"{path}: no network can be built by the settings in it: {e}") from e
+    checkpoint.restore(learner)
+    return learner

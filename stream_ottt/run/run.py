@@ -18,8 +18,9 @@ from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.config import RunConfig, Tables, merge, read_preset, to_tables
-from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint
+from stream_ottt.run.config import RunConfig, merge, to_tables
+from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
+from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.run.stopping import Stopping
 from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.sinks.opening import open_sink
@@ -96,8 +97,8 @@ class Run:
         self.request = request
         self.stopping = stopping or Stopping()
         self.checkpoint = None if request.load is None else load_checkpoint(request.load)
-        learned_with = {} if self.checkpoint is None else model_settings(self.checkpoint)
-        preset = {} if request.preset is None else read_preset(request.preset)
+        learned_with = {} if self.checkpoint is None else settings_to_keep(self.checkpoint)
+        preset = {} if request.preset is None else RUNS.read(request.preset)
         self.config = RunConfig.load(merge(learned_with, preset, request.overrides))
         if request.save is not None:
             check_writable(request.save, overwrite=request.force or request.save == request.load)
@@ -126,6 +127,7 @@ class Run:
             key_span=self.config.labels.key_span,
             labels=self._takes_labels,
             save=self._save_now,
+            can_save=self.request.save is not None,
             status=lambda snapshot: self._summary(snapshot, None, "running"),
         )
         self.pipeline = pipeline
@@ -278,9 +280,3 @@ class Run:
                 else "no label was given; give some with --labels FILE.csv (class,startTime_usec,endTime_usec)"
             )
             say(f"nothing was learned: {how}")
-
-
-def model_settings(checkpoint: Checkpoint) -> Tables:
-    """Those settings of the run that made a model which must be the same for the model to fit."""
-    kept: Tables = {k: checkpoint.settings[k] for k in ("binning", "network", "learner") if k in checkpoint.settings}
-    return kept

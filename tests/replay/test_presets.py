@@ -10,19 +10,20 @@ from replay.helpers import write_collection
 
 from stream_ottt.cli import main
 from stream_ottt.errors import UsageError
-from stream_ottt.replay.config import ReplayConfig, preset_names, read_replay_preset
+from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import DATASETS
 from stream_ottt.replay.methods import METHODS
-from stream_ottt.replay.tables import Table, parse_data, table_names
+from stream_ottt.replay.tables import Table, parse_data
+from stream_ottt.run.presets import REPLAYS, TABLES
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", REPLAYS.names())
 def test_presets_are_valid(name: str) -> None:
-    config = ReplayConfig.load(read_replay_preset(name))
+    config = ReplayConfig.load(REPLAYS.read(name))
     assert config.data.name in DATASETS.names()
 
 
-@pytest.mark.parametrize("name", table_names())
+@pytest.mark.parametrize("name", TABLES.names())
 def test_tables_are_valid(name: str) -> None:
     table = Table.named(name)
     assert len({row.name for row in table.rows}) == len(table.rows)
@@ -35,10 +36,10 @@ def test_tables_are_valid(name: str) -> None:
 
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UsageError, match="did you mean 'cifar100'"):
-        read_replay_preset("cifar-100")
+        REPLAYS.read("cifar-100")
     with pytest.raises(UsageError, match="unknown table"):
         Table.named("nothing")
-    table = Table.named(table_names()[0])
+    table = Table.named(TABLES.names()[0])
     with pytest.raises(UsageError, match="--data"):
         table.config(table.rows[0], 0, {}, {})
     with pytest.raises(UsageError, match="NAME=PATH"):

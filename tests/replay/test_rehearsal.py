@@ -17,16 +17,17 @@ from replay.helpers import small_config, small_network, write_collection
 
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.rehearsal import RehearsalConfig, cut
 from stream_ottt.learning.session import Session
-from stream_ottt.replay.config import DataConfig, ReplayConfig, read_replay_preset
+from stream_ottt.replay.config import DataConfig, ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
 from stream_ottt.replay.protocols import PROTOCOLS
 from stream_ottt.replay.workbench import Workbench
-from stream_ottt.run.config import read_preset
+from stream_ottt.run.presets import REPLAYS, RUNS
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_the_loss_is_over_a_sample_unless_said_otherwise() -> None:
 
 
 def test_the_stream_of_objects_is_replayed_as_it_is_seen_live() -> None:
-    live, replayed = read_preset("objects"), read_replay_preset("objects-stream")
+    live, replayed = RUNS.read("objects"), REPLAYS.read("objects-stream")
     for table in ("network", "learner", "rehearsal"):
         assert replayed[table] == live[table]
     assert {k: replayed["data"][k] for k in live["binning"]} == live["binning"]

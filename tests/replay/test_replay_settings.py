@@ -166,7 +166,7 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "protocol.drift": ("contrast", "orientation", rows, DRIFT),
     "protocol.drift_share": (0.3, 0.01, rows, DRIFT),
     "protocol.recovered": (1.0, 0.01, result(), DRIFT | {"protocol.drift": "orientation"}),
-    "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20}),
+    "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20, "transform.scale": 0.004}),
     "rehearsal.mode": ("off", "ratio", weights, {}),
     "rehearsal.ratio": (3, 1, weights, REHEARSED),
     "rehearsal.stretch": (2, 3, weights, REHEARSED),
@@ -290,5 +290,5 @@ def test_other_settings_are_named(here: Path, tmp_path: Path) -> None:
         run({"learner.lr": 0.2, "data.window": "5ms", "data.train": 9})
     assert str(e.value) == (
         f'{tmp_path / "run"}: holds a run with other settings: data.window is "10ms" there and "5ms" now, '
-        "learner.lr is 0.1 there and 0.2 now, data.train is nothing there and 9 now; choose another folder with --out"
+        "data.train is nothing there and 9 now, learner.lr is 0.1 there and 0.2 now; choose another folder with --out"
     )

@@ -1,0 +1,24 @@
+"""What can be said of a run's request before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream_ottt.run.config import RunConfig, merge
+from stream_ottt.run.model_file import load_checkpoint, settings_to_keep
+from stream_ottt.run.presets import RUNS, Tables
+from stream_ottt.sinks.opening import open_sink
+from stream_ottt.sources.opening import open_source
+
+
+def check_run(*, source: str, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None) -> None:
+    """Read the settings, and find source, sinks and model file; nothing is begun.
+
+    Raises:
+        StreamOtttError: one line for the user.
+    """
+    learned_with = {} if load is None else settings_to_keep(load_checkpoint(load))
+    RunConfig.load(merge(learned_with, {} if preset is None else RUNS.read(preset), overrides))
+    open_source(source)
+    for sink in sinks:
+        open_sink(sink)

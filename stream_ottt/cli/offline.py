@@ -1,0 +1,100 @@
+"""The commands that stream nothing: ``config``, ``replay`` and ``bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream_ottt.cli.app import DOTTED, app, text
+
+config_app = typer.Typer(help="Look at presets and settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+
+@config_app.command("show", context_settings=DOTTED)
+def config_show(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Preset, replay preset, table or TOML file; nothing for the defaults.", metavar="NAME|FILE"
+        ),
+    ] = None,
+) -> None:
+    """Print every setting as TOML, with what it means; --table.key VALUE changes it as in `run`.
+
+    A name that both a preset and a replay preset have means the preset; replay/NAME means the other.
+    """
+    from stream_ottt.cli.config import show
+
+    if name is not None and name.startswith("--"):
+        context.args, name = [name, *context.args], None
+    show(context, name)
+
+
+@config_app.command("list")
+def config_list() -> None:
+    """Print the presets, the replay presets and the tables, each with what it is."""
+    from stream_ottt.cli.config import list_all
+
+    list_all()
+
+
+@app.command(context_settings=DOTTED)
+def replay(
+    context: typer.Context,
+    config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
+    data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
+    method: Annotated[str | None, text("ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.", "NAME")] = None,
+    protocol: Annotated[str | None, text("epochs, prequential, class-incremental or drift.", "NAME")] = None,
+    seed: Annotated[str | None, text("Of weights, order, transforms, dropout, rehearsal.", "INTEGER")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    out: Annotated[Path, text("The run's folder; an interrupted run in it goes on.", "FOLDER")] = Path("out/replay"),
+    presets: Annotated[bool, typer.Option("--list", help="Print the presets.")] = False,
+) -> None:
+    """Run a learning method over a data set under a protocol, and leave a folder that can be compared.
+
+    Any setting can be given as --table.key VALUE, such as --data.time_steps 6; see docs/replay.md.
+    """
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.replay.config import ReplayConfig
+
+    if presets:
+        from stream_ottt.cli.config import list_presets
+        from stream_ottt.run.presets import REPLAYS
+
+        list_presets(REPLAYS)
+        return
+    from stream_ottt.cli.replay import run_replay
+
+    named = {
+        "data": {"path": data},
+        "method": {"name": method},
+        "protocol": {"name": protocol},
+        "compute": {"seed": seed, "device": device},
+    }
+    raise typer.Exit(run_replay(config, overrides(context, ReplayConfig, named), out))
+
+
+@app.command(context_settings=DOTTED)
+def bench(
+    context: typer.Context,
+    table: Annotated[
+        str | None, typer.Argument(help="A table's name or TOML file; nothing lists them.", metavar="NAME|FILE")
+    ] = None,
+    data: Annotated[list[str] | None, text("Where a data set is; repeatable.", "NAME=PATH")] = None,
+    out: Annotated[Path, text("Folder of the runs and the table.", "FOLDER")] = Path("out/bench"),
+    jobs: Annotated[int, typer.Option(help="Runs at once.", metavar="INTEGER", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", metavar="INTEGER", min=1)] = 3,
+    rows: Annotated[str | None, text("Only the rows whose name contains this.", "TEXT")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+) -> None:
+    """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
+    from stream_ottt.cli.bench import run_bench
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.replay.config import ReplayConfig
+
+    given = overrides(context, ReplayConfig, {"compute": {"device": device}})
+    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
