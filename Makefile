@@ -4,11 +4,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 
-.PHONY: help demo test check bench bench-step bench-accuracy clean
+.PHONY: help demo test check settings bench bench-step bench-accuracy clean
 help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
-	@echo "make check       ruff, and mypy --strict on an installed copy"
+	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
+	@echo "make settings    docs/settings.md and docs/commands.md, from the classes and the commands"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
 	@echo "make screenshots pictures of the page for the docs"
@@ -47,6 +48,12 @@ check: $(DEV)
 	rm -rf build/check
 	$(BIN)/python -m pip install --quiet --no-deps --target build/check .
 	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p stream_ottt
+	$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -c 'import numpy, sys; print("tested with NumPy", numpy.__version__, "on Python", sys.version.split()[0])'
+	-$(BIN)/python -m pip install --quiet pip-audit && $(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
+
+settings: $(DEV)
+	$(BIN)/python -m stream_ottt.cli.document
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/decode.py

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stream_ottt.engine import parts, spike_kernels
+from stream_ottt.engine import overlap, parts, spike_kernels
 from stream_ottt.engine import precision as precisions
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.network import CompiledNetwork
@@ -247,6 +247,25 @@ def test_few_spikes_are_scattered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken == [1, 100]
 
 
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_sparse_frames_after_dense_ones_meet_the_weights_of_today(overlapping: bool) -> None:
+    """Updates beside dense frames leave the transposed weights behind; the next sparse frame must not use them."""
+    rule = {"lr": 0.1, "error_delay": int(overlapping)}
+    engine = EngineConfig(engine="fast", overlap=overlapping)
+    plain, fast = pair({"layers": (16, 16)}, rule, shape=(2, 32, 32), engine=engine)
+    rng = np.random.default_rng(0)
+    for t in range(40):
+        dense = t // 5 % 2
+        frame = torch.from_numpy((rng.random((1, 2, 32, 32)) < (0.5 if dense else 0.01)) * 20.0)
+        logits = []
+        for learner in (plain, fast):
+            if t % 5 == 0:
+                learner.reset()
+            logits.append(learner.forward(frame, t))
+            learner.learn(t, torch.tensor([t % 3]))
+        torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=1e-10)
+
+
 def test_ten_updates_at_the_papers_widths() -> None:
     # A spike that flips by rounding would end the agreement; with these frames none does.
     plain, fast = pair({"topology": "vgg"}, {"lr": 0.1, "time_steps": 6}, shape=(2, 16, 16), dtype=torch.float32)
@@ -365,10 +384,10 @@ def test_overlap_changes_not_one_bit(
     steps: list[Any], seed: int, delay: int, mode: str, history: int, precision: Any
 ) -> None:
     rule = {"error_delay": delay, "delay_mode": mode, "history": history, "lr": 0.1}
-    network = {"layers": (8, 16, "AP2", 16)}
+    network = {"layers": (8, 9, "AP2", 16)}  # 9: products that several threads would share out differently
 
-    def run(overlap: bool) -> OnlineLearner:
-        engine = EngineConfig(engine="fast", overlap=overlap, precision=precision)
+    def run(two_threads: bool) -> OnlineLearner:
+        engine = EngineConfig(engine="fast", overlap=two_threads, precision=precision)
         return pair(network, rule, shape=(2, 12, 12), dtype=torch.float32, engine=engine, seed=seed)[1]
 
     with pytest.MonkeyPatch.context() as patch:  # whatever this processor is good at
@@ -392,6 +411,38 @@ def test_what_goes_wrong_in_the_second_thread_is_raised(monkeypatch: pytest.Monk
     fast.learn(0, torch.tensor([0]))
     with pytest.raises(RuntimeError, match="kernel broke"):
         _ = fast.network.parameters
+
+
+def test_what_goes_wrong_in_the_predicting_thread_is_raised_to_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a job back from the worker and fails at it: nobody may wait for that job's end."""
+    _, fast = pair({"layers": (4, 4)}, {"error_delay": 1}, engine=EngineConfig(overlap=True))
+    steps, predicting, free = overlap.Update.steps, threading.get_ident(), threading.Event()
+
+    def broken(self: overlap.Update, products: list[Any]) -> Any:
+        if threading.get_ident() == predicting:
+            raise MemoryError("injected")
+        free.wait(60)  # keeps the worker busy, so that the rest is taken back
+        return steps(self, products)
+
+    monkeypatch.setattr(overlap.Update, "steps", broken)
+    frame = torch.ones(1, 2, 7, 6, dtype=torch.float64)
+    with pytest.raises(MemoryError, match="injected"):
+        for t in range(9):
+            fast.forward(frame, t)
+            fast.learn(t, torch.tensor([0]))
+    free.set()
+    said: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            _ = fast.network.parameters
+        except BaseException as e:
+            said.append(e)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(30)
+    assert not looking.is_alive() and isinstance(said[0], MemoryError)
 
 
 def test_the_second_thread_ends_with_the_learner() -> None:

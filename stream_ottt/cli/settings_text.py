@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -45,7 +45,7 @@ def keys_of(model: type[BaseModel]) -> list[Key]:
     """The settings of one table."""
     told = meanings(model)
     return [
-        Key(name, _unit(field), _values(field), default_of(model, name), told[name])
+        Key(field.alias or name, _unit(field), _values(field), default_of(model, name), told[name])
         for name, field in model.model_fields.items()
     ]
 
@@ -164,10 +164,12 @@ def as_toml(config: BaseModel) -> str:
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
-def as_markdown(model: type[BaseModel]) -> str:
-    """The settings of one table as a Markdown table."""
+def as_markdown(model: type[BaseModel], *, hidden: Container[str] = ()) -> str:
+    """The settings of one table as a Markdown table; empty when all of them are ``hidden``."""
     lines = ["| key | values | unit | default | |", "|---|---|---|---|---|"]
     for key in keys_of(model):
+        if key.name in hidden:
+            continue
         cells = (f"`{key.name}`", key.values, key.unit, f"`{key.default}`", key.meaning)
         lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+
 from stream_ottt.engine.precision import flush_denormals
 
 
@@ -46,6 +48,7 @@ class Worker:
 
     def __init__(self, products: list[Any]) -> None:
         self._products = products
+        self._threads = torch.get_num_threads()
         self._changed = threading.Condition()
         self._urgent: deque[Job] = deque()
         self._patient: deque[tuple[Job, Iterator[None]]] = deque()
@@ -123,6 +126,7 @@ class Worker:
 
     def _work(self) -> None:
         flush_denormals()
+        torch.set_num_threads(self._threads)  # a new thread has a setting of its own
         try:
             while not self._closed:
                 self._work_once()

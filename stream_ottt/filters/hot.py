@@ -86,7 +86,7 @@ class HotPixelFilter(Filter):
             self._counted[y, x, 0] = HOT
         self._window = 1  # number of the open window
         self._start = NEVER  # of the open window, µs
-        self._total = 0  # events counted in the open window
+        self._most = 0  # largest count in the open window
 
     @property
     def hot(self) -> npt.NDArray[np.bool_]:
@@ -99,7 +99,7 @@ class HotPixelFilter(Filter):
         kept = np.empty(len(events), EVENT_DTYPE)
         n = at = 0
         while True:
-            at, after = _sift(
+            at, n, self._most = _sift(
                 events.view(UNSIGNED),
                 kept.view(UNSIGNED),
                 at,
@@ -108,9 +108,8 @@ class HotPixelFilter(Filter):
                 np.uint32(self._window),
                 np.uint64(self._start),
                 np.uint64(self.config.learn),
+                self._most,
             )
-            self._total += after - n
-            n = after
             if at == len(events):
                 return kept[:n]
             self._end_window(int(events["t"][at]))
@@ -118,24 +117,23 @@ class HotPixelFilter(Filter):
     def _end_window(self, t: int) -> None:
         """An event at ``t`` (µs) lies in no window so far: learn from the one that ends, and begin that of ``t``."""
         if self._start <= t:  # else none has begun, or time has gone back, and what was counted is void
-            if self._total > self.config.limit:
+            if self._most > self.config.limit:
                 self._counted[self._found(self._counts()), 0] = HOT
             t -= (t - self._start) % self.config.learn
         self._window += 1
         if self._window == HOT:  # all numbers are used up
             self._counted[~self.hot] = 0
             self._window = 1
-        self._start, self._total = t, 0
+        self._start, self._most = t, 0
 
     def _found(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """The pixels [height, width] that are hot by their counts [height, width]."""
         found = counts > self.config.limit
         y, x = np.nonzero(found)
-        if len(y):
-            padded = np.pad(counts, 1)
-            around = np.stack([padded[y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
-            second = np.partition(around, -2, axis=0)[-2]
-            found[y, x] = counts[y, x] >= self.config.ratio * second
+        padded = np.pad(counts, 1)
+        around = np.stack([padded[y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
+        second = np.partition(around, -2, axis=0)[-2]
+        found[y, x] = counts[y, x] >= self.config.ratio * second
         return found
 
     def _counts(self) -> npt.NDArray[np.int64]:
@@ -160,7 +158,7 @@ class HotPixelFilter(Filter):
         self._start = state["start"]
         self._counted[:, :, 0] = np.where(state["hot"], HOT, self._window)
         self._counted[:, :, 1] = state["counts"]
-        self._total = int(state["counts"].sum())
+        self._most = int(state["counts"].max())
 
     def describe(self) -> dict[str, Any]:
         """``pixels``: [x, y] of each hot pixel, line by line."""
@@ -169,9 +167,21 @@ class HotPixelFilter(Filter):
 
 @jit
 def _sift(
-    events: Any, kept: Any, at: int, n: int, counted: Any, window: Any, start: Any, learn: Any
-) -> tuple[int, int]:
-    """Go on at event ``at`` up to the end, or to an event outside the window; ``n`` were kept so far."""
+    events: Any, kept: Any, at: int, n: int, counted: Any, window: Any, start: Any, learn: Any, most: int
+) -> tuple[int, int, int]:
+    """Go on at event ``at`` up to the end, or to an event outside the window.
+
+    Args:
+        events, kept: what comes in, and room for as many.
+        at, n: events passed and kept so far.
+        counted: uint32 [height, width, 2], the pixels' windows and counts.
+        window, start: number of the open window, and its start, µs.
+        learn: length of a window, µs; 0 to count nothing.
+        most: largest count in the window so far.
+
+    Returns:
+        ``at``, ``n`` and ``most``.
+    """
     while at < len(events):
         event = events[at]
         x, y, t = np.intp(event.x), np.intp(event.y), event.t
@@ -183,8 +193,9 @@ def _sift(
         kept[n] = event
         n += cold
         if learn > 0 and cold:
-            count = counted[y, x, 1] if seen == window else np.uint32(0)
+            count: Any = min(np.intp(counted[y, x, 1]) + 1, HOT) if seen == window else 1
             counted[y, x, 0] = window
-            counted[y, x, 1] = min(count, np.uint32(HOT - 1)) + np.uint32(1)
+            counted[y, x, 1] = count
+            most = max(most, count)
         at += 1
-    return at, n
+    return at, n, most

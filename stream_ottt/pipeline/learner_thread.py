@@ -122,8 +122,7 @@ class LearnerThread:
         else:
             self._tasks.append(lambda: _settle(future, act, self.session))
             self.queue.wake()
-            if self._ended:  # meanwhile; nobody else does it
-                self._do_tasks()
+            self._do_what_came_too_late()
         return future
 
     def watch(self, watcher: Watcher) -> Future[None]:
@@ -241,6 +240,11 @@ class LearnerThread:
         while not self._stopped.is_set() and self.session.learn_due():
             self._do_tasks()
             self._publish()
+
+    def _do_what_came_too_late(self) -> None:
+        """The thread may have ended while a task was added; nobody else does it."""
+        if self._ended:
+            self._do_tasks()
 
     def _do_tasks(self) -> None:
         while self._tasks:

@@ -94,8 +94,8 @@ class Controls:
     future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
-        label_now: takes a label that a person gave, for what is shown now; gives the number of timesteps that had
-            waited for it.
+        label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
+            for it.
         label_last: the same, for the last so many µs.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
@@ -106,10 +106,10 @@ class Controls:
     """
 
     label_now: Callable[[int], Future[int]] | None = None
-    toggle: Callable[[], Future[str]] | None = None
     label_last: Callable[[int, int], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None
+    toggle: Callable[[], Future[str]] | None = None
     reset: Callable[[], Future[None]] | None = None
     save: Callable[[], Future[str]] | None = None
     ask: Callable[[Callable[[Session], Any]], Future[Any]] | None = None

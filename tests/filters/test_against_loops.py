@@ -56,6 +56,13 @@ def test_background(events: list[Event], time: int, neighbours: int) -> None:
     assert filtered(f"background:?time={time}&neighbours={neighbours}", events) == kept
 
 
+@pytest.mark.parametrize("direction", range(8))
+def test_each_neighbour_supports_up_to_the_time(direction: int) -> None:
+    dx, dy = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if (dx, dy) != (0, 0)][direction]
+    for gap, kept in ((0, 1), (7, 1), (8, 0)):
+        assert len(filtered("background:?time=7us", [(2 + dx, 2 + dy, 0, True), (2, 2, gap, True)])) == kept
+
+
 @given(events=events_of_a_sensor, period=st.integers(0, 12), since_any=st.booleans())
 def test_refractory(events: list[Event], period: int, since_any: bool) -> None:
     since: dict[tuple[int, int], int] = {}
@@ -121,6 +128,14 @@ def test_time_that_goes_back_begins_a_new_window() -> None:
     chain(glitch)
     chain(steady)
     assert chain.describe() == {"0:hot": {"pixels": [[2, 2]]}}
+
+
+def test_a_window_that_was_saved_is_learned_from() -> None:
+    chain = open_filters(["hot:?learn=10us&rate=1e6"], WIDTH, HEIGHT)
+    chain(make_events([1] * 11, [1] * 11, [0] * 11, [True] * 11))
+    resumed = open_filters(["hot:?learn=10us&rate=1e6"], WIDTH, HEIGHT)
+    resumed.load_state_dict(chain.state_dict())
+    assert not len(resumed(make_events([1], [1], [10], [True])))
 
 
 def test_windows_are_numbered_anew_when_the_numbers_are_used_up() -> None:

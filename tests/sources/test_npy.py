@@ -78,7 +78,7 @@ def test_pieces_join_to_the_whole(tmp_path_factory: pytest.TempPathFactory, rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 4)
         expected = [(x if 0 <= x < 2**15 else -1, y, t, p) for x, y, t, p in rows]
-        assert drain(NpySource.from_options(path=path, width=9, height=9)) == (expected, None)
+        assert drain(NpySource.from_options(path=path, width=9, height=9, time="us")) == (expected, None)
 
 
 def test_every_truncation_gives_whole_events_then_an_error(tmp_path: Path) -> None:
