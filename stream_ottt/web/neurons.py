@@ -36,37 +36,14 @@ class Layer:
 
 
 def layers_of(network: Network) -> list[Layer]:
-    """The layers of spiking neurons, first layer first."""
-    from stream_ottt.engine.network import FastNetwork
-    from stream_ottt.engine.stages import ConvStage
-    from stream_ottt.network.spiking_conv import SpikingConv
-
+    """The layers of spiking neurons that have seen a timestep, first layer first."""
     found: list[Layer] = []
-    if isinstance(network, FastNetwork):
-        for i, stage in enumerate(network.stages):
-            if isinstance(stage, ConvStage):
-                threshold = network.layers[i].neuron.threshold
-                size = stage.height * stage.width * stage.channels
-
-                def spikes(i: int = i) -> Flat:
-                    return np.asarray(network._images[i + 1].inside).reshape(-1)
-
-                def u(i: int = i, threshold: float = threshold) -> Flat:
-                    return network._state.v.held[i].reshape(-1) + threshold * (spikes(i) > 0)
-
-                found.append(Layer(network.names[i], size, threshold, spikes, u, lambda: None))
-        return found
-    for name, layer in zip(network.names, network.layers, strict=True):
-        if isinstance(layer, SpikingConv) and layer._state is not None:
-            state = layer._state
+    states = [neurons for layer in network.state.layers for neurons in layer.neurons]
+    for (name, neurons), state in zip(network.populations.items(), states, strict=True):
+        if state.output is not None:
+            threshold = neurons.model.threshold
+            size = state.spikes().size
             found.append(
-                Layer(
-                    name,
-                    state.u[0].numel(),
-                    layer.neuron.threshold,
-                    lambda s=state: s.s[0].reshape(-1).numpy(),
-                    lambda s=state: s.u[0].reshape(-1).numpy(),
-                    lambda s=state: None if s.trace is None else s.trace[0].reshape(-1).numpy(),
-                )
+                Layer(name, size, threshold, state.spikes, lambda s=state, v=threshold: s.potential(v), lambda: None)
             )
     return found
