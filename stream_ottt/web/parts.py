@@ -86,7 +86,7 @@ def status_part(status: Status) -> bytes:
             "presentations": session.presentations,
             "per_class": session.per_class,
             "confusion": session.confusion,
-            "updates": {"live": session.live, "deferred": session.deferred, "rehearsed": session.rehearsed},
+            "updates": session.updates,
             "due": session.due,
             "waiting": session.waiting,
             "timesteps_not_kept": session.timesteps_not_kept,
