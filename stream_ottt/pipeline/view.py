@@ -94,8 +94,8 @@ class Controls:
     future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
-        label_now: takes a label that a person gave, for what is shown now; gives the number of timesteps that had waited
-            for it.
+        label_now: takes a label that a person gave, for what is shown now; gives the number of timesteps that had
+            waited for it.
         label_last: the same, for the last so many µs.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
