@@ -12,6 +12,7 @@ help:
 	@echo "make settings    docs/settings.md and docs/commands.md, from the classes and the commands"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
+	@echo "make screenshots pictures of the page for the docs"
 	@echo "make bench-accuracy  the replay's tables, at the scale of two cores"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -27,7 +28,17 @@ $(DEV): $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/stream-ottt run --source 'synthetic:?presentations=120&classes=6&duration=500ms' --config demo
 
-test: $(DEV)
+# The page is tested in Debian's Chromium; where it cannot be installed, those tests are left out.
+.PHONY: chromium screenshots
+chromium:
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+		&& apt-get update > /dev/null && apt-get install -y --no-install-recommends chromium > /dev/null; } \
+		|| echo "no chromium: the tests of the page in a browser are left out"
+
+screenshots: $(DEV) chromium
+	$(BIN)/python benchmarks/page_png.py docs
+
+test: $(DEV) chromium
 	$(BIN)/python -m pytest
 
 # Type checkers resolve the mapped packages only in an installed copy.

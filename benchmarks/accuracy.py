@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from stream_ottt.network.topologies import NetworkConfig
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.memory import MemoryConfig, measure_memory
 from stream_ottt.replay.figures import draw_memory

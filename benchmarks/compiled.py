@@ -14,9 +14,12 @@ import time
 import torch
 from step import machine
 
-from stream_ottt.engine.build import EngineConfig, build_learner
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.engine.config import EngineConfig
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 
 LAYERS, SHAPE, CLASSES = (16, "AP2", 32, "AP2", 64, "AP2"), (3, 32, 32), 10
 

@@ -146,7 +146,7 @@ def tonic_mnist(path: Path) -> int:
 
 
 def write_evt3(path: Path, events: EventArray) -> None:
-    """Write EVT 3.0 with the package faery; there is no writer for it here."""
+    """Write EVT 3.0 with the package faery, which packs neighbouring pixels into vectors."""
     import faery
 
     theirs = np.zeros(len(events), faery.EVENTS_DTYPE)

@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 from step import GAIN, machine
 
-from stream_ottt.engine.build import EngineConfig, build_learner
-from stream_ottt.learning.learner import LearnerConfig
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.engine.config import EngineConfig
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 
 Layers = tuple[int | str, ...]
 SMALL: Layers = (16, "AP2", 32, "AP2", 32)

@@ -15,9 +15,11 @@ from fresh import peak_bytes
 LEARN = """
 import torch
 torch.set_num_threads(1)
-from stream_ottt.engine.build import EngineConfig, build_learner
-from stream_ottt.learning.learner import LearnerConfig
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.engine.config import EngineConfig
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.topologies import build_network
+from stream_ottt.network.config import NetworkConfig
 network = build_network(NetworkConfig(topology="vgg"), input_shape=(2, 48, 48), classes=10)
 engine = EngineConfig(engine="fast", precision={precision!r})
 learner = build_learner(network, config=LearnerConfig(lr=0.1), engine=engine)

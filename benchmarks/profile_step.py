@@ -14,7 +14,7 @@ import pstats
 import torch
 from step import CLASSES, NETWORKS, RATE, machine, ours
 
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 
 NAMES = {
     "mm": "matrix products",

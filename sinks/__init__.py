@@ -10,6 +10,7 @@ SINKS = Registry(
         "csv": "stream_ottt.sinks.csv:CsvSink",
         "video": "stream_ottt.sinks.video:VideoSink",
         "window": "stream_ottt.sinks.window:WindowSink",
+        "web": "stream_ottt.sinks.web:WebSink",
         "zmq": "stream_ottt.sinks.zmq:ZmqSink",
     },
 )

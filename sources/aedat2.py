@@ -1,6 +1,6 @@
-"""AEDAT 2.0 files, as jAER writes them from a DVS128, DAVIS240 or DAVIS346.
+"""AEDAT 1.0, 2.0 and 2.1 files, as jAER writes them from a DVS128, DAVIS240 or DAVIS346, and v2e.
 
-After header lines that begin with ``#`` come words of 8 bytes, big-endian: address (uint32) and timestamp
+After header lines that begin with ``#`` come words, big-endian: address (uint32; uint16 in version 1.0) and timestamp
 (uint32, µs).
 Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
 """
@@ -19,8 +19,12 @@ import numpy.typing as npt
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.pipeline.source import FileConfig, FileSource
 
-MAGIC = b"#!AER-DAT2.0"
+MAGICS = (b"#!AER-DAT1.0", b"#!AER-DAT2.0", b"#!AER-DAT2.1")
 WORD = np.dtype([("address", ">u4"), ("t", ">u4")])
+WORD_1 = np.dtype([("address", ">u2"), ("t", ">u4")])
+"""Of version 1.0."""
+CONTRADICTED = 20
+"""One in so many addresses may be damaged; where more do not fit the chip that was guessed, it is another."""
 MAX_LINE = 1 << 16
 TEXT = bytes([*b"\t\r\n", *range(0x20, 0x100)])
 """What header lines consist of."""
@@ -37,6 +41,7 @@ class Chip:
     Attributes:
         width, height: pixels.
         other: bits of which any marks a word that is no pixel's event (external input, APS, IMU).
+        unused: bits that are never set; an address that has one is malformed.
         x_shift, x_bits: where x stands.
         y_shift, y_bits: where y stands; counted from the sensor's bottom row.
         polarity: the polarity bit.
@@ -47,6 +52,7 @@ class Chip:
     width: int
     height: int
     other: int
+    unused: int
     x_shift: int
     x_bits: int
     y_shift: int
@@ -61,18 +67,32 @@ class Chip:
         y = ((address >> self.y_shift) & (2**self.y_bits - 1)).astype(np.int16)
         if self.mirrored:
             x = np.int16(self.width - 1) - x
+        if self.unused:
+            x[address & np.uint32(self.unused) != 0] = -1
         p = (address >> self.polarity) & 1 == self.on
         return EventPacket(make_events(x, np.int16(self.height - 1) - y, t, p), self.width, self.height)
+
+    def fits(self, address: Words) -> bool:
+        """Whether all of the addresses [n] that are a pixel's lie on the sensor."""
+        address = address[address & np.uint32(self.other) == 0]
+        x = (address >> self.x_shift) & (2**self.x_bits - 1)
+        y = (address >> self.y_shift) & (2**self.y_bits - 1)
+        return bool(
+            len(address)
+            and x.max() < self.width
+            and y.max() < self.height
+            and not (address & np.uint32(self.unused)).any()
+        )
 
 
 def _davis(width: int, height: int) -> Chip:
     # Bit 31 marks APS and IMU words, bit 10 external input. jAER mirrors x when it shows a DAVIS; dv and
     # evutils, whose figures this reader was checked against, do not.
-    return Chip(width, height, 0x8000_0400, 12, 10, 22, 9, polarity=11, on=1, mirrored=False)
+    return Chip(width, height, 0x8000_0400, 0, 12, 10, 22, 9, polarity=11, on=1, mirrored=False)
 
 
 CHIPS = {
-    "dvs128": Chip(128, 128, 0x8000_8000, 1, 7, 8, 7, polarity=0, on=0, mirrored=True),
+    "dvs128": Chip(128, 128, 0x8000_8000, 0x7FFF_0000, 1, 7, 8, 7, polarity=0, on=0, mirrored=True),
     "davis240c": _davis(240, 180),
     "davis346": _davis(346, 260),
 }
@@ -107,14 +127,15 @@ class Aedat2Config(FileConfig):
     """Options of :class:`Aedat2Source`.
 
     Attributes:
-        chip: the sensor; None for what the header says, and a DVS128 when it says nothing.
+        chip: the sensor; None for what the header says. Where it says nothing, a DVS128 is guessed, unless the
+            addresses contradict that.
     """
 
     chip: ChipName | None = None
 
 
 class Aedat2Source(FileSource):
-    """The pixels' events of an AEDAT 2.0 file; APS and IMU words and external inputs are passed over.
+    """The pixels' events of an AEDAT 1.0, 2.0 or 2.1 file; APS and IMU words and external inputs are passed over.
 
     A DVS128's x is mirrored in the file, and every sensor's y counts from the bottom; in the events both
     count from the top-left corner.
@@ -126,29 +147,46 @@ class Aedat2Source(FileSource):
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
-        return head.startswith(MAGIC)
+        return head.startswith(MAGICS)
 
     def packets(self) -> Iterator[EventPacket]:
         with self.open() as file:
             if not os.fstat(file.fileno()).st_size:
                 raise self.fail("the file is empty; expected a recording", 0)
+            word = WORD_1 if file.read(len(MAGICS[0])) == MAGICS[0] else WORD
+            file.seek(0)
             chip = CHIPS[self._chip(self._read_header(file))]
             unwrap = Unwrap()
-            while data := file.read(PACKET_EVENTS * WORD.itemsize):
-                words = np.frombuffer(data, WORD, len(data) // WORD.itemsize)
+            while data := file.read(PACKET_EVENTS * word.itemsize):
+                words = np.frombuffer(data, word, len(data) // word.itemsize)
                 address = words["address"].astype(np.uint32)
                 t = words["t"].astype(np.uint32)
                 other = address & np.uint32(chip.other)
                 if other.any():
                     kept = other == 0
                     address, t = address[kept], t[kept]
+                if self.size_from == "guess":
+                    self._check_guess(chip, words["address"].astype(np.uint32))
                 if len(address):
                     yield chip.decode(address, unwrap(t))
-                if cut := len(data) % WORD.itemsize:
+                if cut := len(data) % word.itemsize:
                     raise self.fail(
-                        f"the last word has {cut} of its 8 bytes; the file is cut short, copy it again",
+                        f"the last word has {cut} of its {word.itemsize} bytes; the file is cut short, copy it again",
                         file.tell() - cut,
                     )
+
+    def _check_guess(self, guess: Chip, address: Words) -> None:
+        """Raises InputError, naming the chips that fit, where addresses [n] contradict the one that was guessed."""
+        contradicted = np.count_nonzero(address & np.uint32(guess.unused))
+        if contradicted * CONTRADICTED <= len(address):
+            return
+        fit = [name for name, chip in CHIPS.items() if chip is not guess and chip.fits(address)]
+        raise self.fail(
+            f"the header names no chip, and {contradicted} of the first {len(address)} addresses are not those of a "
+            f"{guess.width}×{guess.height} DVS128; say which chip with ?chip={'|'.join(fit or CHIPS)}"
+            + (", where all of them fit" if fit else ""),
+            0,
+        )
 
     def describe(self) -> dict[str, Any]:
         """The chip whose addresses are read, and the camera that the header names.
@@ -185,7 +223,9 @@ class Aedat2Source(FileSource):
 
     def _chip(self, header: dict[str, str]) -> str:
         if self.config.chip:
+            self.size_from = "option"
             return self.config.chip
+        self.size_from = "camera"
         name = header.get("AEChip", "").rpartition(".")[2].lower()
         for start, chip in KNOWN_NAMES.items():
             if name.startswith(start):
@@ -196,4 +236,5 @@ class Aedat2Source(FileSource):
                 f"the header's chip {name or interface!r} is unknown; say which with ?chip={'|'.join(CHIPS)}",
                 0,
             )
+        self.size_from = "guess"
         return "dvs128"

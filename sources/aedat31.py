@@ -38,6 +38,9 @@ SIZES = {
     "DAVIS640": (640, 480),
 }
 """How a camera's name in the header begins → (width, height)."""
+GUESS = (128, 128)
+CONTRADICTED = 20
+"""One in so many events may be damaged; where more lie outside the size that was guessed, it is another."""
 
 
 class PacketHeader(NamedTuple):
@@ -61,7 +64,8 @@ class Aedat31Config(FileConfig):
     """Options of :class:`Aedat31Source`.
 
     Attributes:
-        width: sensor width in pixels; None for that of the camera in the header, 128 when it is not known.
+        width: sensor width in pixels; None for that of the camera in the header. Where it is not known, 128 is guessed,
+            unless the events contradict that.
         height: sensor height in pixels, likewise.
     """
 
@@ -91,8 +95,11 @@ class Aedat31Source(FileSource):
     def packets(self) -> Iterator[EventPacket]:
         self._counts.clear()
         with self.open() as file:
-            width, height = self._size(self._read_header(file))
+            camera = self._read_header(file)
+            width, height = self._size(camera)
             for events in gathered(self._events(file)):
+                if self.size_from == "guess":
+                    self._check_guess(events, width, height, camera)
                 yield EventPacket(events, width, height)
 
     def _events(self, file: BinaryIO) -> Iterator[EventArray]:
@@ -136,8 +143,25 @@ class Aedat31Source(FileSource):
 
     def _size(self, camera: str) -> tuple[int, int]:
         name = camera.upper()
-        known = next((size for start, size in SIZES.items() if name.startswith(start)), (128, 128))
+        known = next((size for start, size in SIZES.items() if name.startswith(start)), None)
+        self.size_from = "camera" if known else "guess"
+        if self.config.width is not None and self.config.height is not None:
+            self.size_from = "option"
+        known = known or GUESS
         return self.config.width or known[0], self.config.height or known[1]
+
+    def _check_guess(self, events: EventArray, width: int, height: int, camera: str) -> None:
+        """Raises InputError, naming the cameras that fit, where events contradict the size that was guessed."""
+        outside = np.count_nonzero((events["x"] >= width) | (events["y"] >= height))
+        if outside * CONTRADICTED <= len(events):
+            return
+        right, bottom = int(events["x"].max()), int(events["y"].max())
+        fit = [f"{name} has {w}×{h}" for name, (w, h) in SIZES.items() if right < w and bottom < h]
+        whose = f"the size of the camera {camera[:40]!r} is not known" if camera else "the header names no camera"
+        raise self.fail(
+            f"{whose}, and events reach x {right}, y {bottom}; say its size with ?width=…&height=…"
+            + (f" ({', '.join(fit)})" if fit else "")
+        )
 
     def _next(self, file: BinaryIO) -> PacketHeader | None:
         """The next packet's header, None at the end of the file."""

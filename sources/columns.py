@@ -1,29 +1,46 @@
-"""Tables of event columns: their names, their values, their packets. Shared by NPZ, NPY, CSV and HDF5."""
+"""Columns of events: their names, their units, their values as events. Shared by all table-like formats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from typing import Any, Protocol
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, field_validator
 
-from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket, make_events
-from stream_ottt.pipeline.source import FileSource
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray, make_events
+from stream_ottt.pipeline.source import FileConfig
 
 ORDER = ("t", "x", "y", "p")
-"""The columns of an event: time in µs, pixel column and row from the top-left corner, polarity."""
+"""The columns of an event: time, pixel column and row from the top-left corner, polarity."""
 
 ALIASES = {
-    "t": ("t", "ts", "time", "timestamp", "timestamps", "t_us", "time_us", "timestamp_us"),
-    "x": ("x", "xs"),
-    "y": ("y", "ys"),
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
+    "x": ("x", "xs", "col", "column", "x_coordinate"),
+    "y": ("y", "ys", "row", "y_coordinate"),
     "p": ("p", "ps", "on", "pol", "polarity", "polarities"),
 }
 """Names under which each column is recognised, whatever their case."""
 
+PREFIX = re.compile(r"^(raw_|dvs_|cd_)?(events?)[_.]")
+"""What may stand before such a name."""
+
+Unit = Literal["s", "ms", "us", "ns"]
+EXPONENTS: dict[str, int] = {"s": 6, "ms": 3, "us": 0, "ns": -3}
+"""Unit of time → the power of ten that makes µs of it."""
+
+UNIT_NAMES = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "millisecond", "milliseconds"),
+    "us": ("us", "µs", "usec", "microsecond", "microseconds"),
+    "ns": ("ns", "nsec", "nanosecond", "nanoseconds"),
+}
+"""How a column's name may end to say its unit: ``t_us``, ``time [s]``, ``timestamp(ns)``."""
+
+FAR = 2**62
+"""µs. What lies beyond is no time; it is kept there, and judged by the reader of the stream."""
 EXACT_FLOAT = float(2**53)
 """Beyond it not every whole number is a float64."""
 
@@ -31,19 +48,35 @@ Columns = Mapping[str, npt.NDArray[Any]]
 """The columns of :data:`ORDER`, each [n]."""
 
 
-class Table(Protocol):
-    """Rows of events that can be read in pieces."""
+class TableConfig(FileConfig):
+    """Options of table-like recordings: CSV, NumPy, HDF5, MAT.
 
-    def __len__(self) -> int:
-        """How many rows can be read."""
+    Attributes:
+        width: sensor width in pixels; None takes what the file says, else a guess from the largest x.
+        height: sensor height in pixels; None takes what the file says, else a guess from the largest y.
+        columns: what the columns are, in the file's order, such as ``t,x,y,p``, with ``_`` for one to skip; None
+            believes their names, or the values where these leave one reading.
+        time: unit of the times: ``s``, ``ms``, ``us`` or ``ns``, rounded to the nearest µs, halves up; None finds it
+            from the column's name or the values where these leave one, and takes µs for whole numbers.
+        pixels: ``floor`` cuts off fractions of coordinates; ``whole`` takes them for damage.
+    """
 
-    def read(self, start: int, stop: int) -> Columns:
-        """Rows [start, stop). Raises InputError where they are damaged."""
+    width: int | None = Field(default=None, ge=1, le=2**15)
+    height: int | None = Field(default=None, ge=1, le=2**15)
+    columns: str | None = None
+    time: Unit | None = None
+    pixels: Literal["whole", "floor"] = "whole"
+
+    @field_validator("columns")
+    @classmethod
+    def _names_all(cls, value: str | None) -> str | None:
+        if value is not None:
+            column_names(value)
+        return value
 
 
 def column_names(option: str) -> list[str]:
-    """Column names from an option: ``"txyp"``, one letter each, or ``"x,y,polarity,_,t"`` with ``_`` for one
-    to skip.
+    """Roles from an option: ``"txyp"``, one letter each, or ``"x,y,polarity,_,t"`` with ``_`` for one to skip.
 
     Raises:
         ValueError: a column is missing, unknown or named twice.
@@ -52,7 +85,12 @@ def column_names(option: str) -> list[str]:
     found = find_columns(names)
     if any(n != "_" and n not in found.values() for n in names) or len(found) < len(ORDER):
         raise ValueError(f"{option!r} does not name each of t, x, y and p once; write 't,x,y,p' in the file's order")
-    roles = {name: role for role, name in found.items()}
+    return roles_of(names)
+
+
+def roles_of(names: list[str]) -> list[str]:
+    """The role of each name, ``_`` for those without one."""
+    roles = {name: role for role, name in find_columns(names).items()}
     return [roles.get(n, "_") for n in names]
 
 
@@ -61,43 +99,79 @@ def find_columns(names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     found: dict[str, str] = {}
     for role, aliases in ALIASES.items():
-        fits = [n for n in names if n.strip().lower() in aliases]
-        if len(fits) == 1:
+        fits = [n for n in names if _split_unit(n)[0] in aliases]
+        if len(fits) == 1 and (role == "t" or unit_in(fits[0]) is None):
             found[role] = fits[0]
     return found
+
+
+def unit_in(name: str) -> Unit | None:
+    """The unit of time that a column's name says."""
+    return _split_unit(name)[1]
+
+
+def _split_unit(name: str) -> tuple[str, Unit | None]:
+    """A name in lower case without prefix and unit; the unit."""
+    plain = PREFIX.sub("", name.strip().strip("'\"").lower())
+    match = re.fullmatch(r"(.*?)[_ ]*[\[(]?([a-zµ]+)[\])]?", plain)
+    for unit, words in UNIT_NAMES.items():
+        # "ts" and "xs" are names of their own: a unit stands apart.
+        if match and match[2] in words and match[1] and len(match[1] + match[2]) < len(plain):
+            return match[1], unit  # type: ignore[return-value]
+    if match and len(match[1] + match[2]) == len(plain):
+        for unit, words in UNIT_NAMES.items():
+            for stem in ("time", "timestamp"):
+                if plain.startswith(stem) and plain.removeprefix(stem) in set(words) - {"s"}:
+                    return stem, unit  # type: ignore[return-value]
+    return plain, None
 
 
 def dtype_problem(role: str, dtype: np.dtype[Any]) -> str | None:
     """Why a column of this dtype cannot be read, or None when it can."""
     if dtype.kind in "iufb" and dtype.itemsize <= 8 and (role == "p" or dtype.kind != "b"):
         return None
-    return f"column {role!r} is {dtype}; expected integers"
+    return f"column {role!r} is {dtype}; expected numbers"
 
 
-def _whole(role: str, column: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int, str]:
-    """The column as integers up to the first value that is none, how many these are, what is wrong there."""
-    if column.dtype.kind != "f":
-        return column, len(column), ""
-    with np.errstate(all="ignore"):
-        values = column.astype(np.float64)
-        bad = ~(np.abs(values) <= EXACT_FLOAT) | (values != np.trunc(values))
-    n = int(bad.argmax()) if bad.any() else len(values)
-    hint = "; times are whole µs, so convert seconds first" if role == "t" else ""
-    problem = f"{role} is {values[n]:g}, which is no whole number{hint}" if n < len(values) else ""
-    return values[:n].astype(np.int64), n, problem
+def to_us(times: npt.NDArray[Any], unit: Unit) -> tuple[npt.NDArray[np.int64], int]:
+    """Times in µs, rounded to the nearest, halves up; and how many there are before the first that is no number.
 
-
-def pack(columns: Columns) -> tuple[EventArray, str | None]:
-    """Events [m ≤ n] up to the first row that is none, and what is wrong with that row (None when all are
-    events).
-
-    A row is no event when a value is NaN or a fraction, or its polarity none of -1, 0, 1, false, true.
-    Wherever the pixel lies and whatever the time: that is for the reader of the stream to judge.
+    Whole numbers are exact; what lies beyond ``FAR`` comes out as ``FAR``.
     """
-    whole: dict[str, npt.NDArray[Any]] = {}
+    if times.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            values = times.astype(np.float64) * 10.0 ** EXPONENTS[unit]
+            bad = ~np.isfinite(values)
+            n = int(bad.argmax()) if bad.any() else len(values)
+            rounded = np.floor(values[:n] + 0.5) if unit != "us" else np.rint(values[:n])
+            return np.clip(rounded, -float(FAR), float(FAR)).astype(np.int64), n
+    if times.dtype == np.uint64:
+        times = np.minimum(times, np.uint64(2**63 - 1000))
+    t = times.astype(np.int64)
+    if unit == "ns":
+        t = (np.minimum(t, 2**63 - 1000) + 500) // 1000
+    elif unit != "us":
+        factor = 10 ** EXPONENTS[unit]
+        t = np.clip(t, -(FAR // factor), FAR // factor) * factor
+    return t, len(t)
+
+
+def pack(columns: Columns, unit: Unit = "us", *, floor: bool = False) -> tuple[EventArray, str | None]:
+    """Events [m ≤ n] up to the first row that is none, and what is wrong with that row (None when all are events).
+
+    A row is no event when a value is NaN, a coordinate has a fraction (without ``floor``), a time in µs has one, or the
+    polarity is none of -1, 0, 1, false, true. Wherever the pixel lies and whatever the time: that is for the reader
+    of the stream to judge.
+    """
     m, problem = len(columns["t"]), None
+    whole: dict[str, npt.NDArray[Any]] = {}
     for role in ORDER:
-        whole[role], n, what = _whole(role, np.asarray(columns[role]))
+        column = np.asarray(columns[role])
+        if role == "t" and unit != "us":
+            whole[role], n = to_us(column, unit)
+            what = f"t is {column[n]}, which is no number" if n < len(column) else ""
+        else:
+            whole[role], n, what = _whole(role, column, floor=floor and role in "xy")
         if n < m:
             m, problem = n, what
     p = whole["p"][:m]
@@ -109,33 +183,20 @@ def pack(columns: Columns) -> tuple[EventArray, str | None]:
         p = p > 0
     if m == 0:
         return np.empty(0, EVENT_DTYPE), problem
-    return make_events(whole["x"][:m], whole["y"][:m], whole["t"][:m].astype(np.int64), p[:m]), problem
+    t = to_us(whole["t"][:m], "us")[0]
+    return make_events(whole["x"][:m], whole["y"][:m], t, p[:m]), problem
 
 
-def table_packets(
-    table: Table, source: FileSource, width: int, height: int, start: int = 0, stop: int | None = None
-) -> Iterator[EventPacket]:
-    """The rows [start, stop) of a table as packets.
-
-    Raises:
-        InputError: naming the row, at the first one that is no event, after the packets before it.
-    """
-    stop = len(table) if stop is None else stop
-    for at in range(start, stop, PACKET_EVENTS):
-        events, problem = pack(table.read(at, min(at + PACKET_EVENTS, stop)))
-        if len(events):
-            yield EventPacket(events, width, height)
-        if problem:
-            raise source.fail(f"event {at + len(events)}: {problem}")
-
-
-def sensor_size(packets: Iterable[EventPacket], width: int | None, height: int | None) -> tuple[int, int]:
-    """(width, height): what is given, else 1 + the largest coordinate in ``packets``, read only if needed."""
-    if width is not None and height is not None:
-        return width, height
-    x = y = 0
-    with suppress(InputError):  # the damage is raised when the stream comes to it
-        for packet in packets:
-            x = max(x, int(packet.events["x"].max()))
-            y = max(y, int(packet.events["y"].max()))
-    return width or x + 1, height or y + 1
+def _whole(role: str, column: npt.NDArray[Any], *, floor: bool = False) -> tuple[npt.NDArray[Any], int, str]:
+    """The column as integers up to the first value that is none, how many these are, what is wrong there."""
+    if column.dtype.kind != "f":
+        return column, len(column), ""
+    with np.errstate(all="ignore"):
+        values = column.astype(np.float64)
+        if floor:
+            values = np.floor(values)
+        bad = ~(np.abs(values) <= EXACT_FLOAT) | (values != np.trunc(values))
+    n = int(bad.argmax()) if bad.any() else len(values)
+    hint = {"t": "; say the unit with time=, such as time=s", "p": ""}.get(role, "; pixels=floor cuts fractions off")
+    problem = f"{role} is {values[n]:g}, which is no whole number{hint}" if n < len(values) else ""
+    return values[:n].astype(np.int64), n, problem

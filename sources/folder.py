@@ -1,22 +1,39 @@
-"""A folder of recordings as one labelled stream: ``CLASS/*.ext``, or one recording a class, ``CLASS.ext``.
+"""A folder of recordings as one stream, with their labels.
 
-Class names in alphabetical order are the labels 0, 1, 2, …. The recordings may be in any file format that is read
-here, each recognised by its content. They are read one after the other, so memory stays bounded; but where each
-begins and ends must be known before the first packet. So every selected recording is decoded once beforehand, and
-what was learned is kept for later passes, unless ``duration``, ``width`` and ``height`` are all given.
+- ``CLASS/*.ext``, or one recording a class, ``CLASS.ext``: each recording is a sample. Class names in alphabetical
+  order are the labels 0, 1, 2, ….
+- ``NAME.ext`` with ``NAME_labels.csv`` beside it (DVS128 Gesture): each recording has the labels of its file.
+  Recordings without one are passed over.
+- ``?join=true``: the pieces into which a recorder cut one session, in the order of their names, without labels.
+
+The recordings may be in any file format that is read here, each recognised by its content. They are read one after the
+other, so memory stays bounded; but where each begins and ends must be known before the first packet. So every selected
+recording is decoded once beforehand, and what was learned is kept for later passes, unless ``duration``, ``width`` and
+``height`` are all given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.labels.sidecar import read_label_csv
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
+
+LABELS = "_labels.csv"
+PASSED_OVER = re.compile(
+    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.md", re.IGNORECASE
+)
+"""Names of files that are no recordings."""
+PIECE = re.compile(r"(.*[_.-])0\d{2,}")
+"""Names that recorders give to the pieces of a session, without the ending."""
 
 
 class FolderConfig(SampleConfig):
@@ -25,18 +42,20 @@ class FolderConfig(SampleConfig):
     Attributes:
         pattern: which files are recordings, such as ``*.aedat``.
         limit: the first so many recordings of each class.
+        join: takes all recordings for the pieces of one session; None asks where their names look like pieces.
         width: sensor width in pixels; None takes the widest of the recordings.
         height: sensor height in pixels; None takes the highest of the recordings.
     """
 
     pattern: str = Field(default="*", pattern=r"^[^/\\]+$")
     limit: int | None = Field(default=None, ge=1)
+    join: bool | None = None
     width: int | None = Field(default=None, ge=1, le=2**15)
     height: int | None = Field(default=None, ge=1, le=2**15)
 
 
 class FolderSource(SampleSource, FileSource):
-    """All recordings of a folder, one after another, each labelled with its class."""
+    """All recordings of a folder, one after another, with their labels."""
 
     name = "folder"
     Config = FolderConfig
@@ -51,20 +70,40 @@ class FolderSource(SampleSource, FileSource):
         """Any folder; tried last."""
         return path.is_dir()
 
-    def open_stream(self) -> LabelledStream:
-        config = self.config
+    def packets(self) -> Iterator[EventPacket]:
+        """Decode from the beginning; each further pass over shuffled samples has another order."""
         if not self.path.is_dir():
             raise self.fail("no folder; expected one with recordings in CLASS/*.ext or CLASS.ext")
+        if self.config.join:
+            yield from self._joined()
+        else:
+            yield from super().packets()
+
+    def open_stream(self) -> LabelledStream:
+        config = self.config
+        size = (config.width, config.height) if config.width and config.height else None
+
+        def fail(i: int, message: str) -> InputError:
+            return InputError(message, path=self._files[i])
+
+        labelled = {f: _label_file(f) for f in self._recordings(self.path) if _label_file(f).is_file()}
+        if labelled:
+            self._of_one_kind(list(labelled))
+            self._files = list(labelled)[: config.limit]
+            files = [read_label_csv(labelled[f]) for f in self._files]
+            for file in files:
+                self._names.update(file.names)
+            intervals: list[Sequence[LabelInterval]] = [file.intervals for file in files]
+            for own in intervals:
+                self._names = {**{i.label: str(i.label) for i in own}, **self._names}
+            return LabelledStream([0] * len(files), self._read, fail, config, size, intervals.__getitem__)
         classes = self._classes()
         self._names = dict(enumerate(classes))
         labels: list[int] = []
-        for label, files in enumerate(classes.values()):
-            self._files += files[: config.limit]
-            labels += [label] * len(files[: config.limit])
-        size = (config.width, config.height) if config.width and config.height else None
-        return LabelledStream(
-            labels, self._read, lambda i, message: InputError(message, path=self._files[i]), config, size
-        )
+        for label, recordings in enumerate(classes.values()):
+            self._files += recordings[: config.limit]
+            labels += [label] * len(recordings[: config.limit])
+        return LabelledStream(labels, self._read, fail, config, size)
 
     def _classes(self) -> dict[str, list[Path]]:
         """Class name → its recordings, both in alphabetical order."""
@@ -72,20 +111,60 @@ class FolderSource(SampleSource, FileSource):
         classes = {name: files for name, files in inside.items() if files}
         if not classes:
             # Without class folders each file is a class of its own.
-            classes = {f.stem: [f] for f in self._recordings(self.path)}
+            files = self._recordings(self.path)
+            classes = {f.stem: [f] for f in files}
+            stems = {match[1] if (match := PIECE.fullmatch(f.stem)) else f.name for f in files}
+            if self.config.join is None and len(files) > 1 and len(stems) == 1:
+                raise UsageError(
+                    f"{self.path}: {files[0].name} and the others look like the pieces of one session; "
+                    "join them with join=true, or take each for a class with join=false"
+                )
         files = [f for group in classes.values() for f in group]
         if not files:
             raise self.fail(f"no recordings {self.config.pattern} in this folder; expected CLASS/*.ext or CLASS.ext")
+        self._of_one_kind(files)
+        return classes
+
+    def _of_one_kind(self, files: list[Path]) -> None:
         endings = sorted({f.suffix.lower() or "none" for f in files})
         if len(endings) > 1:
             raise UsageError(
                 f"{self.path}: files of several kinds ({', '.join(endings)}); say which are recordings, "
                 f"such as pattern=*{endings[0]}"
             )
-        return classes
 
     def _recordings(self, folder: Path) -> list[Path]:
-        return sorted(f for f in folder.glob(self.config.pattern) if _shown(f) and f.is_file())
+        found = (f for f in folder.glob(self.config.pattern) if _shown(f) and f.is_file())
+        return sorted(f for f in found if not f.name.endswith(LABELS))
+
+    def _joined(self) -> Iterator[EventPacket]:
+        """The pieces one after another. A piece whose time does not go on begins 1 µs after the one before."""
+        self.config.refuse("one session")
+        self._files = self._recordings(self.path)
+        if not self._files:
+            raise self.fail(f"no recordings {self.config.pattern} in this folder")
+        self._of_one_kind(self._files)
+        sizes = [(p.width, p.height) for i in range(len(self._files)) for p in self._first(i)]
+        width = self.config.width or max((w for w, _ in sizes), default=1)
+        height = self.config.height or max((h for _, h in sizes), default=1)
+        newest: int | None = None
+        for i in range(len(self._files)):
+            shift: int | None = None
+            for packet in filter(len, self._read(i)):
+                events = packet.events
+                if shift is None:
+                    first = int(events["t"][0])
+                    shift = 0 if newest is None or first >= newest else newest + 1 - first
+                if shift:
+                    events = events.copy()
+                    events["t"] += shift
+                newest = int(events["t"][-1]) if newest is None else max(newest, int(events["t"][-1]))
+                yield EventPacket(events, width, height)
+
+    def _first(self, i: int) -> Iterator[EventPacket]:
+        for packet in self._read(i):
+            yield packet
+            break
 
     def _read(self, i: int) -> Iterator[EventPacket]:
         from stream_ottt.sources.opening import open_source
@@ -98,8 +177,15 @@ class FolderSource(SampleSource, FileSource):
         size = {k: v for k, v in (("width", config.width), ("height", config.height)) if v and k in known}
         if size:
             source = type(source).from_options(path=self._files[i], **size)
-        yield from source.excerpt()
+        for packet in source.excerpt():
+            if self.size_from != "guess":
+                self.size_from = source.size_from
+            yield packet
+
+
+def _label_file(recording: Path) -> Path:
+    return recording.with_name(recording.stem + LABELS)
 
 
 def _shown(path: Path) -> bool:
-    return not path.name.startswith(".")
+    return PASSED_OVER.fullmatch(path.name) is None

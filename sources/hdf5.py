@@ -1,10 +1,9 @@
 """HDF5 files: DSEC's layout, and any other with the columns t, x, y, p in a form that h5py can unpack.
 
-DSEC: the group ``events`` with the datasets ``t`` (µs), ``x``, ``y``, ``p``, and beside it the number
-    ``t_offset`` that is added
-to all times (``ms_to_idx`` is an index and not needed). Prophesee: one dataset ``CD/events`` of records,
-packed with their own codec ECF, which h5py only unpacks once their plugin is installed. DSEC's compression
-needs the package ``hdf5plugin``.
+DSEC: the group ``events`` with the datasets ``t`` (µs), ``x``, ``y``, ``p``, and beside it the number ``t_offset`` that
+is added to all times. Prophesee: one dataset ``CD/events`` of records, packed with their own codec ECF, which h5py only
+unpacks once their plugin is installed. Elsewhere the columns are looked for in all groups; where several hold some
+(the cameras of M3ED and MVSEC), ``group=`` says which is meant. Links to other files are not followed.
 """
 
 from __future__ import annotations
@@ -12,25 +11,17 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EventPacket
-from stream_ottt.pipeline.source import FileSource
-from stream_ottt.sources.columns import (
-    ORDER,
-    Columns,
-    column_names,
-    dtype_problem,
-    find_columns,
-    sensor_size,
-    table_packets,
-)
-from stream_ottt.sources.npy import MAX_ROW, ColumnsConfig
+from stream_ottt.sources.columns import ORDER, Columns, TableConfig, dtype_problem, find_columns
+from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.npy import MAX_ROW
+from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 ECF = 0x8ECF
@@ -39,7 +30,10 @@ MAX_CHUNK = 8 << 20
 MAX_RATIO = 4096
 """Bytes that one stored byte may stand for; events never pack like this."""
 PLACES = ("events", "CD/events", "/")
-"""Where the columns are looked for."""
+"""Where the columns are looked for first."""
+MAX_OBJECTS = 10_000
+"""Objects that are looked at for columns."""
+MAX_LINKS = 16
 DAMAGE = (
     OSError,
     RuntimeError,
@@ -55,7 +49,7 @@ DAMAGE = (
 """What h5py makes of files that are none or are damaged."""
 
 
-class Hdf5Config(ColumnsConfig):
+class Hdf5Config(TableConfig):
     """Options of HDF5 files.
 
     Attributes:
@@ -72,14 +66,23 @@ class Hdf5Table:
     Args:
         columns: role → (dataset, index of the column in what is read from it).
         t_offset: µs to add to all times.
-        path: for messages.
+        path: of the file.
+        t_name: of the column of times.
+
+    Raises:
+        InputError: from :meth:`read`, what is damaged, or a file that has become shorter since it was opened: HDF5
+            makes zeros of what is missing.
     """
 
-    def __init__(self, columns: dict[str, tuple[Any, Any]], t_offset: int, path: Path) -> None:
+    damage: InputError | None = None
+
+    def __init__(self, columns: dict[str, tuple[Any, Any]], t_offset: int, path: Path, t_name: str) -> None:
         self._columns = columns
         self._t_offset = t_offset
         self._path = path
+        self.t_name = t_name
         self._length = len(columns["t"][0])
+        self._size = path.stat().st_size
 
     def __len__(self) -> int:
         return self._length
@@ -95,14 +98,17 @@ class Hdf5Table:
                 except DAMAGE as e:
                     raise InputError(f"{dataset.name} cannot be unpacked: {e}", path=self._path) from e
             out[role] = pieces[dataset.name][key]
+        size = self._path.stat().st_size
+        if size < self._size:
+            raise InputError(f"the file has become shorter while it was read: {size} bytes", path=self._path)
         if self._t_offset:
             t = out["t"]
             out["t"] = (t.astype(np.int64) if t.dtype.kind in "iu" else t) + self._t_offset
         return out
 
 
-class Hdf5Source(FileSource):
-    """Events of one HDF5 file, read in pieces."""
+class Hdf5Source(TableSource):
+    """HDF5 with the columns t, x, y, p: DSEC, Prophesee, M3ED, MVSEC, v2e and others, read in pieces."""
 
     name = "hdf5"
     Config = Hdf5Config
@@ -110,18 +116,18 @@ class Hdf5Source(FileSource):
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
-        """By the signature."""
-        return head.startswith(MAGIC)
+        """By the signature, which stands behind MATLAB's header in a MAT file of version 7.3."""
+        return head.startswith(MAGIC) or head[512 : 512 + len(MAGIC)] == MAGIC
 
-    def packets(self) -> Iterator[EventPacket]:
-        """Decode from the beginning; see the base class."""
+    @contextmanager
+    def table(self) -> Iterator[tuple[Table, Said]]:
+        """The columns while the file is open."""
         self.open().close()
         try:
             h5py = importlib.import_module("h5py")
-        except ImportError as e:
-            raise self.fail("reading HDF5 needs the package h5py; install it with 'pip install h5py'") from e
-        with suppress(ImportError):
             importlib.import_module("hdf5plugin")  # makes more codecs known to h5py
+        except ImportError as e:
+            raise self.fail(f"reading HDF5 needs the package {e.name}; install it with 'pip install {e.name}'") from e
         try:
             file = h5py.File(self.path, "r", rdcc_nbytes=MAX_CHUNK)
         except DAMAGE as e:
@@ -129,41 +135,92 @@ class Hdf5Source(FileSource):
         with file:
             try:
                 table = self._table(h5py, file)
-                width, height = self._said_size(file)
+                said = self._said_size(file)
             except DAMAGE as e:
                 raise self.fail(f"the HDF5 file is damaged: {e}") from e
-            size = self.config.width or width, self.config.height or height
-            width, height = sensor_size(table_packets(table, self, 1, 1), *size)
-            yield from table_packets(table, self, width, height)
+            yield table, said
 
     def _table(self, h5py: Any, file: Any) -> Hdf5Table:
-        places = (self.config.group,) if self.config.group else PLACES
-        for place in places:
-            found = file.get(place)
-            if found is None:
-                continue
-            columns: dict[str, tuple[Any, Any]] = {}
-            if isinstance(found, h5py.Dataset):
-                names = column_names(self.config.columns)
-                if found.dtype.names:
-                    columns = {role: (found, name) for role, name in find_columns(found.dtype.names).items()}
-                elif len(found.shape) == 2 and found.shape[1] == len(names):
-                    columns = {role: (found, (slice(None), names.index(role))) for role in ORDER}
-            else:
-                columns = {
-                    role: (found[name], slice(None))
-                    for role, name in find_columns(found).items()
-                    if isinstance(found[name], h5py.Dataset)
-                }
-            if len(columns) == len(ORDER):
-                for dataset in {d.name: d for d, _ in columns.values()}.values():
-                    self._check(h5py, dataset)
-                self._check_columns(columns)
-                return Hdf5Table(columns, self._t_offset(file) if place == "events" else 0, self.path)
+        """The columns in the group that the option names, at a known place, or in the only group that holds some."""
+        for place in (self.config.group,) if self.config.group is not None else PLACES:
+            if (found := self._at(h5py, file, place)) is not None and (columns := self._columns(h5py, found)):
+                return self._checked(h5py, file, place, columns)
+        others = self._groups(h5py, file)
+        if self.config.group is None and len(others) == 1:
+            place = others[0]
+            return self._checked(h5py, file, place, self._columns(h5py, file[place]))
+        if others:
+            raise self.fail(f"events lie in {', '.join(others[:8])}; say which with group=, such as group={others[0]}")
+        where = self.config.group or " or ".join(PLACES)
         raise self.fail(
-            f"no events with t, x, y and p in {' or '.join(places)}; "
-            f"it holds {', '.join(list(file)[:8]) or 'nothing'}; say where they are with group="
+            f"no events with t, x, y and p in {where}; it holds {', '.join(list(file)[:8]) or 'nothing'}; "
+            "say where they are with group="
         )
+
+    def _at(self, h5py: Any, file: Any, place: str, links: int = 0) -> Any:
+        """The object at a place in this file, or None. Raises InputError where a link leads to another file."""
+        node, here = file, ""
+        for part in place.strip("/").split("/") if place.strip("/") else []:
+            if not isinstance(node, h5py.Group) or part not in node.keys():  # noqa: SIM118 - "in" would follow links
+                return None
+            link = node.get(part, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise self.fail(
+                    f"{here}/{part} is a link to the file {link.filename!r}, which is not followed; give that file"
+                )
+            if isinstance(link, h5py.SoftLink):
+                if links == MAX_LINKS:
+                    raise self.fail(f"{here}/{part} is a link that leads nowhere")
+                target = link.path if link.path.startswith("/") else f"{here}/{link.path}"
+                node = self._at(h5py, file, target, links + 1)
+            else:
+                node = node[part]
+            here += f"/{part}"
+        return node
+
+    def _columns(self, h5py: Any, found: Any) -> dict[str, tuple[Any, Any]]:
+        """Role → (dataset, index), complete or empty."""
+        if isinstance(found, h5py.Dataset):
+            if not found.dtype.names and len(found.shape) != 2:
+                return {}
+            self._check(h5py, found)
+            sample = None if found.dtype.names else found[: min(len(found), SAMPLE_ROWS)]
+            width = found.shape[1] if len(found.shape) == 2 else 1
+            keys = row_columns(found.dtype, width, self.config.columns, sample)
+            if isinstance(keys, str):
+                raise self.fail(f"{found.name}: {keys}")
+            return {role: (found, key) for role, key in keys.items()}
+        columns: dict[str, tuple[Any, Any]] = {}
+        for role, name in find_columns(found).items():
+            child = self._at(h5py, found.file, f"{found.name}/{name}")
+            if isinstance(child, h5py.Dataset):
+                columns[role] = (child, slice(None))
+        return columns if len(columns) == len(ORDER) else {}
+
+    def _groups(self, h5py: Any, file: Any) -> list[str]:
+        """All groups that hold the four columns."""
+        found: list[str] = []
+        looked_at = 0
+
+        def look(name: str, node: Any) -> bool | None:
+            nonlocal looked_at
+            looked_at += 1
+            if isinstance(node, h5py.Group) and len(find_columns(node)) == len(ORDER) and self._columns(h5py, node):
+                found.append(name)
+            return True if looked_at == MAX_OBJECTS else None
+
+        file.visititems(look)
+        return sorted(found)
+
+    def _checked(self, h5py: Any, file: Any, place: str, columns: dict[str, tuple[Any, Any]]) -> Hdf5Table:
+        for dataset in {d.name: d for d, _ in columns.values()}.values():
+            self._check(h5py, dataset)
+        self._check_columns(columns)
+        dataset, key = columns["t"]
+        name = key if isinstance(key, str) else dataset.name.rpartition("/")[2] if isinstance(key, slice) else ""
+        offset = self._t_offset(file) if place == "events" else None
+        known = offset is not None or place == "CD/events"  # these layouts count µs
+        return Hdf5Table(columns, offset or 0, self.path, "t_us" if known else name)
 
     def _check_columns(self, columns: dict[str, tuple[Any, Any]]) -> None:
         lengths = {role: dataset.shape for role, (dataset, _) in columns.items()}
@@ -204,10 +261,10 @@ class Hdf5Source(FileSource):
                 f"{MAX_CHUNK >> 20} MiB; repack it with 'h5repack -l CHUNK=65536'"
             )
 
-    def _t_offset(self, file: Any) -> int:
+    def _t_offset(self, file: Any) -> int | None:
         dataset = file.get("t_offset")
         if dataset is None:
-            return 0
+            return None
         if dataset.dtype.kind not in "iu" or dataset.size != 1:
             raise self.fail(f"t_offset is {dataset.dtype} {list(dataset.shape)}; expected one integer, in µs")
         offset = int(dataset[()] if dataset.shape == () else dataset[:].item())

@@ -2,8 +2,7 @@
 
 An event: x, y, then polarity (1 bit) and time in µs (23 bits, big-endian). A record with y = 240 is no event:
 it says that 2^13 µs must be added to all times after it. There is no header, so such files are recognised by
-what their first records say, after all other formats were tried. N-Caltech101 has the same records:
-``?format=nmnist&width=240&height=180``.
+what their first records say, after all other formats were tried: 34×34 pixels are N-MNIST's, 240×180 N-Caltech101's.
 """
 
 from __future__ import annotations
@@ -21,7 +20,12 @@ from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 RECORD = 5
-SIDE = 34
+SIZES = ((34, 34), (240, 180))
+"""Of N-MNIST and N-Caltech101."""
+ENOUGH = 16
+"""Events on the larger sensor that are taken for no accident."""
+LOOKED_AT = 4096
+"""Bytes from which the size is told."""
 OVERFLOW_ROW = 240
 OVERFLOW_US = 1 << 13
 
@@ -30,13 +34,13 @@ class NmnistConfig(SampleConfig):
     """Options of N-MNIST files.
 
     Attributes:
-        width: sensor width in pixels.
-        height: sensor height in pixels.
+        width: sensor width in pixels; None tells N-MNIST from N-Caltech101 by the first events.
+        height: sensor height in pixels; None likewise.
         limit: the first so many files of each digit of a folder.
     """
 
-    width: int = Field(default=SIDE, ge=1, le=256)
-    height: int = Field(default=SIDE, ge=1, le=256)
+    width: int | None = Field(default=None, ge=1, le=256)
+    height: int | None = Field(default=None, ge=1, le=256)
     limit: int | None = Field(default=None, ge=1)
 
 
@@ -86,6 +90,18 @@ def read_bin(path: Path, width: int, height: int) -> Iterator[EventPacket]:
                 )
 
 
+def size_of(head: bytes) -> tuple[int, int] | None:
+    """(width, height) of the data set whose files begin like this, or None for other files."""
+    if len(head) < RECORD or not any(head):
+        return None
+    records = np.frombuffer(head, np.uint8, len(head) // RECORD * RECORD).reshape(-1, RECORD)
+    events, _ = decode(records)
+    if (np.diff(events["t"]) < 0).any():
+        return None
+    fits = [s for s in SIZES if bool(((events["x"] < s[0]) & (events["y"] < s[1])).all())]
+    return fits[0] if fits and (fits[0] == SIZES[0] or len(events) >= ENOUGH) else None
+
+
 class NmnistSource(SampleSource, FileSource):
     """Events of one N-MNIST file, or the samples of a folder of them as one labelled stream."""
 
@@ -95,15 +111,10 @@ class NmnistSource(SampleSource, FileSource):
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
-        """Whole records on 34×34 pixels whose times never fall; or a folder of digits with .bin files."""
+        """Whole records on one of the two sensors whose times never fall; or a folder of digits with .bin files."""
         if path.is_dir():
             return any(next(folder.glob("*.bin"), None) for folder in _digits(path))
-        if path.stat().st_size % RECORD or len(head) < RECORD or not any(head):
-            return False
-        records = np.frombuffer(head, np.uint8, len(head) // RECORD * RECORD).reshape(-1, RECORD)
-        events, _ = decode(records)
-        inside = (events["x"] < SIDE) & (events["y"] < SIDE)
-        return bool(inside.all() and (np.diff(events["t"]) >= 0).all())
+        return path.stat().st_size % RECORD == 0 and size_of(head) is not None
 
     @property
     def class_names(self) -> dict[int, str]:
@@ -116,12 +127,22 @@ class NmnistSource(SampleSource, FileSource):
             self.config.refuse("one N-MNIST file")
             if self.path.is_file() and not self.path.stat().st_size:
                 raise self.fail("the file is empty; expected a recording", 0)
-            yield from read_bin(self.path, self.config.width, self.config.height)
+            with self.open() as file:
+                size = self._size(file.read(LOOKED_AT))
+            yield from read_bin(self.path, *size)
             return
         yield from super().packets()
 
+    def _size(self, head: bytes) -> tuple[int, int]:
+        known = size_of(head)
+        given = self.config.width or self.config.height
+        self.size_from = "option" if given else "camera" if known else "guess"
+        width, height = known or SIZES[0]
+        return self.config.width or width, self.config.height or height
+
     def open_stream(self) -> LabelledStream:
-        size = self.config.width, self.config.height
+        size = self._size(b"")
+        self.size_from = "camera" if self.size_from == "guess" else self.size_from
         files = [f for d in _digits(self.path) for f in sorted(d.glob("*.bin"))[: self.config.limit]]
         if not files:
             raise self.fail("no files <digit>/NNNNN.bin in this folder")

@@ -1,29 +1,21 @@
-"""NumPy .npy files: a structured array with fields t, x, y, p, or a table [n, 4] of integers."""
+"""NumPy's ``.npy`` files, and pieces of the arrays in them."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
 
 from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EventPacket
-from stream_ottt.pipeline.source import FileConfig, FileSource
-from stream_ottt.sources.columns import (
-    ORDER,
-    Columns,
-    column_names,
-    dtype_problem,
-    find_columns,
-    sensor_size,
-    table_packets,
-)
+from stream_ottt.sources.columns import ORDER, Columns, column_names, dtype_problem
+from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 1 << 16
@@ -133,39 +125,63 @@ def open_array(read_at: ReadAt, path: Path, at: int = 0) -> NpyArray:
     return NpyArray(dtype, shape, fortran, start + length, read_at, path)
 
 
+def by_rows(array: NpyArray, columns: str | None) -> NpyArray:
+    """The array with an event in each row: one of [columns, n] is turned."""
+    width = len(column_names(columns)) if columns is not None else len(ORDER)
+    if array.dtype.names is None and len(array.shape) == 2 and array.shape[0] == width != array.shape[1]:
+        # Whole columns one after the other are what a Fortran array is.
+        return replace(array, shape=array.shape[::-1], fortran=not array.fortran)
+    return array
+
+
 class RowTable:
-    """One array of events: structured [n], or [n, columns] of numbers in a given order.
+    """One array of events: structured [n], or numbers [n, columns] or [columns, n].
 
     Args:
         array: where the rows come from.
-        columns: names of the columns of an unstructured array, ``_`` for one to skip.
+        columns: what the columns of an unstructured array are, as the option says it; None guesses.
+        rows: how many rows can be read; None for all.
+
+    Attributes:
+        t_name: name of the field of times, or empty.
+        damage: what is raised after the last row.
 
     Raises:
         InputError: the array has another form.
     """
 
-    def __init__(self, array: NpyArray, columns: list[str]) -> None:
-        self.array = array
-        fields = find_columns(array.dtype.names or ())
-        if len(fields) == len(ORDER) and len(array.shape) == 1:
-            self._keys: dict[str, Any] = dict(fields)
-            problems = [dtype_problem(role, array.dtype[name]) for role, name in fields.items()]
-        elif array.dtype.names is None and len(array.shape) == 2 and array.shape[1] == len(columns):
-            self._keys = {role: (slice(None), columns.index(role)) for role in ORDER}
-            problems = [dtype_problem("t", array.dtype)]
-        else:
+    def __init__(
+        self,
+        array: NpyArray,
+        columns: str | None,
+        *,
+        rows: int | None = None,
+        damage: InputError | None = None,
+    ) -> None:
+        array = by_rows(array, columns)
+        if len(array.shape) != (1 if array.dtype.names else 2):
             raise InputError(
                 f"the array is {array.dtype} {list(array.shape)}; expected one with fields t, x, y, p, "
-                f"or [n, {len(columns)}] numbers in the order {','.join(columns)} (change it with columns=)",
+                f"or [n, 4] numbers",
                 path=array.path,
             )
-        for problem in filter(None, problems):
-            raise InputError(problem, path=array.path)
         if not 0 < array.row_bytes <= MAX_ROW:
-            raise InputError(f"a row of {array.row_bytes} bytes is no event", path=array.path)
+            raise InputError(f"a row of {array.row_bytes} bytes is no event; expected t, x, y and p", path=array.path)
+        self.array = array
+        self.damage = damage
+        self._rows = len(array) if rows is None else rows
+        sample = None if array.dtype.names else array.rows(0, min(self._rows, SAMPLE_ROWS))
+        keys = row_columns(array.dtype, array.row_bytes // array.dtype.itemsize, columns, sample)
+        if isinstance(keys, str):
+            raise InputError(f"the array is {array.dtype} {list(array.shape)}: {keys}", path=array.path)
+        self._keys: dict[str, Any] = keys
+        self.t_name = str(keys["t"]) if array.dtype.names else ""
+        for role, key in keys.items():
+            if problem := dtype_problem(role, array.dtype[key] if array.dtype.names else array.dtype):
+                raise InputError(problem, path=array.path)
 
     def __len__(self) -> int:
-        return len(self.array)
+        return self._rows
 
     def read(self, start: int, stop: int) -> Columns:
         """Rows [start, stop) as columns."""
@@ -173,41 +189,19 @@ class RowTable:
         return {role: rows[key] for role, key in self._keys.items()}
 
 
-class ColumnsConfig(FileConfig):
-    """Options of arrays that may not say everything themselves.
-
-    Attributes:
-        width: sensor width in pixels; None reads the file once for the largest x.
-        height: sensor height in pixels; None reads the file once for the largest y.
-        columns: what the columns of an unstructured array are, in its order.
-    """
-
-    width: int | None = Field(default=None, ge=1, le=2**15)
-    height: int | None = Field(default=None, ge=1, le=2**15)
-    columns: str = "txyp"
-
-    @field_validator("columns")
-    @classmethod
-    def _names_all(cls, value: str) -> str:
-        column_names(value)
-        return value
-
-
-class NpySource(FileSource):
-    """Events from one NPY file, read in pieces."""
+class NpySource(TableSource):
+    """NumPy's ``.npy``: a structured array with fields t, x, y, p, or numbers [n, 4] or [4, n], read in pieces."""
 
     name = "npy"
-    Config = ColumnsConfig
-    config: ColumnsConfig
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
         """By the magic number."""
         return head.startswith(MAGIC)
 
-    def packets(self) -> Iterator[EventPacket]:
-        """Decode from the beginning; see the base class."""
-        config = self.config
+    @contextmanager
+    def table(self) -> Iterator[tuple[Table, Said]]:
+        """The array, of which what the file holds can be read."""
         with self.open() as file:
 
             def read_at(offset: int, count: int) -> bytes:
@@ -215,18 +209,14 @@ class NpySource(FileSource):
                 return file.read(count)
 
             size = self.path.stat().st_size
-            array = open_array(read_at, self.path)
-            table = RowTable(array, column_names(config.columns))
-            stop = len(table)
+            array = by_rows(open_array(read_at, self.path), self.config.columns)
             end = array.data + array.nbytes
+            rows, damage = len(array), None
             if size < end:
                 if array.fortran and len(array.shape) == 2:
                     raise self.fail(f"the last column ends early; expected {end} bytes", size)
-                stop = max(0, size - array.data) // array.row_bytes
-            pieces = table_packets(table, self, 1, 1, 0, stop)
-            width, height = sensor_size(pieces, config.width, config.height)
-            yield from table_packets(table, self, width, height, 0, stop)
-            if size < end:
-                raise self.fail(f"truncated: the header promises {len(table)} events, {stop} are there", size)
-            if size > end:
-                raise self.fail(f"{size - end} bytes follow the {len(table)} events that the header promises", end)
+                rows = max(0, size - array.data) // max(array.row_bytes, 1)
+                damage = self.fail(f"truncated: the header promises {len(array)} events, {rows} are there", size)
+            elif size > end:
+                damage = self.fail(f"{size - end} bytes follow the {len(array)} events that the header promises", end)
+            yield RowTable(array, self.config.columns, rows=rows, damage=damage), (None, None)

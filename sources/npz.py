@@ -1,55 +1,63 @@
-"""NumPy .npz files: one recording, or a labelled collection of samples.
+"""NumPy's ``.npz`` files: one recording, or a labelled collection of samples.
 
-A recording holds the arrays ``t``, ``x``, ``y``, ``p``, or one array ``events`` as in an NPY file. A
-collection holds besides ``offsets`` [n + 1], where each sample begins and the last ends, and ``labels`` [n];
-optionally ``class_names``. ``width`` and ``height`` say the sensor's size; without them (and without the
-options) the file is read once for the largest coordinates.
+A recording is arrays ``t``, ``x``, ``y``, ``p`` under any usual names (``events_t``, ``timestamp``, …), with ``xy``
+[n, 2] in place of x and y; or one array of events as in an NPY file. A collection holds besides ``offsets`` [n + 1],
+where each sample begins and the last ends, and ``labels`` [n]; optionally ``class_names``. ``width`` and ``height``
+say the sensor's size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.pipeline.source import FileSource
-from stream_ottt.sources.columns import (
-    ORDER,
-    Columns,
-    Table,
-    column_names,
-    dtype_problem,
-    find_columns,
-    sensor_size,
-    table_packets,
-)
-from stream_ottt.sources.npy import ColumnsConfig, NpyArray, RowTable
+from stream_ottt.sources.columns import ORDER, PREFIX, Columns, TableConfig, dtype_problem, find_columns
+from stream_ottt.sources.guesses import sensor_size
+from stream_ottt.sources.npy import NpyArray, RowTable
 from stream_ottt.sources.npz_archive import NpzArchive
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
+from stream_ottt.sources.tables import Reading, Said, Table, TableSource
+
+PIXELS = ("xy", "pos", "position", "positions", "coords", "coordinates", "pixels")
+"""Names of an array [n, 2] of x and y."""
 
 
-class NpzConfig(SampleConfig, ColumnsConfig):
-    """Options of NPZ files: those of arrays, and those of labelled collections."""
+class NpzConfig(SampleConfig, TableConfig):
+    """Options of NPZ files: those of tables and of labelled collections.
+
+    Attributes:
+        array: the name of the array that holds the events, where there are several.
+    """
+
+    array: str | None = None
 
 
 class ColumnTable:
-    """Events of which every column is an array of its own.
+    """Events of which every column is an array of its own, or x and y one of two columns.
+
+    Attributes:
+        t_name: name of the column of times.
 
     Raises:
         InputError: the columns differ in length, or one does not hold numbers.
     """
 
-    def __init__(self, arrays: dict[str, NpyArray]) -> None:
+    damage: InputError | None = None
+
+    def __init__(self, arrays: dict[str, NpyArray], t_name: str) -> None:
         self._arrays = arrays
-        lengths = {role: list(a.shape) for role, a in arrays.items()}
+        self.t_name = t_name
         first = arrays["t"]
-        if any(a.shape != first.shape or len(a.shape) != 1 for a in arrays.values()):
-            raise InputError(
-                f"t, x, y and p must be equally long, one dimension each; found {lengths}", path=first.path
-            )
+        shapes = {role: list(a.shape) for role, a in arrays.items()}
+        expected = {role: [*first.shape, 2] if role == "xy" else [*first.shape] for role in arrays}
+        if shapes != expected or len(first.shape) != 1:
+            raise InputError(f"t, x, y and p must be equally long, one dimension each; found {shapes}", path=first.path)
         for role, array in arrays.items():
             if problem := dtype_problem(role, array.dtype):
                 raise InputError(problem, path=first.path)
@@ -59,11 +67,14 @@ class ColumnTable:
 
     def read(self, start: int, stop: int) -> Columns:
         """Rows [start, stop)."""
-        return {role: array.rows(start, stop) for role, array in self._arrays.items()}
+        columns = {role: array.rows(start, stop) for role, array in self._arrays.items()}
+        if (xy := columns.pop("xy", None)) is not None:
+            columns["x"], columns["y"] = xy[:, 0], xy[:, 1]
+        return columns
 
 
-class NpzSource(SampleSource, FileSource):
-    """Events of one NPZ file, read in pieces; the samples of a collection as one labelled stream."""
+class NpzSource(SampleSource, TableSource):
+    """NumPy's ``.npz``: one recording, read in pieces, or the samples of a collection as one labelled stream."""
 
     name = "npz"
     Config = NpzConfig
@@ -73,7 +84,7 @@ class NpzSource(SampleSource, FileSource):
         super().__init__(config)
         self._size: tuple[int, int] | None = None
         self._archive: NpzArchive  # of the pass that was begun last
-        self._table: Table
+        self._reading: Reading
         self._offsets: list[int] = []
 
     @classmethod
@@ -84,49 +95,84 @@ class NpzSource(SampleSource, FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         """Decode from the beginning; each further pass over a shuffled collection has another order."""
-        self.open().close()
-        with NpzArchive(self.path) as archive:
-            self._archive = archive
-            used = self._open_table(archive)
-            if self._size is None:
-                self._size = self._sensor(archive)
+        with self.table() as (table, said):
+            archive = self._archive
             if "offsets" not in archive and "labels" not in archive:
                 self.config.refuse("one recording, without the arrays 'offsets' and 'labels'")
-                yield from table_packets(self._table, self, *self._size)
+                yield from self.recording(table, said)
                 return
+            self._reading = Reading(table, self)
+            if self._size is None:
+                self._size = sensor_size(self._reading.packets(1, 1), self, said)
             if self._stream is None:
                 self._stream = self.open_stream()
             if self.config.shuffle:
-                for name in used:
-                    archive.members[name].spool()
+                archive.spool(self._used)
             yield from self._stream.packets()
 
-    def _open_table(self, archive: NpzArchive) -> list[str]:
-        """Find the columns; the names of the arrays that hold them."""
-        if "events" in archive:
-            array = archive.array("events")
-            self._table = RowTable(array, column_names(self.config.columns))
-            if array.fortran:
-                archive.members["events"].spool()  # its columns lie far apart
-            return ["events"]
-        found = find_columns(archive.members)
-        if len(found) < len(ORDER):
-            raise self.fail(
-                f"no arrays t, x, y and p, and no array events; found {', '.join(archive.members) or 'none'}"
-            )
-        self._table = ColumnTable({role: archive.array(found[role]) for role in ORDER})
-        return [found[role] for role in ORDER]
+    def packets_from(self, start: int) -> Iterator[EventPacket]:
+        """All of it: what is packed has to be unpacked from its beginning."""
+        return self.packets()
 
-    def _sensor(self, archive: NpzArchive) -> tuple[int, int]:
-        given = []
+    @contextmanager
+    def table(self) -> Iterator[tuple[Table, Said]]:
+        """The columns, of which nothing is unpacked yet."""
+        self.open().close()
+        with NpzArchive(self.path) as archive:
+            self._archive = archive
+            table = self._find(archive)
+            yield table, self._said(archive)
+
+    def _find(self, archive: NpzArchive) -> Table:
+        """The events: the array that the option names, one called ``events``, columns by their names, or else the
+        only array that can be a table."""
+        names = list(archive.members)
+        if self.config.array is not None and self.config.array not in archive:
+            raise self.fail(f"no array {self.config.array!r}; found {', '.join(names) or 'none'}")
+        found = find_columns(names)
+        pixels = [n for n in names if PREFIX.sub("", n.lower()) in PIXELS]
+        if self.config.array is None and "events" not in archive:
+            if len(found) == len(ORDER):
+                self._used = list(found.values())
+                return ColumnTable({role: archive.array(found[role]) for role in ORDER}, found["t"])
+            if {*found} == {"t", "p"} and len(pixels) == 1:
+                found["xy"] = pixels[0]
+                self._used = list(found.values())
+                return ColumnTable({role: archive.array(name) for role, name in found.items()}, found["t"])
+        name = self.config.array or ("events" if "events" in archive else self._only_table(archive))
+        array = archive.array(name)
+        self._used = [name]
+        if array.fortran or (len(array.shape) == 2 and array.shape[0] == len(ORDER) != array.shape[1]):
+            archive.spool(self._used)  # its columns lie far apart
+        return RowTable(array, self.config.columns)
+
+    def _only_table(self, archive: NpzArchive) -> str:
+        shapes: dict[str, str] = {}
+        fits = []
+        for name in archive.members:
+            shapes[name] = name
+            with suppress(InputError):  # of an array that is not needed
+                array = archive.array(name)
+                shapes[name] = f"{name} {list(array.shape)}"
+                if (array.dtype.names or len(array.shape) == 2) and len(array) > 1:
+                    fits.append(name)
+        if len(fits) == 1:
+            return fits[0]
+        found = ", ".join(list(shapes.values())[:8]) or "none"
+        raise self.fail(
+            f"no arrays t, x, y and p, and no array events; found {found}; say which holds the events with array="
+        )
+
+    def _said(self, archive: NpzArchive) -> Said:
+        sizes: list[int | None] = []
         for key, option in (("width", self.config.width), ("height", self.config.height)):
+            sizes.append(None)
             if option is None and key in archive:
-                value = archive.values(key, 8)
+                value: Any = archive.values(key, 8)
                 if value.shape != (1,) or value.dtype.kind not in "iu" or not 1 <= value[0] <= 2**15:
                     raise self.fail(f"{key} is {value!r}; expected an integer from 1 to 32768")
-                option = int(value[0])
-            given.append(option)
-        return sensor_size(table_packets(self._table, self, 1, 1), given[0], given[1])
+                sizes[-1] = int(value[0])
+        return sizes[0], sizes[1]
 
     def open_stream(self) -> LabelledStream:
         archive = self._archive
@@ -142,8 +188,8 @@ class NpzSource(SampleSource, FileSource):
                 f"{list(offsets.shape)} and {labels.dtype} {list(labels.shape)}"
             )
         self._offsets = offsets.tolist()
-        if self._offsets[0] != 0 or self._offsets[-1] != len(self._table) or np.any(offsets[1:] < offsets[:-1]):
-            raise self.fail(f"offsets must ascend from 0 to the number of events, {len(self._table)}")
+        if self._offsets[0] != 0 or self._offsets[-1] != len(self._reading.table) or np.any(offsets[1:] < offsets[:-1]):
+            raise self.fail(f"offsets must ascend from 0 to the number of events, {len(self._reading.table)}")
         if len(labels) and int(labels.min()) < 0:
             raise self.fail("labels must be 0 or above")
         if "class_names" in archive:
@@ -154,7 +200,7 @@ class NpzSource(SampleSource, FileSource):
         return LabelledStream(labels.tolist(), self._sample, self._fail_sample, self.config, self._size)
 
     def _sample(self, i: int) -> Iterator[EventPacket]:
-        yield from table_packets(self._table, self, 1, 1, self._offsets[i], self._offsets[i + 1])
+        yield from self._reading.packets(1, 1, self._offsets[i], self._offsets[i + 1])
 
     def _fail_sample(self, i: int, message: str) -> InputError:
         return self.fail(f"sample {i}: {message}")

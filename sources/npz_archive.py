@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -31,6 +32,10 @@ DAMAGE = (
 
 DEFLATE_MAX_RATIO = 1032
 """Deflate makes no more than this many bytes out of one."""
+
+SPOOL_RATIO = 64
+SPOOL_FLOOR = 64 << 20
+"""So many bytes for each packed one, and so many besides, are unpacked into a temporary file; events need far less."""
 
 STEP = 1 << 20
 
@@ -103,10 +108,17 @@ class Member:
         """Unpack into an unnamed temporary file, for reading in any order.
 
         Raises:
-            InputError: the archive is damaged, or the folder for temporary files is full.
+            InputError: the archive is damaged, it unpacks to far too much, or the folder for temporary files is full.
         """
         if self._spooled:
             return
+        size = self._info.file_size
+        if size > SPOOL_RATIO * self._info.compress_size + SPOOL_FLOOR:
+            raise self._fail(f"unpacks to {size:,} bytes, which is no recording; save it with numpy.savez")
+        if size > shutil.disk_usage(tempfile.gettempdir()).free // 2:
+            raise self._fail(
+                f"needs {size:,} bytes in {tempfile.gettempdir()}, where too few are free; save it with numpy.savez"
+            )
         file = tempfile.TemporaryFile()  # noqa: SIM115 - lives until close()
         try:
             for offset in range(0, self._info.file_size, STEP):
@@ -165,6 +177,15 @@ class NpzArchive:
     def array(self, name: str) -> NpyArray:
         """The array of that name. Raises InputError when it is damaged."""
         return self.members[name].array()
+
+    def spool(self, names: list[str]) -> None:
+        """Unpack these arrays into temporary files, for reading in any order.
+
+        Raises:
+            InputError: as :meth:`Member.spool`.
+        """
+        for name in names:
+            self.members[name].spool()
 
     def values(self, name: str, most: int) -> npt.NDArray[Any]:
         """A small array [n] or scalar as a whole, [n] or [1].

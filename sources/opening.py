@@ -4,6 +4,7 @@ Forms of a URI, the same for ``run``, ``info`` and every other command::
 
     recording.aedat4                  a file; its content decides the format
     recording.bin?format=nmnist       a file, read as what the user says
+    <(zcat recording.raw.gz)          a pipe, read once
     -?format=aedat4                   standard input (also stdin:?format=aedat4)
     recording.aedat4?stream=2         options of that source as a query
     synthetic:?seed=3&duration=20s    a source that is no file, by its name
@@ -17,13 +18,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.pipeline.source import Source
+from stream_ottt.pipeline.source import FileSource, Source
 from stream_ottt.registry import near_miss, split_uri
 from stream_ottt.sources import SOURCES
+from stream_ottt.sources.mistaken import mistaken_binary, mistaken_text
+from stream_ottt.sources.pipe import PipedSource, Spooled, is_pipe
 
 
 def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
-    """The source that a URI, a path or a table with the key ``uri`` (and options) describes; nothing is read yet.
+    """The source that a URI, a path or a table with the key ``uri`` (and options) describes.
+
+    Nothing is read yet but the beginning of a file, and a pipe as a whole.
 
     Raises:
         UsageError: unknown source, or an option that it does not have.
@@ -39,8 +44,11 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
         return cast("Source", SOURCES.get("stdin").from_options(**merged))
     if scheme is None:
         path = Path(rest)
-        name = merged.pop("format", None) or _recognise(path)
-        return cast("Source", SOURCES.get(name).from_options(path=path, **merged))
+        if is_pipe(path):
+            spooled = Spooled(path)
+            inner = _open_file(spooled.path, merged, shown=path)
+            return PipedSource(inner, spooled, path)
+        return _open_file(path, merged, shown=path)
     for name in SOURCES.names():
         # A source's own name is tried without importing the others.
         if scheme == name or (scheme not in SOURCES.names() and scheme in SOURCES.get(name).schemes):
@@ -49,26 +57,34 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as f:
-        return f.read(4096)
+def _open_file(path: Path, options: dict[str, Any], *, shown: Path) -> FileSource:
+    name = options.pop("format", None) or _recognise(path, shown)
+    return cast("FileSource", SOURCES.get(name).from_options(path=path, **options))
 
 
-def _recognise(path: Path) -> str:
-    """The name of the first source whose ``sniff`` accepts the file's first 4 KiB."""
+def _recognise(path: Path, shown: Path) -> str:
+    """The name of the first source whose ``sniff`` accepts the file's first 4 KiB. Messages name ``shown``."""
     try:
-        folder = path.is_dir()
-        head = b"" if folder else _head(path)
-    except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
-    if not head and not folder:
-        raise InputError("the file is empty; expected a recording", path=path, offset=0)
+        if path.is_dir():
+            head = b""
+        else:
+            with path.open("rb") as f:
+                head = f.read(4096)
+            if not head:
+                raise InputError("the file is empty; expected a recording", path=shown, offset=0)
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) else e
+        raise InputError(f"cannot be read: {reason}; check the path", path=shown) from e
+    if what := mistaken_text(head):
+        raise InputError(f"this is {what}", path=shown)
     for name in SOURCES.names():
         if SOURCES.get(name).sniff(head, path):
             return name
+    if what := mistaken_binary(head, path):
+        raise InputError(f"this is {what}", path=shown)
     raise InputError(
         f"no known recording format starts with {head[:16]!r}; say which with ?format=NAME "
         f"({', '.join(n for n in SOURCES.names() if SOURCES.get(n).reads_files)})",
-        path=path,
+        path=shown,
         offset=0,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_ottt.events.packet import LAST_US
+
 WORDS = np.dtype([("xy", "<u4"), ("t", "<i8"), ("p", "?")])
 """EVENT_DTYPE with x and y (in the upper half) in one word: fewer stores per event."""
 
@@ -24,6 +26,6 @@ class Reach:
         self.values[:] = 0
 
     def within(self, width: int, height: int) -> bool:
-        """Whether all events lie on a sensor of this size and at t ≥ 0."""
+        """Whether all events lie on a sensor of this size, at times that are some."""
         x, y, t = self.values.tolist()
-        return bool(x < width and y < height and t >= 0)
+        return bool(x < width and y < height and 0 <= t < LAST_US)

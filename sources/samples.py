@@ -112,6 +112,7 @@ class LabelledStream:
         config: selection, order and slots.
         size: (width, height) of the stream; None takes the largest of the selected samples, which reads them
             once.
+        intervals: of a sample that has several labels of its own, in its own time; it then has no class.
 
     Attributes:
         labels: intervals of the pass that was begun last, ascending; None before the first.
@@ -124,7 +125,10 @@ class LabelledStream:
         fail: Callable[[int, str], InputError],
         config: SampleConfig,
         size: tuple[int, int] | None,
+        intervals: Callable[[int], Sequence[LabelInterval]] | None = None,
     ) -> None:
+        self._intervals = intervals
+        self._firsts: dict[int, int] = {}
         self._classes = labels
         self._read = read
         self._fail = fail
@@ -144,19 +148,25 @@ class LabelledStream:
             InputError: a sample is damaged, after everything before the damage.
         """
         config = self._config
-        if config.duration is None or self._size is None:
+        if config.duration is None or self._size is None or self._intervals is not None:
             self._survey()
         order = list(self._chosen)
         if config.shuffle:
             order = np.random.default_rng([config.seed, self._passes]).permutation(order).tolist()
         self._passes += 1
-        self.labels, at = [], 0
+        slots, at = [], 0
         for i in order:
             end = at + (config.duration or self._lengths[i])
-            self.labels.append(LabelInterval(at, end, self._classes[i]))
+            slots.append(LabelInterval(at, end, self._classes[i]))
             at = end + config.gap
-        intervals = self.labels
-        for i, slot in zip(order, intervals, strict=True):
+        own = slots if self._intervals is None else []
+        for i, slot in zip(order, slots, strict=True) if self._intervals is not None else ():
+            for interval in self._intervals(i):
+                start, end = (t - self._firsts[i] + slot.t_start for t in (interval.t_start, interval.t_end))
+                if max(start, slot.t_start) < min(end, slot.t_end):
+                    own.append(LabelInterval(max(start, slot.t_start), min(end, slot.t_end), interval.label))
+        self.labels = own
+        for i, slot in zip(order, slots, strict=True):
             yield from self._lay(i, slot)
 
     def _lay(self, i: int, slot: LabelInterval) -> Iterator[EventPacket]:
@@ -190,7 +200,7 @@ class LabelledStream:
                         break
                     span = max(span, int(t.max()) - first)
                     width, height = max(width, packet.width), max(height, packet.height)
-            self._lengths[i] = span + 1
+            self._lengths[i], self._firsts[i] = span + 1, first or 0
         if self._size is None:
             self._size = width, height
 

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream_ottt.engine.build import build_learner
     from stream_ottt.engine.config import EngineConfig
     from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
     from stream_ottt.events.binning import Binner, BinningConfig
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from stream_ottt.events.timestep import Prediction, StepResult, Timestep
     from stream_ottt.labels.sidecar import read_label_csv
     from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+    from stream_ottt.learning.build import build_learner
     from stream_ottt.learning.config import LearnerConfig
     from stream_ottt.learning.learner import OnlineLearner
     from stream_ottt.network.config import NetworkConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "engine.build": ["build_learner"],
+    "learning.build": ["build_learner"],
     "engine.config": ["EngineConfig"],
     "errors": ["InputError", "ModelError", "OutputError", "StreamOtttError", "UsageError"],
     "events.binning": ["Binner", "BinningConfig"],

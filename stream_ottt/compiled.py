@@ -6,6 +6,7 @@ A module of such loops imports numba when it is imported, so it is imported wher
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 import numpy.typing as npt
@@ -29,7 +30,11 @@ def jit(function: Any = None, *, exact: bool = False) -> Any:
         exact: keep the order of all sums of floats, as a decoder wants it. Otherwise they may be reordered.
     """
     if function is None:
-        return lambda function: jit(function, exact=exact)
+        return partial(_compiled, exact=exact)
+    return _compiled(function, exact=exact)
+
+
+def _compiled(function: Any, *, exact: bool) -> Any:
     import numba
 
     from stream_ottt.compiled_cache import keep

@@ -17,11 +17,14 @@ from typing import Any
 
 import llvmlite
 import numba
+from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps, loads
 
 DIGEST_BYTES = 32
+# numba has no types.
+_rebuild: Any = CompileResult._rebuild
+_dumps: Any = serialize.dumps
 
 
 def keep(dispatcher: Any, options: str) -> Any:
@@ -63,7 +66,7 @@ def is_safe(folder: Path) -> bool:
     return sys.platform == "win32" or (found.st_uid == os.geteuid() and not found.st_mode & 0o022)
 
 
-class CheckedCache(_Cache):  # type: ignore[misc]  # numba has no types
+class CheckedCache(_Cache):
     """What numba asks for and gives to keep: one file for each combination of argument types and processor.
 
     Whatever is wrong with a file, or with the folder, the function is compiled as if there were none.
@@ -95,14 +98,14 @@ class CheckedCache(_Cache):  # type: ignore[misc]  # numba has no types
             data = self._path(key).read_bytes()
             digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
             if digest == self._digest(key, content):
-                return CompileResult._rebuild(target_context, *loads(content))
+                return _rebuild(target_context, *serialize.loads(content))
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if data.lifted or data.library.has_dynamic_globals:
             return
         key = self._key(sig, data.codegen)
-        content = dumps(data._reduce())
+        content = _dumps(data._reduce())
         path = self._path(key)
         own = path.with_suffix(f".{os.getpid()}")
         with suppress(OSError):

@@ -82,11 +82,14 @@ def _is_there(path: str) -> bool:
 def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     """Split ``scheme:rest?key=value&…`` into (scheme or None, rest, options).
 
-    A single letter before the colon is a Windows drive, not a scheme. A file whose name holds a ``?`` and exists as
-    written is taken as it is.
+    An existing file wins, whatever its name holds: as it is written, or up to one of the question marks. A single
+    letter before the colon is a Windows drive, not a scheme.
     """
-    if _is_there(uri):
-        return None, uri, {}
+    at = len(uri)
+    while at > 0:
+        if _is_there(uri[:at]):
+            return None, uri[:at], dict(parse_qsl(uri[at + 1 :], keep_blank_values=True))
+        at = uri.rfind("?", 0, at)
     rest, _, query = uri.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     match = SCHEME.match(rest)

@@ -11,9 +11,11 @@ from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 from stream_ottt.pipeline.binning_thread import Pass
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink, SinkConfig

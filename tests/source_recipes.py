@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aedat4_files import Aedat4File, info_xml, stream_xml
+from ros_files import PACKET, mono, packet, ros1_bag
 
 from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.labels.timeline import LabelInterval
@@ -145,22 +146,17 @@ def write_nmnist(path: Path, e: EventArray) -> None:
 
 
 def write_rosbag(path: Path, events: EventArray) -> None:
-    from rosbags.rosbag1 import Writer
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+    parts = np.array_split(events, 2 + len(events) // PER_PACKET)
+    data = [packet(mono(part), "mono", size=(SIDE, SIDE)) for part in parts]
+    ros1_bag(path, [("/events", PACKET, message) for message in data])
 
-    kind = "event_camera_msgs/msg/EventPacket"
-    definition = "std_msgs/Header header\nuint32 height\nuint32 width\nuint64 seq\nuint64 time_base\nstring encoding\n"
-    types = get_typestore(Stores.ROS1_NOETIC)
-    types.register(get_types_from_msg(definition + "bool is_bigendian\nuint8[] events\n", kind))
-    stamp = types.types["builtin_interfaces/msg/Time"](sec=0, nanosec=0)
-    header = types.types["std_msgs/msg/Header"](seq=0, stamp=stamp, frame_id="")
-    with Writer(path) as bag:
-        connection = bag.add_connection("/events", kind, typestore=types)
-        for i, e in enumerate(np.array_split(events, 2 + len(events) // PER_PACKET)):
-            t, x, y, p = (e[k].astype("<u8") for k in "txyp")
-            words = (t * 1000 | x << 32 | y << 48 | p << 63).view(np.uint8)
-            message = types.types[kind](header, SIDE, SIDE, i, 0, "mono", False, words)
-            bag.write(connection, i, types.serialize_ros1(message, kind))
+
+def write_evt21(path: Path, e: EventArray) -> None:
+    t, x, y, p = (e[k].astype("<u8") for k in "txyp")
+    head = np.stack([0x8 << 28 | t >> 6, p << 28 | (t & 0x3F) << 22 | x << 11 | y], axis=1)
+    pixels = np.broadcast_to(np.array([0, 1], "<u8"), head.shape)
+    header = f"% evt 2.1\n% geometry {SIDE}x{SIDE}\n% end\n".encode()
+    path.write_bytes(header + (head << 32 | pixels).astype("<u8").tobytes())
 
 
 def shifted(events: EventArray, t: int) -> EventArray:
@@ -292,9 +288,10 @@ FILES = {
     "aedat2": FileRecipe(write_aedat2, size=(128, 128)),
     "aedat31": FileRecipe(write_aedat31, size=(128, 128)),
     "evt2": FileRecipe(by_writer("evt2")),
+    "evt21": FileRecipe(write_evt21),
     "evt3": FileRecipe(write_evt3),
     "dat": FileRecipe(by_writer("dat"), ".dat"),
-    "rosbag": FileRecipe(write_rosbag, ".bag", kept=N),
+    "rosbag": FileRecipe(write_rosbag, ".bag", kept=0, offset=False),
     "es": FileRecipe(by_writer("es")),
     "npz": FileRecipe(by_writer("npz"), ".npz", kept=0, offset=False),
     "npy": FileRecipe(write_npy, ".npy", options={"width": SIDE, "height": SIDE}),

@@ -161,19 +161,22 @@ def test_reach() -> None:
 
 
 def test_reach_is_that_of_the_events() -> None:
-    """Of each loop of Prophesee's formats: what is said to be well-formed is, whatever the words."""
-    from stream_ottt.sources.prophesee.kernels import dat, evt2, evt3
+    """Of each loop of words: what is said to be well-formed is, whatever the words."""
+    from stream_ottt.sources.prophesee.kernels import dat, evt2, evt3, evt21
     from stream_ottt.sources.reach import WORDS
+    from stream_ottt.sources.ros.kernel import libcaer_cmp
 
     rng = np.random.default_rng(3)
     cases = (
         (evt2, rng.integers(0, 2**32, 3000, "<u4") & 0x8FFFFFFF, [-1, 0, 0]),
         (evt3, rng.integers(0, 0x9000, 3000).astype("<u2"), [-1, 0, 0, -1, 0, 0, 0]),
-        (dat, rng.integers(-(2**63), 2**63, 3000), [0, 0]),
+        (evt21, rng.integers(-(2**63), 2**63, 3000) & 0x1FFFFFFF00000111, [1, 0, 0, 0]),
+        (dat, rng.integers(-(2**63), 2**63, 3000), [0, 0, 14, 14, 15]),
+        (libcaer_cmp, rng.integers(0, 0x6000, 3000).astype("<u2"), [7, 0, 0, 0, 0, 0]),
     )
     for loop, words, state in cases:
         out, reach = np.zeros(3000, WORDS), np.zeros(3, np.int64)
-        n, _ = loop(words, out, np.array(state), reach)
+        n, _, _ = loop(words, out, np.array(state), reach)
         events = out[:n].view([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "?")])
         assert n and min(reach[0], 0xFFFF) >= events["x"].max() and min(reach[1], 0xFFFF) >= events["y"].max()
         assert reach[2] < 0 or not (events["t"] < 0).any()

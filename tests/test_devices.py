@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.device import find_device
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 SHAPE, CLASSES, BATCH = (2, 32, 32), 3, 2
 LAYERS = (4, "AP2", 4)
@@ -36,8 +39,8 @@ RULES: dict[str, dict[str, Any]] = {
 
 def on_gpu(network: Network) -> Network:
     """As :meth:`Network.to` does, but for the copy itself, which needs a driver."""
-    for layer in network.layers:
-        layer.set_parameters({k: torch.empty(v.shape, device="cuda") for k, v in layer.parameters.items()})
+    for part in network.connections.values():
+        part.set_parameters({k: torch.empty(v.shape, device="cuda") for k, v in part.parameters.items()})
     return network
 
 

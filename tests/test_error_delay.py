@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.optimizer import OptimizerConfig, build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig, OptimizerConfig
+from stream_ottt.network.optimizer import build_optimizer
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,8 +36,8 @@ def learner_of(seed: int, delay: int, mode: Mode, history: int, lr: float = LR) 
     for name, p in network.parameters.items():
         scale = 0.2 if name.endswith("bias") else 1.0
         p.copy_(scale * torch.randn(p.shape, generator=generator, dtype=p.dtype))
-    rule = LearnerConfig(time_steps=T, alpha=ALPHA, error_delay=delay, delay_mode=mode, history=history)
-    return OnlineLearner(network, build_optimizer(OptimizerConfig(lr=lr, momentum=0.0)), rule)
+    rule = LearnerConfig(time_steps=T, alpha=ALPHA, error_delay=delay, delay_mode=mode)
+    return OnlineLearner(network, build_optimizer(OptimizerConfig(lr=lr, momentum=0.0)), rule, history=history)
 
 
 def matrices(learner: OnlineLearner) -> list[Array]:

@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig, OptimizerConfig
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD, OptimizerConfig
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.optimizer import SGD
+from stream_ottt.network.topologies import build_network
 
 RELEASED = "ottt_released_code.npz"
 DELAY = "ottt_delay.npz"

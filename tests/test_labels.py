@@ -1,18 +1,14 @@
-"""Label intervals, their files, and when each label becomes known."""
+"""Label intervals, and when each label becomes known."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels.sidecar import read_label_csv
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-
-HEADER = "class,startTime_usec,endTime_usec\n"
+from stream_ottt.labels.alignment import misfit, shift_of
+from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
 
 disjoint = st.lists(st.integers(0, 10_000), min_size=2, max_size=30, unique=True).map(
     lambda cuts: [
@@ -59,33 +55,120 @@ def test_overlaps_are_refused_whichever_comes_first(later: LabelInterval) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("interval", "complaint"),
     [
-        ("", "line 1: expected the header"),
-        ("a,b,c\n1,2,3\n", "line 1: expected the header 'class,startTime_usec,endTime_usec' "),
-        (HEADER, "no label intervals"),
-        (HEADER + "1,2\n", "line 2: expected three integers"),
-        (HEADER + "1,0,10\n2,x,30\n", "line 3: expected three integers"),
-        (HEADER + "9,0,10\n", "line 2: unknown class 9; expected one of 1, 2"),
-        (HEADER + "-1,0,10\n", "line 2: unknown class -1"),
+        (LabelInterval(300, 300, 2), "interval 300..300 of class 2 is empty: it starts where it ends"),
+        (LabelInterval(300, 200, 2), "interval 300..200 of class 2 ends before it starts; swap its two times"),
     ],
 )
-def test_a_bad_file_is_named_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:
-    file = tmp_path / "labels.csv"
-    file.write_text(text)
+def test_an_interval_that_holds_no_time_is_refused_with_its_cause(interval: LabelInterval, complaint: str) -> None:
     with pytest.raises(UsageError) as error:
-        read_label_csv(file, [1, 2])
-    assert str(file) in str(error.value) and complaint in str(error.value)
+        LabelTimeline([interval], name="my labels")
+    assert str(error.value).startswith("my labels: " + complaint)
 
 
-def test_reads_what_a_spreadsheet_writes(tmp_path: Path) -> None:
-    file = tmp_path / "labels.csv"
-    file.write_bytes(b"\xef\xbb\xbf" + HEADER.encode().replace(b"\n", b"\r\n") + b"3,0,10\r\n\r\n1,10,20\r\n")
-    assert read_label_csv(file).intervals == [LabelInterval(0, 10, 3), LabelInterval(10, 20, 1)]
+def test_it_counts_what_the_stream_met_also_of_what_is_forgotten() -> None:
+    a, b, c = (LabelInterval(k, k + 10, 1) for k in (0, 20, 40))
+    timeline = LabelTimeline([c, a, b])
+    assert (timeline.total, timeline.met, timeline.span) == (3, 0, (0, 50))
+    for interval in (a, a, b):
+        timeline.meet(interval)
+    timeline.forget_before(30)
+    assert (timeline.total, timeline.met, timeline.span, list(timeline)) == (3, 2, (0, 50), [c])
+    assert LabelTimeline().span is None
 
 
-def test_bytes_that_are_no_text_are_named_with_their_offset(tmp_path: Path) -> None:
-    file = tmp_path / "labels.csv"
-    file.write_bytes(HEADER.encode() + b"1,\xff,3\n")
-    with pytest.raises(UsageError, match=f"byte {len(HEADER) + 2}"):
-        read_label_csv(file)
+def test_no_interval_may_overlap_one_that_is_forgotten_until_the_stream_begins_again() -> None:
+    timeline = LabelTimeline([LabelInterval(0, 10, 1), LabelInterval(20, 30, 1)])
+    timeline.forget_before(25)
+    late = LabelInterval(5, 15, 2)
+    with pytest.raises(UsageError, match="reaches into the time before 10, whose labels were used already"):
+        timeline.add(late)
+    timeline.add(LabelInterval(10, 15, 2))
+    timeline.add(LabelInterval(2, 8, 2))  # too late to meet anything
+    timeline.begin_again()
+    timeline.add(LabelInterval(8, 9, 2))
+
+
+@given(disjoint, st.integers(0, 10_000), st.integers(1, 3000))
+def test_finds_since_when_nothing_has_a_label(intervals, end, span) -> None:
+    timeline = LabelTimeline(intervals)
+    start = max(end - span, 0)
+    want = max([start, *(i.t_end for i in intervals if i.t_start < end)])
+    assert timeline.unlabelled_since(start, end) == want
+
+
+@pytest.mark.parametrize(
+    ("value", "shift"),
+    [("1.5s", 1_500_000), ("-2ms", -2000), (-7, -7), (0, 0), ("auto", "auto")],
+)
+def test_a_shift_is_a_time_of_either_sign_or_auto(value: object, shift: object) -> None:
+    assert LabelsConfig.load({"shift": value}).shift == shift
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"shift": "2 parsecs"}, "labels.shift"),
+        ({"shift": True}, "labels.shift"),
+        ({"shift": "--2s"}, "labels.shift"),
+        ({"classes": [3, 1, 3]}, "labels.classes.*class 3 stands there twice"),
+        ({"classes": [1, -1]}, "labels.classes"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        LabelsConfig.load(values, where="labels")
+
+
+EPOCH = 1_589_163_147_368_868
+
+
+@pytest.mark.parametrize(
+    ("shift", "labels", "first", "moved"),
+    [
+        (0, (0, 700), EPOCH, 0),
+        (-5, (0, 700), 0, -5),
+        ("auto", (0, 700), 100, 0),  # they meet
+        ("auto", (0, 700), 700, 700),  # they end before it begins: they count from its first event
+        ("auto", (0, 700), EPOCH, EPOCH),
+        ("auto", (50, 700), 0, 0),  # what is ahead may still come
+    ],
+)
+def test_labels_are_moved_to_the_stream(shift: object, labels: tuple[int, int], first: int, moved: int) -> None:
+    assert shift_of(shift, labels, first, name="my labels") == moved
+
+
+def test_labels_of_another_epoch_need_a_shift_that_a_person_knows() -> None:
+    with pytest.raises(UsageError, match=f"my labels: .*{EPOCH} … {EPOCH + 700} µs.* 0 µs.*labels.shift"):
+        shift_of("auto", (EPOCH, EPOCH + 700), 0, name="my labels")
+
+
+def test_a_timeline_is_moved_as_a_whole() -> None:
+    timeline = LabelTimeline([LabelInterval(0, 10, 1), LabelInterval(20, 30, 2)], delay="end", name="mine")
+    moved = timeline.shifted(-5)
+    assert list(moved) == [LabelInterval(-5, 5, 1), LabelInterval(15, 25, 2)]
+    assert (moved.delay, moved.name, moved.span) == ("end", "mine", (-5, 25))
+    assert timeline.span == (0, 30)
+
+
+@pytest.mark.parametrize(
+    ("labels", "stream", "said"),
+    [
+        ((0, 700), (0, None), False),
+        ((0, 700), (699, None), False),
+        ((0, 700), (700, None), True),  # for certain, whatever comes
+        ((0, 700), (EPOCH, EPOCH + 700), True),
+        ((500, 700), (0, None), False),
+        ((500, 700), (0, 500), True),
+        ((500, 700), (0, 501), False),
+        ((EPOCH, EPOCH + 700), (0, None), True),  # no stream lasts so long
+        (None, (0, 10), False),
+    ],
+)
+def test_labels_that_cannot_meet_the_stream_are_said_with_both_spans(labels, stream, said) -> None:
+    line = misfit(labels, stream, name="my labels")
+    assert (line is not None) == said
+    if line is not None:
+        assert line.startswith("my labels: no label meets the stream")
+        assert f"{labels[0]} … {labels[1]} µs" in line and f"{stream[0]} " in line and "labels.shift" in line

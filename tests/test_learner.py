@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from stream_ottt.engine.build import EngineConfig, build_learner
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.optimizer import SGD
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -52,9 +55,10 @@ def learner_of(network: dict[str, Any] | None = None, **config: Any) -> tuple[On
             p.mul_(30)
         elif name.startswith("conv") and name.endswith(".bias"):
             p.fill_(0.3)
+    history = config.pop("history", 0)
     c = LearnerConfig(**{"time_steps": 4, **config})
     optimizer = RecordingSGD(c)
-    return OnlineLearner(net, optimizer, c), optimizer
+    return OnlineLearner(net, optimizer, c, history=history), optimizer
 
 
 def frame(i: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -145,7 +149,7 @@ def test_a_new_sample_starts_from_rest() -> None:
         assert isinstance(optimizer, RecordingSGD) and same(optimizer.seen[-1], fresh[1].seen[-1])
 
 
-def test_the_memo_of_a_step_is_not_the_callers_to_lose() -> None:
+def test_the_saved_tensors_of_a_step_are_not_the_callers_to_lose() -> None:
     """A label that comes late finds its own step's traces, though many steps have passed."""
     late, optimizer = learner_of({"input_trace": True}, lr=0.0, history=4, delay_mode="snapshot")
     prompt, expected = learner_of({"input_trace": True}, lr=0.0)

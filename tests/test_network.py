@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx
 
 from stream_ottt.errors import UsageError
-from stream_ottt.network.layers import AvgPool, Memo, ReadOut, Signal
-from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import NeuronModel, lif_step
-from stream_ottt.network.spiking_conv import SpikingConv
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.connection import Connection
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
+from stream_ottt.network.network import Network, Work
+from stream_ottt.network.neurons import NeuronModel, Neurons
+from stream_ottt.network.optimizer import GradientSum
+from stream_ottt.network.saved import LayerState, Saved
+from stream_ottt.network.topologies import build_network
 from stream_ottt.network.weights import ScaledStandardization
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,43 +77,49 @@ def test_a_long_silence_ends_at_rest() -> None:
     network = build_network(NetworkConfig(layers=(4, "AP2", 4), input_trace=True), input_shape=(2, 4, 4), classes=3)
     for _ in range(5):
         network.forward(torch.full((1, 2, 4, 4), 3.0), learn=True)
-    spiking = [layer for layer in network.layers if isinstance(layer, SpikingConv)]
-    assert all(layer.state()[0].trace.any() for layer in spiking)
+    weighted = [i for i, layer in enumerate(network.layers) if layer.connections]
+    assert all(network.state.saved[i].pre.any() for i in weighted)
     for _ in range(180):  # float32 passes through its denormals on the way
-        logits, memos = network.forward(torch.zeros(1, 2, 4, 4), learn=True)
-    assert not logits.any() and not memos[0].pre.any()
-    for layer in spiking:
-        state = layer.state()[0]
-        assert not state.u.any() and not state.s.any() and not state.trace.any()
-    for gradient in network.sweep(torch.ones(1, 3), memos):
-        assert all(value.isfinite().all() for _, _, value in gradient.items)
+        logits, saved = network.forward(torch.zeros(1, 2, 4, 4), learn=True)
+    assert not logits.any() and not any(saved[i].pre.any() for i in weighted)
+    for layer in network.state.layers:
+        assert not any(neurons.u.any() or neurons.s.any() for neurons in layer.neurons)
+    found = GradientSum()
+    network.backward(torch.ones(1, 3), saved, found)
+    assert found.sums and all(value.isfinite().all() for value in found.sums.values())
+
+
+def population(decay: float = 0.5) -> Neurons:
+    return Neurons(NeuronModel(decay=decay), scale=1.0, generator=torch.Generator())
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.99])
 def test_a_long_silence_fades_at_any_decay(decay: float) -> None:
     """With a large λ, rounding may hold a value at a few hundred of the smallest denormals."""
-    silence = torch.zeros(4)
-    state = lif_step(torch.tensor([0.3, 5.0, -5.0, 1e30]), None, decay=decay, threshold=1.0, track=True)
+    neurons, silence = population(decay), torch.zeros(4)
+    connection = Connection(torch.zeros(1, 4), torch.zeros(1), decay=decay)
+    state, before = neurons.rest(), Saved()
+    before.pre = neurons.forward(torch.tensor([0.3, 5.0, -5.0, 1e30]), state, None)
     for _ in range(20_000):
-        state = lif_step(silence, state, decay=decay, threshold=1.0, track=True)
-    assert state.trace is not None
-    assert state.u.abs().max() < 1e-42 and not state.s.any() and state.trace.abs().max() < 1e-42
+        spikes, saved = neurons.forward(silence, state, None), Saved()
+        saved.pre = connection.presynaptic(spikes, before, saved)
+        before = saved
+    assert state.u is not None and state.s is not None
+    assert state.u.abs().max() < 1e-42 and not state.s.any() and before.pre.abs().max() < 1e-42
 
 
 def test_a_step_leaves_older_tensors_as_they_were() -> None:
-    state, kept = None, []
+    neurons, kept = population(), []
+    state = neurons.rest()
     for t in range(6):
-        current = torch.full((3,), 0.7 + t / 10)
-        state = lif_step(current, state, decay=0.5, threshold=1.0, track=True)
-        kept.append((state, state.u.clone(), state.s.clone(), state.trace.clone() if state.trace is not None else None))
-    for old, u, s, trace in kept:
-        assert torch.equal(old.u, u) and torch.equal(old.s, s)
-        assert old.trace is not None and trace is not None and torch.equal(old.trace, trace)
+        neurons.forward(torch.full((3,), 0.7 + t / 10), state, None)
+        kept.append((state.u, state.s, state.u.clone(), state.s.clone()))
+    assert all(torch.equal(u, u_then) and torch.equal(s, s_then) for u, s, u_then, s_then in kept)
 
 
 def test_a_neuron_at_the_threshold_fires() -> None:
-    state = lif_step(torch.tensor([1.0, 0.999]), None, decay=0.5, threshold=1.0, track=False)
-    assert state.s.tolist() == [1, 0] and state.trace is None
+    neurons = population()
+    assert neurons.forward(torch.tensor([1.0, 0.999]), neurons.rest(), None).tolist() == [1, 0]
 
 
 def test_traces_start_over_after_steps_that_were_only_watched() -> None:
@@ -119,72 +128,85 @@ def test_traces_start_over_after_steps_that_were_only_watched() -> None:
     config = NetworkConfig(layers=(3, 3), input_trace=True)
     network = build_network(config, input_shape=(2, 7, 6), classes=3, dtype=torch.float64)
     network.forward(frame, learn=True)
-    assert network.forward(frame, learn=False)[1] == []
-    _, memos = network.forward(frame, learn=True)
-    assert torch.equal(memos[0].pre, frame)
-    spikes = network.layers[0].state()[0].s * SCALE
-    assert torch.equal(memos[1].pre, spikes)
+    assert not network.forward(frame, learn=False)[1]
+    _, saved = network.forward(frame, learn=True)
+    assert torch.equal(saved[0].pre, frame)
+    assert torch.equal(saved[1].pre, network.state.layers[0].neurons[0].s * SCALE)
 
 
 # --- Neuron dropout ---------------------------------------------------------------------------------------------------
 
 
 def dropout_layer(seed: int = 0, p: float = 0.4) -> SpikingConv:
-    return SpikingConv(
-        torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
-        torch.full((6,), 0.5, dtype=torch.float64),
-        NeuronModel(dropout=p),
-        gain=torch.ones(6, 1, 1, 1, dtype=torch.float64),
-        generator=torch.Generator().manual_seed(seed),
-    )
+    weight = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    bias, gain = torch.full((6,), 0.5, dtype=torch.float64), torch.ones(6, 1, 1, 1, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    neurons = Neurons(NeuronModel(dropout=p), scale=SCALE, generator=generator)
+    return SpikingConv(Connection(weight, bias, gain, decay=0.5), neurons)
 
 
-def watch(layer: SpikingConv, steps: int, learn: bool = True) -> list[tuple[Signal, Memo, Tensor]]:
+def watch(
+    layer: SpikingConv, steps: int, learn: bool = True, state: LayerState | None = None
+) -> list[tuple[Tensor, Saved, Tensor]]:
+    """(output, saved tensors, spikes) of each timestep."""
     generator = torch.Generator().manual_seed(2)
-    out = []
+    state, out = state or layer.rest(), []
     for _ in range(steps):
         x = torch.rand((2, 2, 8, 8), generator=generator, dtype=torch.float64) * 2
-        memo = Memo()
-        signal = layer.forward(Signal(x, x), memo if learn else None)
-        out.append((signal, memo, layer.state()[0].s))
+        saved = Saved()
+        output = layer.forward(x, state, saved if learn else None, Work())
+        state.before = saved if learn else None
+        out.append((output, saved, state.neurons[0].s))
     return out
 
 
 def test_dropout_holds_one_mask_for_a_sample() -> None:
     layer = dropout_layer()
-    seen = watch(layer, 6)
+    state = layer.rest()
+    seen = watch(layer, 6, state=state)
     dropped = seen[0][1].f == 0  # the sigmoid's derivative is never zero itself
     assert 0.3 < dropped.double().mean() < 0.5
     assert not torch.equal(dropped[0], dropped[1]), "each of a batch has its own mask"
-    for signal, memo, spikes in seen:
-        assert torch.equal(memo.f == 0, dropped)
+    for output, saved, spikes in seen:
+        assert torch.equal(saved.f == 0, dropped)
         expected = torch.where(dropped, 0.0, spikes * SCALE / 0.6)
-        torch.testing.assert_close(signal.spikes, expected, rtol=1e-15, atol=0)
-        assert (signal.trace[dropped] == 0).all() and (signal.trace[~dropped] > 0).any()
+        torch.testing.assert_close(output, expected, rtol=1e-15, atol=0)
+        assert (output[dropped] == 0).all()
+    assert any((output[~dropped] > 0).any() for output, _, _ in seen)
     again = dropout_layer()
     assert torch.equal(watch(again, 1)[0][1].f == 0, dropped), "the seed decides"
     assert not torch.equal(watch(dropout_layer(seed=5), 1)[0][1].f == 0, dropped)
-    layer.reset()
-    assert not torch.equal(watch(layer, 1)[0][1].f == 0, dropped), "a new sample draws anew"
+    state.reset()
+    assert not torch.equal(watch(layer, 1, state=state)[0][1].f == 0, dropped), "a new sample draws anew"
 
 
 def test_dropped_neurons_learn_nothing_and_pass_nothing_down() -> None:
     layer = dropout_layer()
-    _, memo, _ = watch(layer, 3)[-1]
-    dropped = (memo.f == 0).double()
-    own, below = layer.credit(dropped, memo, down=True)
-    assert below is not None and not below.any()
-    assert not any(value.any() for value in layer.gradient(own, memo).values())
-    _, below = layer.credit(1 - dropped, memo, down=True)
-    assert below is not None and below.any()
+    _, saved, _ = watch(layer, 3)[-1]
+    dropped, found = (saved.f == 0).double(), GradientSum()
+    below = layer.backward(dropped, saved, Work(), down=True, sink=found)
+    assert not below.any() and found.sums
+    assert not any(value.any() for value in found.sums.values())
+    assert layer.backward(1 - dropped, saved, Work(), down=True, sink=None).any()
 
 
 def test_dropout_is_for_learning_only() -> None:
-    for signal, _, spikes in watch(dropout_layer(), 3, learn=False):
-        assert torch.equal(signal.spikes, spikes * SCALE)
+    for output, _, spikes in watch(dropout_layer(), 3, learn=False):
+        assert torch.equal(output, spikes * SCALE)
     plain, dropping = (watch(dropout_layer(p=p), 3, learn=False) for p in (0.0, 0.4))
     for a, b in zip(plain, dropping, strict=True):
-        assert torch.equal(a[0].spikes, b[0].spikes)
+        assert torch.equal(a[0], b[0])
+
+
+def test_a_network_shows_its_layers_shapes_and_parameters() -> None:
+    network = build_network(NetworkConfig(layers=(4, "AP2", "5C5")), input_shape=(2, 8, 8), classes=3)
+    assert repr(network) == (
+        "Network(input 2×8×8, 608 parameters)\n"
+        "  conv1: SpikingConv (weight 4×2×3×3, bias 4, gain 4×1×1×1)\n"
+        "  pool1: AvgPool 2\n"
+        "  conv2: SpikingConv (weight 5×4×5×5, bias 5, gain 5×1×1×1)\n"
+        "  readout: ReadOut (weight 3×5, bias 3)"
+    )
 
 
 # --- Topologies -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
-from stream_ottt.network.optimizer import Optimizer, OptimizerConfig, build_optimizer
+from stream_ottt.network.config import OptimizerConfig
+from stream_ottt.network.optimizer import Optimizer, build_optimizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -110,3 +111,26 @@ def test_a_wrong_setting_is_named() -> None:
         OptimizerConfig.load({"momentun": 0.9}, where="learner")
     with pytest.raises(UsageError, match=r"key 'learner\.lr'"):
         OptimizerConfig.load({"lr": -1}, where="learner")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lr": math.inf},
+        {"lr": math.nan},
+        {"weight_decay": math.inf},
+        {"betas": [1.5, 2]},
+        {"betas": [0.9, 1.0]},
+        {"betas": [-0.1, 0.9]},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        OptimizerConfig.load(wrong)
+
+
+def test_a_cosine_needs_its_length() -> None:
+    config = OptimizerConfig(schedule="cosine")  # the replay fills it in
+    with pytest.raises(UsageError, match=r"'cosine' needs learner\.schedule_steps"):
+        build_optimizer(config)

@@ -109,7 +109,8 @@ def test_labels_are_not_dropped_with_the_packets_between_which_they_came() -> No
                 n += 1
 
         source.__class__ = type("Labelled", (Gate,), {"__aiter__": lambda _: with_labels()})
-        await asyncio.wait_for(to_the_end(pipeline), 30)
+        outcome = await asyncio.wait_for(to_the_end(pipeline), 30)
+        assert outcome.error is None
 
     asyncio.run(go())
     assert session.counters.labels_taken == session.snapshot().intervals == 300

@@ -171,11 +171,12 @@ class _Stalled:
     """Holds the learner's thread until released."""
 
     def __init__(self, session: Session) -> None:
-        self.release = threading.Event()
+        self.release, self.entered = threading.Event(), threading.Event()
         self.process = session.process
         session.process = self  # type: ignore[assignment, method-assign]
 
     def __call__(self, timestep):
+        self.entered.set()
         assert self.release.wait(20)
         return self.process(timestep)
 
@@ -188,7 +189,8 @@ def test_a_stalled_learner_never_holds_up_a_live_source(policy) -> None:
         async def __aiter__(self):
             async for packet in super().__aiter__():
                 yield packet
-                await asyncio.sleep(0)
+                # Until the first timestep is there, so that nothing is taken later than it seems.
+                assert await asyncio.to_thread(stalled.entered.wait, 20)
             # The whole stream went by while the learner stood still.
             stalled.release.set()
 

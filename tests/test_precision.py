@@ -10,16 +10,14 @@ import torch
 from test_fast import centred, drive, pair
 from torch import Tensor
 
+from stream_ottt.engine import parts, products
 from stream_ottt.engine import precision as precisions
-from stream_ottt.engine import stages
-from stream_ottt.engine import turn as turns
-from stream_ottt.engine.build import EngineConfig
+from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.images import Image
-from stream_ottt.engine.network import FastNetwork
-from stream_ottt.engine.precision import EXACT, Format, Products
-from stream_ottt.engine.turn import Shape
-from stream_ottt.engine.weights import Rows
-from stream_ottt.engine.workspace import Workspace
+from stream_ottt.engine.network import CompiledNetwork
+from stream_ottt.engine.precision import EXACT, Format, Rounding
+from stream_ottt.engine.products import Buffers, Shape, products_over
+from stream_ottt.engine.rows import Rows
 
 DTYPES = {"bfloat16": torch.bfloat16}
 REDUCED = ["bf16-backward", "bf16"]
@@ -36,17 +34,17 @@ def test_a_format_is_taken_where_it_is_the_faster_one(faster: bool, monkeypatch:
     monkeypatch.setattr(precisions, "bfloat16_is_faster", lambda: faster)
     expected = {
         "float32": EXACT,
-        "bf16": Products("bfloat16", forward=True) if faster else EXACT,
-        "bf16-backward": Products("bfloat16") if faster else EXACT,
+        "bf16": Rounding("bfloat16", forward=True) if faster else EXACT,
+        "bf16-backward": Rounding("bfloat16") if faster else EXACT,
     }
-    assert {name: Products.of(name) for name in expected} == expected  # type: ignore[arg-type]
+    assert {name: Rounding.of(name) for name in expected} == expected  # type: ignore[arg-type]
 
 
 def test_what_gains_nothing_is_not_done_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precisions, "bfloat16_is_faster", lambda: False)
     with pytest.warns(UserWarning, match="'bf16' is no faster here, so float32 is used"):
         _, fast = pair({"layers": (4,)}, {}, dtype=torch.float32, engine=EngineConfig(precision="bf16"))
-    assert isinstance(fast.network, FastNetwork) and fast.network._products == EXACT
+    assert isinstance(fast.network, CompiledNetwork) and fast.network.rounding == EXACT
 
 
 def rounded(x: Tensor, format: Format) -> Tensor:
@@ -63,18 +61,18 @@ def test_products_of_rounded_operands(
     format: Format, forward: bool, shape: Shape, size: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of numbers of any size, in as many blocks as the layer needs; whole tiles and parts of tiles."""
-    monkeypatch.setattr(turns, "BLOCK", 50_000)
-    monkeypatch.setattr("stream_ottt.engine.workspace.BLOCK", 50_000)
+    monkeypatch.setattr(products, "BLOCK", 50_000)
     torch.manual_seed(3)
-    (turn,) = Workspace([shape], torch.float32, Products(format, forward=forward)).turns
-    assert turn is not None
+    rounding = Rounding(format, forward=forward)
+    found = products_over(Buffers([shape], torch.float32), {shape}, rounding)(shape)
     image = Image(shape.height, shape.width, shape.channels, shape.kernel // 2, torch.float32)
     image.inside.copy_(torch.rand(image.inside.shape))
     weights = torch.randn(shape.out, shape.fan_in)
-    rows = Rows(weights * size, torch.zeros(shape.out), None, 1.0, Products(format, forward=forward))
-    rows.refresh()
+    parameters = {"weight": weights * size, "bias": torch.zeros(shape.out)}
+    rows = Rows(parameters, 1.0, keep_means=False, rounding=rounding)
+    rows.refresh(centred=True)
     error = torch.randn(shape.pixels, shape.out)
-    patches = image.patches.reshape(shape.pixels, shape.fan_in)
+    patches = image.patches(shape.kernel, 1).reshape(shape.pixels, shape.fan_in)
 
     def close(found: Any, expected: Tensor, depth: int, factor: float, reduced: bool = True) -> None:
         # bfloat16 products come back as bfloat16; float16 sums a hundred products or so as float16.
@@ -82,22 +80,22 @@ def test_products_of_rounded_operands(
         near = {"rtol": 4 * unit, "atol": 8 * unit * depth**0.5}
         np.testing.assert_allclose(np.asarray(found) / factor, expected.numpy(), **near)
 
-    turn.make_current(image, rows)
+    found.make_current(image, rows)
     exact = patches.double() @ weights.double().t()
     half = rounded(patches, format) @ rounded(weights, format).t()
-    close(turn.current, half if forward else exact, shape.fan_in, size, forward)
+    close(found.current, half if forward else exact, shape.fan_in, size, forward)
 
-    turn.error[:] = error * size
-    turn.take_error()
-    turn.make_columns(rows)
+    found.error[:] = error * size
+    found.take_error()
+    found.make_columns(rows)
     if size == 1.0:  # else its square is beyond float32
-        close(turn.columns, rounded(error, format) @ rounded(weights, format), shape.out, 1.0)
+        close(found.columns, rounded(error, format) @ rounded(weights, format), shape.out, 1.0)
 
-    turn.take_trace(image)
+    found.take_trace(image)
     expected = rounded(error, format).t() @ rounded(patches, format)
-    close(turn.make_gradient(), expected, shape.pixels, size)
-    for block, (first, gradient) in enumerate(turn.blocks):
-        turn.make_block(block)
+    close(found.make_gradient(), expected, shape.pixels, size)
+    for block, (first, gradient) in enumerate(found.blocks):
+        found.make_block(block)
         close(gradient, expected[first : first + len(gradient)], shape.pixels, size)
 
 
@@ -123,20 +121,20 @@ def test_copies_of_the_weights_keep_up_with_them(
     precision: Any, overlap: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rounded one and the transpose, which each update writes along the way."""
-    monkeypatch.setattr(stages, "SCATTERING", 0)
-    monkeypatch.setattr(stages, "TRANSPOSING", 0)
+    monkeypatch.setattr(parts, "SCATTERING", 0)
+    monkeypatch.setattr(parts, "TRANSPOSING", 0)
     engine = EngineConfig(engine="fast", overlap=overlap, precision=precision)
     network = {"layers": (16, "AP2", 40, 40)}
     _, fast = pair(network, {"error_delay": 1, "lr": 0.1}, shape=(2, 12, 12), dtype=torch.float32, engine=engine)
     drive(fast, [(0, False, False, False)] * 6, 0)
-    assert isinstance(fast.network, FastNetwork)
+    assert isinstance(fast.network, CompiledNetwork)
     changed = fast.network.parameters["conv3.weight"].clone()
     drive(fast, [(0, False, False, False)] * 2, 1)
     assert not torch.equal(fast.network.parameters["conv3.weight"], changed)
-    for stage in fast.network.stages:
-        if isinstance(stage, stages.ConvStage):
-            transpose, half = stage.rows.transpose, stage.rows.half
-            assert transpose.holds(stage.rows)
-            np.testing.assert_array_equal(transpose.columns, stage.rows.array.T)
+    for part, rows in zip(fast.network.parts.made, fast.network.rows, strict=True):
+        if not isinstance(part, parts.CompiledDense):
+            transpose, half = rows.transpose, rows.half
+            assert transpose.holds(rows)
+            np.testing.assert_array_equal(transpose.columns, rows.array.T)
             assert (half is not None) == precision.startswith("bf16")
-            assert half is None or torch.equal(half, stage.rows.rows.bfloat16())
+            assert half is None or torch.equal(half, rows.rows.bfloat16())

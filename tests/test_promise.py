@@ -7,6 +7,7 @@ prediction, which it had been taught by then.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 from helpers import SIZE, WINDOW
@@ -18,10 +19,12 @@ from torch import Tensor
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.learning.session import Session
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.topologies import build_network
 
 STEPS = 24
 FRAMES = np.random.default_rng(0).integers(0, 3, (STEPS, 2, SIZE, SIZE)).astype(np.float32)
@@ -77,7 +80,7 @@ class Promise(RuleBasedStateMachine):
         mode=st.sampled_from(["off", "ratio", "idle"]),
     )
     def begin(self, cuts: list[int], delay: object, live: bool, mode: str) -> None:
-        given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in zip(cuts, cuts[1:], strict=False)]
+        given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in pairwise(cuts)]
         self.timeline = Noted(given[::2], delay)
         self.live = live
         self.learner = Pupil()

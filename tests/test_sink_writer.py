@@ -168,6 +168,7 @@ def piped(path: Path, read: Callable[[int], None] | None = None) -> list[str]:
         reader.start()
     assert run(pipeline, 30).reason == "end"
     assert pipeline.snapshot().session.timesteps == 600
+    said = list(said)  # as it was at the end
     if reader is not None and end is not None:
         reader.join(20)
         os.close(end)  # whoever is still stuck in a write comes back

@@ -28,12 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
-from stream_ottt.network.layers import AvgPool
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.layers import AvgPool, SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import SGD
-from stream_ottt.network.spiking_conv import SpikingConv
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.topologies import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,14 +81,17 @@ def directions(network: Network, decay: float, seed: int) -> tuple[dict[str, Ten
     generator = torch.Generator().manual_seed(1000 + seed)
     x = torch.rand((BATCH, 2, 6, 6), generator=generator, dtype=torch.float64)
     targets = torch.randint(CLASSES, (BATCH,), generator=generator)
-    spiking = [layer for layer in network.layers if isinstance(layer, SpikingConv)]
+    spiking = [i for i, layer in enumerate(network.layers) if isinstance(layer, SpikingConv)]
+    traces: list[Tensor] = [torch.zeros((), dtype=torch.float64)] * len(spiking)
     rates: list[Tensor] = [torch.zeros(())] * len(spiking)
     settle = round(6 / (1 - decay)) + 20
     for t in range(settle + MEASURE):
         learner.forward(x, t)
+        spikes = [network.state.layers[i].neurons[0].s for i in spiking]
+        traces = [decay * trace + s for trace, s in zip(traces, spikes, strict=True)]
         if t >= settle:
             learner.learn(t, targets)
-            rates = [r + (1 - decay) * s.state()[0].trace / MEASURE for r, s in zip(rates, spiking, strict=True)]
+            rates = [r + (1 - decay) * trace / MEASURE for r, trace in zip(rates, traces, strict=True)]
     assert learner.counts.updates == 1 and learner.counts.learned == MEASURE
 
     p = {name: value.clone().requires_grad_() for name, value in network.parameters.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import Function
 
-from stream_ottt.network.layers import AvgPool, Memo
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.layers import AvgPool, SpikingConv
 from stream_ottt.network.network import Network
-from stream_ottt.network.spiking_conv import SpikingConv
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.optimizer import GradientSum
+from stream_ottt.network.saved import Saved
+from stream_ottt.network.topologies import build_network
 
 Array = NDArray[np.float64]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,8 +46,10 @@ def network_of(seed: int, **config: Any) -> Network:
     return network
 
 
-def gradients(network: Network, error: Tensor, memos: list[Memo]) -> dict[str, Tensor]:
-    return {name: value for gradient in network.sweep(error, memos) for name, _, value in gradient.items}
+def gradients(network: Network, error: Tensor, saved: Sequence[Saved]) -> dict[str, Tensor]:
+    found = GradientSum()
+    network.backward(error, saved, found)
+    return found.sums
 
 
 # --- Eq. 2 and 4 in numpy: sums over time written out, loops over the kernel ------------------------------------------
@@ -194,9 +199,9 @@ def test_agrees_with_equations_2_and_4_written_out(sws: bool, input_trace: bool,
     frames, errors = rng.poisson(0.8, (5, 2, 2, 7, 6)).astype(float), rng.normal(size=(5, 2, 3))
     expected = oracle(frames, network, errors, NetworkConfig(**settings_))  # type: ignore[arg-type]
     for t in range(5):
-        logits, memos = network.forward(torch.from_numpy(frames[t]), learn=True)
+        logits, saved = network.forward(torch.from_numpy(frames[t]), learn=True)
         np.testing.assert_allclose(logits.numpy(), expected[t][0], rtol=0, atol=1e-11)
-        found = gradients(network, torch.from_numpy(errors[t]), memos)
+        found = gradients(network, torch.from_numpy(errors[t]), saved)
         assert found.keys() == expected[t][1].keys() == network.parameters.keys()
         for name, value in expected[t][1].items():
             assert t == 0 or np.abs(value).max() > 1e-6, f"{name}: a silent network proves nothing"
@@ -313,23 +318,24 @@ def test_agrees_with_autograd(
     for _ in range(3):
         frame = torch.rand((batch, 2, *size), generator=generator, dtype=torch.float64) * 2
         error = torch.randn((batch, 3), generator=generator, dtype=torch.float64)
-        logits, memos = network.forward(frame, learn=True)
+        logits, saved = network.forward(frame, learn=True)
         expected = twin.forward(frame)
         torch.testing.assert_close(logits, expected.detach(), rtol=0, atol=1e-12)
         grads = torch.autograd.grad((expected * error).sum(), list(twin.p.values()), allow_unused=True)
-        found = gradients(network, error, memos)
+        found = gradients(network, error, saved)
         assert found.keys() == twin.p.keys()
         for name, grad in zip(twin.p, grads, strict=True):
             grad = torch.zeros_like(twin.p[name]) if grad is None else grad
             torch.testing.assert_close(found[name], grad, rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_credits_and_meet_are_the_two_halves_of_a_sweep() -> None:
+def test_forming_errors_and_learning_from_them_are_the_two_halves_of_learning() -> None:
     network = network_of(0, topology="layers-f", layers=(3, "AP2", 4))
     frame = torch.rand(2, 2, 7, 6, dtype=torch.float64) * 2
     network.forward(frame, learn=True)
-    logits, memos = network.forward(frame, learn=True)
-    halves = network.meet(network.credits(logits, memos), memos)
-    found = {name: value for gradient in halves for name, _, value in gradient.items}
-    for name, value in gradients(network, logits, memos).items():
-        assert torch.equal(found[name], value)
+    logits, saved = network.forward(frame, learn=True)
+    halves = GradientSum()
+    network.backward(logits, saved)
+    network.learn(saved, saved, halves)
+    for name, value in gradients(network, logits, saved).items():
+        assert torch.equal(halves.sums[name], value)

@@ -15,9 +15,9 @@ import numpy as np
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.sources.aedat4.decompress import DecompressError, ZstdFrames, lz4_frame
 from stream_ottt.sources.aedat4.flatbuffer import Buffer, FlatbufferError, Table, one_vector
 from stream_ottt.sources.aedat4.header import MAGIC, Header, StreamInfo, header_size, parse_header
+from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
 from stream_ottt.sources.reach import Reach
 
 PACKET_HEADER = struct.Struct("<ii")

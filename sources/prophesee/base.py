@@ -19,9 +19,11 @@ from pydantic import Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource
-from stream_ottt.sources.prophesee.words import ReservedWordError, WordDecoder
+from stream_ottt.sources.prophesee.words import WordDecoder
 
 MAX_HEADER = 1 << 16
+UNKNOWN_SHARE = 20
+"""One in so many words may be of an unknown type: cameras of other makers add types of their own."""
 BLOCK_BYTES = 1 << 19
 """Bytes decoded at a time: what fits a core's second-level cache is decoded fastest."""
 
@@ -122,9 +124,15 @@ class PropheseeSource(FileSource):
     max_side: ClassVar[int]
     decoder: ClassVar[type[WordDecoder]]
 
+    def __init__(self, config: PropheseeConfig) -> None:
+        super().__init__(config)
+        self._unknown = 0
+
     def describe(self) -> dict[str, Any]:
+        """The header's fields, and how many words of the last pass are of a type that the format does not have."""
         with self.open() as file:
-            return {"header": {key: value for key, (value, _) in self.header(file).fields.items()}}
+            header = {key: value for key, (value, _) in self.header(file).fields.items()}
+        return {"header": header, **({"unknown_words": self._unknown} if self._unknown else {})}
 
     def header(self, file: BinaryIO) -> Header:
         """Read the header and leave ``file`` at the first byte of data.
@@ -148,14 +156,24 @@ class PropheseeSource(FileSource):
             UsageError: nothing tells the size.
         """
         width, height = self.config.width, self.config.height
-        if width is None or height is None:
-            found = self._size_in(header)
-            if found is None:
-                raise UsageError(
-                    f"{self.path}: the header does not give the sensor's size; add ?width=…&height=… in pixels"
-                )
-            width, height = width or found[0], height or found[1]
-        return width, height
+        if width is not None and height is not None:
+            self.size_from = "option"
+            return width, height
+        self.size_from = "file"
+        found = self._size_in(header)
+        if found is None:
+            self.size_from = "camera"
+            found = self._size_of_camera(header)
+        if found is None:
+            raise UsageError(
+                f"{self.path}: the header does not give the sensor's size; add ?width=…&height=… in pixels"
+            )
+        return width or found[0], height or found[1]
+
+    def _size_of_camera(self, header: Header) -> tuple[int, int] | None:
+        """The size of the camera that the header names; None when it names none that is known."""
+        names = " ".join(header.value(key) for key in CAMERA_KEYS)
+        return next((size for pattern, size in CAMERAS if pattern.search(names)), None)
 
     def _size_in(self, header: Header) -> tuple[int, int] | None:
         if "geometry" in header.fields:
@@ -165,8 +183,7 @@ class PropheseeSource(FileSource):
         elif "width" in header.format and "height" in header.format:
             text, key = f"{header.format['width']}x{header.format['height']}", "format"
         else:
-            names = " ".join(header.value(key) for key in CAMERA_KEYS)
-            return next((size for pattern, size in CAMERAS if pattern.search(names)), None)
+            return None
         match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
         size = (int(match[1]), int(match[2])) if match else (0, 0)
         if not all(1 <= side <= self.max_side for side in size):
@@ -224,45 +241,55 @@ class RawSource(PropheseeSource):
 
     Class attributes:
         encoding: the encoding's name as :attr:`Header.encoding` gives it.
+        byte_orders: what the header may say of the byte order.
     """
 
     max_side = 2048
     encoding: ClassVar[str]
+    byte_orders: ClassVar[tuple[str, ...]] = ("little",)
 
     def packets(self) -> Iterator[EventPacket]:
         with self.open() as file:
-            width, height = self.begin(file)
+            header = self.begin(file)
+            width, height = self.sensor(header)
             decoder = self.decoder()
-            for offset, block in self.blocks(file):
-                try:
-                    for events in decoder.decode(block):
-                        yield EventPacket(events, width, height, decoder.reach.within(width, height))
-                except ReservedWordError as e:
-                    raise self.fail(
-                        f"expected a word of {self.encoding}, found type {e.kind:#x}; damaged from there on",
-                        offset + e.offset,
-                    ) from None
+            for _, block in self.blocks(file):
+                if not decoder.words:
+                    self.prepare(decoder, header, block)
+                for events in decoder.decode(block):
+                    yield EventPacket(events, width, height, decoder.reach.within(width, height))
+                self._unknown = decoder.unknown
+            if decoder.unknown * UNKNOWN_SHARE > decoder.words:
+                raise self.fail(
+                    f"{decoder.unknown} of {decoder.words} words are of types that {self.encoding} does not have; "
+                    "the file is damaged, or holds another encoding (?format=evt2|evt21|evt3)"
+                )
 
-    def begin(self, file: BinaryIO) -> tuple[int, int]:
-        """Read the header, leave ``file`` at the first word and return the sensor's width and height.
+    def prepare(self, decoder: WordDecoder, header: Header, block: npt.NDArray[np.uint8]) -> None:
+        """Tell the decoder what the header and the first words, given as bytes [n], say of the others."""
+
+    def begin(self, file: BinaryIO) -> Header:
+        """Read the header and leave ``file`` at the first word.
 
         Raises:
             InputError: a damaged header, or one of another encoding or byte order than this source decodes,
                 naming what reads or converts it.
-            UsageError: nothing tells the sensor's size.
         """
         header = self.header(file)
         self._check_encoding(header)
         if not header.closed and os.fstat(file.fileno()).st_size == header.size:
             raise self.fail("expected events after the header, the file ends; copy it again", header.size)
-        return self.sensor(header)
+        return header
 
     def _check_encoding(self, header: Header) -> None:
         found = header.encoding
         if found and found != self.encoding:
-            known = found in ("EVT2", "EVT3")
-            advice = f"read it with ?format={found.lower()}" if known else CONVERT
+            known = {"EVT2": "evt2", "EVT2.1": "evt21", "EVT3": "evt3"}.get(found)
+            advice = f"read it with ?format={known}" if known else CONVERT
             offset = header.fields["evt" if "evt" in header.fields else "format"][1]
             raise self.fail(f"expected {self.encoding} data, the header says {found[:20]!r}; {advice}", offset)
-        if header.format.get("endianness", "little").lower() != "little":
-            raise self.fail(f"big-endian {self.encoding} is not read; {CONVERT}", header.fields["format"][1])
+        if header.format.get("endianness", "little").lower() not in self.byte_orders:
+            raise self.fail(
+                f"{self.encoding} in the byte order {header.format['endianness'][:20]!r} is not read; {CONVERT}",
+                header.fields["format"][1],
+            )

@@ -1,5 +1,6 @@
 """Prophesee DAT files: decoded events of 8 bytes, of type "2d" (N-CARS, the first cameras) or CD.
 
+Version 2 holds x and y of 14 bits each; version 1, of the ATIS (304×240 pixels), of 9 and 8.
 Format: https://docs.prophesee.ai/stable/data/file_formats/dat.html
 """
 
@@ -9,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.sources.prophesee.base import PropheseeSource, parse_header
+from stream_ottt.sources.prophesee.base import Header, PropheseeSource, parse_header
 from stream_ottt.sources.prophesee.words import DatDecoder
 
 EVENT_2D = 0x00
 EVENT_CD = 0x0C
+ATIS_SIZE = (304, 240)
 
 
 class DatSource(PropheseeSource):
@@ -44,6 +46,21 @@ class DatSource(PropheseeSource):
                 )
             width, height = self.sensor(header)
             decoder = self.decoder()
+            if self._first_version(header):
+                decoder.version_1()
             for _, block in self.blocks(file):
                 for events in decoder.decode(block):
                     yield EventPacket(events, width, height, decoder.reach.within(width, height))
+
+    def _first_version(self, header: Header) -> bool:
+        """Whether the words are those of version 1. Raises InputError for a version that is not known."""
+        version = header.value("version")
+        if version not in ("", "0", "1", "2"):
+            raise self.fail(
+                f"expected version 1 or 2, found {version[:20]!r}; write it anew with `metavision_file_to_dat`",
+                header.fields["version"][1],
+            )
+        return version in ("0", "1")
+
+    def _size_of_camera(self, header: Header) -> tuple[int, int] | None:
+        return super()._size_of_camera(header) or (ATIS_SIZE if self._first_version(header) else None)

@@ -17,5 +17,5 @@ class Evt2Source(RawSource):
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
-        # Every encoding but EVT 3.0, so that reading one that is not known ends in a message that says which.
-        return parse_header(head).encoding not in ("", "EVT3")
+        # Every encoding but the others that are read, so that one that is not ends in a message that says which.
+        return parse_header(head).encoding not in ("", "EVT2.1", "EVT3")

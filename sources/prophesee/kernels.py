@@ -1,8 +1,8 @@
 """The inner loops of Prophesee's formats, compiled by numba: one pass from a file's words to packed events.
 
 Each takes words, an array of events to fill (as :data:`~stream_ottt.sources.reach.WORDS`), the state that lasts from
-call to call (int64) and the events' reach, and returns how many events it wrote and how many words it used. It stops
-where there may be no room for the next word's events, and at a word of a type that the format does not have.
+call to call (int64) and the events' reach, and returns how many events it wrote, how many words it used, and how many
+of these are of a type that the format does not have. It stops where there may be no room for the next word's events.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from stream_ottt.compiled import jit
 
-Kernel = Callable[[Any, Any, Any, Any], tuple[int, int]]
+Kernel = Callable[[Any, Any, Any, Any], tuple[int, int, int]]
 
 EVT2_WRAP = (1 << 28) * 15 // 16
 EVT3_WRAP = (1 << 12) * 15 // 16
@@ -21,12 +21,12 @@ DAT_WRAP = (1 << 32) * 15 // 16
 
 
 @jit(exact=True)
-def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
+def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
     """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
     time, last, wraps = state[0], state[1], state[2]
     right, bottom, times = reach
     times |= time
-    events = used = 0
+    events = used = unknown = 0
     for word in words:
         kind = word >> 28
         if kind <= 1:
@@ -47,15 +47,56 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
             time = (high + (wraps << 28)) << 6
             times |= time
         elif kind != 0xA and kind != 0xE and kind != 0xF:
-            break
+            unknown += 1
         used += 1
     state[0], state[1], state[2] = time, last, wraps
     reach[:] = right, bottom, times
-    return events, used
+    return events, used, unknown
 
 
 @jit(exact=True)
-def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
+def evt21(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
+    """EVT 2.1: int64 words, up to 32 events each: a word as in EVT 2.0, and which of the 32 pixels from x on have one.
+
+    state: time in µs with its low bits zero, TIME_HIGH, overflows, 1 where the pixels stand in a word's upper half.
+    """
+    time, last, wraps, swapped = state
+    right, bottom, times = reach
+    times |= time
+    events = used = unknown = 0
+    while used < len(words) and events + 32 <= len(out):
+        head, pixels = (words[used] >> 32) & 0xFFFFFFFF, words[used] & 0xFFFFFFFF
+        if swapped:
+            head, pixels = pixels, head
+        kind = head >> 28
+        if kind <= 1:
+            x, y = (head >> 11) & 0x7FF, head & 0x7FF
+            bottom = max(bottom, y)
+            for i in range(32):
+                if pixels >> i & 1:
+                    event = out[events]
+                    right = max(right, x + i)
+                    event.xy = x + i | y << 16
+                    event.t = time | ((head >> 22) & 0x3F)
+                    event.p = kind == 1
+                    events += 1
+        elif kind == 0x8:
+            high = head & 0xFFFFFFF
+            if last - high >= EVT2_WRAP:
+                wraps += 1
+            last = high
+            time = (high + (wraps << 28)) << 6
+            times |= time
+        elif kind != 0xA and kind != 0xE and kind != 0xF:
+            unknown += 1
+        used += 1
+    state[:] = time, last, wraps, swapped
+    reach[:] = right, bottom, times
+    return events, used, unknown
+
+
+@jit(exact=True)
+def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
     """EVT 3.0: uint16 words, up to 12 events each.
 
     state: time in µs, TIME_HIGH, overflows, upper part of the time in µs, y, a vector's next x, its polarity.
@@ -63,7 +104,7 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
     time, last, wraps, upper, y, base, polarity = state
     right, bottom, times = reach
     bottom, times = max(bottom, y), times | time
-    events = used = 0
+    events = used = unknown = 0
     while used < len(words) and events + 12 <= len(out):
         word = words[used]
         kind = word >> 12
@@ -105,17 +146,20 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
             time = upper
             times |= time
         elif kind != 0x7 and kind != 0xA and kind != 0xE and kind != 0xF:
-            break
+            unknown += 1
         used += 1
     state[:] = time, last, wraps, upper, y, base, polarity
     reach[:] = right, bottom, times
-    return events, used
+    return events, used, unknown
 
 
 @jit(exact=True)
-def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
-    """DAT: int64 words of time (32 bits), x (14), y (14) and polarity (4), an event each. state: time, overflows."""
-    last, wraps = state[0], state[1]
+def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
+    """DAT: int64 words of time (32 bits), x, y and polarity, an event each.
+
+    state: time, overflows, bits of x, bits of y, and the bits of polarity, which stand above them, as a mask.
+    """
+    last, wraps, x_bits, y_bits, polarity = state
     right, bottom, times = reach
     n = min(len(words), len(out))
     for i in range(n):
@@ -125,11 +169,11 @@ def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int]:
             wraps += 1
         last = low
         event = out[i]
-        x, y = high & 0x3FFF, (high >> 14) & 0x3FFF
+        x, y = high & ((1 << x_bits) - 1), (high >> x_bits) & ((1 << y_bits) - 1)
         right, bottom = max(right, x), max(bottom, y)
         event.xy = x | y << 16
         event.t = low + (wraps << 32)
-        event.p = high >> 28 != 0
+        event.p = high >> (x_bits + y_bits) & polarity != 0
     state[0], state[1] = last, wraps
     reach[:] = right, bottom, times
-    return n, n
+    return n, n, 0

@@ -16,25 +16,11 @@ if TYPE_CHECKING:
     from stream_ottt.sources.prophesee.kernels import Kernel
 
 
-class ReservedWordError(Exception):
-    """A word of a type that the format does not have.
-
-    Attributes:
-        kind: the type.
-        offset: bytes from the beginning of the block.
-    """
-
-    def __init__(self, kind: int, offset: int) -> None:
-        super().__init__(f"type {kind:#x} at byte {offset}")
-        self.kind = kind
-        self.offset = offset
-
-
 class WordDecoder(ABC):
     """Words of one stream, block by block, into events. Events before the first word of time have the time -1.
 
-    expelliarmus decodes EVT 2.0 and DAT, but into records of another layout, from a path only, and loses a whole
-    piece at a reserved word; its EVT 3.0 is wrong. One compiled pass into the layout that is needed is faster.
+    expelliarmus decodes EVT 2.0 and DAT, but into records of another layout and from a path only; its EVT 3.0 is wrong.
+    One compiled pass into the layout that is needed is faster.
 
     Class attributes:
         word: dtype of a word.
@@ -43,6 +29,8 @@ class WordDecoder(ABC):
 
     Attributes:
         reach: how far the events of the array yielded last go.
+        words: how many words were decoded.
+        unknown: how many of them are of a type that the format does not have; they are passed over.
     """
 
     word: ClassVar[np.dtype[np.integer]]
@@ -51,6 +39,8 @@ class WordDecoder(ABC):
 
     def __init__(self) -> None:
         self.reach = Reach()
+        self.words = 0
+        self.unknown = 0
         self._state = np.array(self.initial, np.int64)
         self._kernel = self.kernel()
 
@@ -64,9 +54,6 @@ class WordDecoder(ABC):
 
         Yields:
             Events [m ≥ 1] in order.
-
-        Raises:
-            ReservedWordError: after the events that stand before it.
         """
         words = data.view(self.word)
         at = 0
@@ -74,14 +61,12 @@ class WordDecoder(ABC):
             room = min(self.events_per_word * (len(words) - at), PACKET_EVENTS + self.events_per_word)
             out = np.empty(room, EVENT_DTYPE)
             self.reach.clear()
-            events, used = self._kernel(words[at:], out.view(WORDS), self._state, self.reach.values)
+            events, used, unknown = self._kernel(words[at:], out.view(WORDS), self._state, self.reach.values)
+            at += used
+            self.words += used
+            self.unknown += unknown
             if events:
                 yield out[:events]
-            at += used
-            # It also stops when the next word's events may not fit.
-            if at < len(words) and events + self.events_per_word <= room:
-                kind = int(words[at]) >> (8 * self.word.itemsize - 4)
-                raise ReservedWordError(kind, at * self.word.itemsize)
 
 
 class Evt2Decoder(WordDecoder):
@@ -95,6 +80,24 @@ class Evt2Decoder(WordDecoder):
         from stream_ottt.sources.prophesee.kernels import evt2
 
         return evt2
+
+
+class Evt21Decoder(WordDecoder):
+    """EVT 2.1: https://docs.prophesee.ai/stable/data/encoding_formats/evt21.html"""
+
+    word = np.dtype("<i8")
+    events_per_word = 32
+    initial = (-1, 0, 0, 0)
+
+    @classmethod
+    def kernel(cls) -> Kernel:
+        from stream_ottt.sources.prophesee.kernels import evt21
+
+        return evt21
+
+    def swap(self) -> None:
+        """The pixels stand in a word's upper half."""
+        self._state[3] = 1
 
 
 class Evt3Decoder(WordDecoder):
@@ -115,10 +118,14 @@ class DatDecoder(WordDecoder):
     """DAT: https://docs.prophesee.ai/stable/data/file_formats/dat.html"""
 
     word = np.dtype("<i8")
-    initial = (0, 0)
+    initial = (0, 0, 14, 14, 0xF)
 
     @classmethod
     def kernel(cls) -> Kernel:
         from stream_ottt.sources.prophesee.kernels import dat
 
         return dat
+
+    def version_1(self) -> None:
+        """The words are those of version 1, of the first cameras."""
+        self._state[2:] = 9, 8, 1

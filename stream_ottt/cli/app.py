@@ -32,8 +32,10 @@ LEFT_BEHIND = "left behind"
 
 def main() -> None:
     """Entry point: an error that a user can correct ends in one line and its exit code."""
+    # "-?format=csv" is standard input with an option, which the parser of options would take for one of its own.
+    sys.argv[1:] = ["stdin:" + word[1:] if word.startswith("-?") else word for word in sys.argv[1:]]
     try:
-        app()
+        app(args=_with_web_address(sys.argv[1:]))
     except StreamOtttError as e:
         print(f"stream-ottt: {e}", file=sys.stderr)
         sys.exit(e.exit_code)
@@ -90,6 +92,9 @@ def run(
         str | None, text("Of the convolutions; 16 bits where they are faster.", "float32|bf16-backward|bf16")
     ] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    web: Annotated[
+        str | None, text("Show the run on a page for browsers, at 127.0.0.1:8765 or there.", "[HOST:PORT]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
@@ -114,6 +119,8 @@ def run(
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if web is not None:
+            sinks.append(f"web:{web}")
         sinks += sink or []
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
@@ -140,6 +147,13 @@ def run(
         raise typer.Exit(run_request(request, stopping))
 
 
+def _with_web_address(words: list[str]) -> list[str]:
+    """The command line with ``--web=`` where no address follows ``--web``, which must have a value for typer."""
+    following = [*words[1:], "--"]
+    pairs = zip(words, following, strict=True)
+    return [f"{word}=" if word == "--web" and after.startswith("-") else word for word, after in pairs]
+
+
 @app.command()
 def info(
     source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
@@ -159,11 +173,16 @@ def convert(
     target: Annotated[
         str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.", metavar="TARGET")
     ],
+    shift: Annotated[str | None, typer.Option(help="auto: the first event to 0; or µs added to all times.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Leave out what comes before, such as 10s.")] = None,
+    to: Annotated[str | None, typer.Option(help="Leave out what comes from then on, such as 20s.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Write a recording in another event file format."""
     from stream_ottt.cli.convert import convert as convert_file
 
-    raise typer.Exit(convert_file(source, target))
+    times = {"shift": shift, "from": from_, "to": to}
+    raise typer.Exit(convert_file(source, target, force=force, **times))
 
 
 @app.command()

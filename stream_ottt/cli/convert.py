@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-import numpy as np
-
-from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import EventArray, Ledger, split_well_formed
+from stream_ottt.errors import InputError, OutputError, UsageError
+from stream_ottt.events.clock import Clock
+from stream_ottt.events.packet import EventArray, split_well_formed
 from stream_ottt.pipeline.source import BlockingSource
+from stream_ottt.pipeline.verdict import size_note, unusable
 from stream_ottt.registry import split_uri
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.base import EventWriter
 from stream_ottt.sources.opening import open_source
 
+PROGRESS_S = 1.0
+"""Between two lines of progress."""
 
-def convert(source_uri: str, target: str) -> int:
+
+def convert(source_uri: str, target: str, *, force: bool = False, **times: str | None) -> int:
     """Convert to the end.
 
     Args:
         source_uri: any source that has an end.
-        target: a file whose ending names the format, or ``FILE?format=NAME``.
+        target: a file whose ending names the format, or ``FILE?format=NAME``. It stands there once it is complete.
+        force: replace a file that exists.
+        times: ``shift``, ``from`` and ``to``, as the source's options; None is not given.
 
     Returns:
         The exit code: 0, or 3 when the recording was damaged or held events that were left out (all good ones were
@@ -30,60 +38,136 @@ def convert(source_uri: str, target: str) -> int:
 
     Raises:
         UsageError: a source without an end, or a target of no known format.
-        OutputError: the target cannot be written, or cannot hold an event.
+        OutputError: the target exists, cannot be written, or cannot hold an event; nothing is left of it then.
     """
-    source = open_source(source_uri)
+    path, writer_class = _writer_for(target)
+    source = open_source({"uri": source_uri, **{k: v for k, v in times.items() if v is not None}})
     if not isinstance(source, BlockingSource):
         raise UsageError(f"{source_uri}: a live source has no end; record it with its own tools first")
-    path, writer_class = _writer_for(target)
     if path.exists() and path.resolve() == Path(split_uri(source_uri)[1]).resolve():
         raise UsageError(f"{target}: source and target are the same file; name another target")
-    ledger = Ledger()
-    newest = 0
-    writer: EventWriter | None = None
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already; replace it with --force, or name another target")
+    work = _Conversion(source, path, writer_class)
     error: InputError | None = None
     try:
-        for packet in source.excerpt():
-            if writer is None:
-                writer = writer_class(path, packet.width, packet.height)
-            ledger.read += len(packet)
-            events, malformed = split_well_formed(packet)
-            ledger.malformed += malformed
-            events, newest = _in_order(events, newest, ledger)
-            writer.write(events)
-            ledger.binned += len(events)
+        work.run()
     except InputError as e:
         error = e
-    finally:
-        if writer is not None:
-            writer.close()
-    if writer is None and error is None:
+    except OutputError as e:
+        work.give_up()
+        raise OutputError(work.explained(e)) from e
+    except BaseException:
+        work.give_up()
+        raise
+    try:
+        work.finish()
+    except OutputError as e:
+        work.give_up()
+        raise OutputError(work.explained(e)) from e
+    if work.read == 0 and error is None:
         error = InputError("the recording holds no events; nothing was written", path=source_uri)
-    if error is not None:
-        print(f"stream-ottt: {error}", file=sys.stderr)
-    left_out = ledger.malformed + ledger.late
-    if left_out:
-        print(
-            f"stream-ottt: {source_uri}: {ledger.malformed} events outside the sensor and {ledger.late} whose time "
-            "runs backwards were left out",
-            file=sys.stderr,
-        )
-    if writer is not None:
-        print(f"{target}: {ledger.binned:,} events, {path.stat().st_size:,} bytes")
-    return InputError.exit_code if error is not None or left_out else 0
+    for line in (str(error) if error else None, *work.remarks(source_uri)):
+        if line:
+            print(f"stream-ottt: {line}", file=sys.stderr)
+    if work.written:
+        print(f"{target}: {work.written:,} events, {path.stat().st_size:,} bytes")
+    return InputError.exit_code if error is not None or work.left_out else 0
 
 
-def _in_order(events: EventArray, newest: int, ledger: Ledger) -> tuple[EventArray, int]:
-    """The events that are not older than one before them, and the newest time; the others are counted as late."""
-    if not len(events):
-        return events, newest
-    t = events["t"]
-    reached = np.maximum(np.maximum.accumulate(t), newest)
-    in_order = t >= reached
-    if not in_order.all():
-        ledger.late += int(len(events) - np.count_nonzero(in_order))
-        events = events[in_order]
-    return events, int(reached[-1])
+@dataclass
+class _Conversion:
+    """One conversion under way, into a file beside the target that takes its place in the end."""
+
+    source: BlockingSource
+    path: Path
+    writer_class: type[EventWriter]
+    read: int = 0
+    written: int = 0
+    outside: int = 0
+    size: tuple[int, int] = (0, 0)
+    t_first: int | None = None
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.source.config.tolerance)
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._writer: EventWriter | None = None
+        self._shown = self._begun = time.monotonic()
+
+    @property
+    def left_out(self) -> int:
+        return self.outside + self.clock.left_out
+
+    def run(self) -> None:
+        """Write all events, those before a damage too."""
+        try:
+            for packet in self.source.excerpt():
+                self.size = packet.width, packet.height
+                self.read += len(packet)
+                events, outside = split_well_formed(packet)
+                self.outside += outside
+                self._write(self.clock.feed(events))
+                self._progress()
+        finally:
+            if self._shown != self._begun:
+                print(file=sys.stderr)
+        # What a damage leaves undecided is written by finish().
+
+    def finish(self) -> None:
+        """Write what is undecided, and put the file in its place."""
+        self._write(self.clock.flush())
+        if self._writer is not None:
+            self._writer.close()
+            self._part.replace(self.path)
+
+    def give_up(self) -> None:
+        """Leave nothing behind."""
+        if self._writer is not None:
+            with suppress(OutputError):
+                self._writer.close()
+        self._part.unlink(missing_ok=True)
+
+    def explained(self, error: OutputError) -> str:
+        """The error in the target's name, with the cure for times that the format cannot hold."""
+        text = str(error).replace(str(self._part), str(self.path))
+        shift: Any = getattr(self.source.config, "shift", "")
+        if self.t_first and shift is None and ("µs" in text or "holds t" in text):
+            text += "; --shift auto moves the first event to 0"
+        return text
+
+    def remarks(self, source_uri: str) -> list[str | None]:
+        """What was left out or guessed, a line each."""
+        lines: list[str | None] = []
+        if self.left_out:
+            lines.append(
+                f"{source_uri}: {self.outside} events outside the sensor and {self.clock.left_out} with wrong times "
+                "were left out"
+            )
+            lines.append(unusable(self.source, self.read, self.outside, self.clock.left_out, self.size))
+        if self.clock.epochs > 1:
+            jump = self.clock.jumps[0]
+            lines.append(
+                f"{source_uri}: the clock jumped {self.clock.epochs - 1} times, the first time from {jump.before} to "
+                f"{jump.after} µs; times after a jump back go on after those before it"
+            )
+        lines.append(size_note(self.source, self.size))
+        return lines
+
+    def _write(self, events: EventArray) -> None:
+        if not len(events):
+            return
+        if self._writer is None:
+            self.t_first = int(events["t"][0])
+            self._writer = self.writer_class(self._part, *self.size)
+        self._writer.write(events)
+        self.written += len(events)
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._shown > PROGRESS_S:
+            self._shown = now
+            rate = self.written / (now - self._begun) / 1e6
+            print(f"\r{self.written:,} events, {rate:.1f} M/s", end="", file=sys.stderr, flush=True)
 
 
 def _writer_for(target: str) -> tuple[Path, type[EventWriter]]:

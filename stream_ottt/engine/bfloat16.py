@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from stream_ottt.engine.images import Image
-from stream_ottt.engine.turn import Buffers, Shape, Turn
-from stream_ottt.engine.weights import Rows
+from stream_ottt.engine.products import Buffers, Products, Shape
+from stream_ottt.engine.rows import Rows
 
 
 class BFloat16Buffers:
-    """Patches and errors as bfloat16, as large as the largest layer needs."""
+    """Patches and errors as bfloat16, as large as the largest connection needs."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         self.columns = torch.zeros(max(s.pixels * s.fan_in for s in shapes), dtype=torch.bfloat16)
         self.error = torch.zeros(max(s.pixels * s.out for s in shapes), dtype=torch.bfloat16)
 
 
-class BFloat16Turn(Turn):
-    """A turn whose products are of bfloat16; with ``forward``, that of the forward pass too."""
+class BFloat16Products(Products):
+    """Products of bfloat16; with ``forward``, that of the forward pass too."""
 
     def __init__(self, shape: Shape, space: Buffers, half: BFloat16Buffers, *, forward: bool) -> None:
         super().__init__(shape, space)
@@ -35,7 +35,7 @@ class BFloat16Turn(Turn):
         if not self._forward:
             super().make_current(image, rows)
             return
-        self._half_patches.copy_(image.patches)
+        self._half_patches.copy_(image.patches(self.shape.kernel, self.shape.stride))
         assert rows.half is not None
         torch.mm(self._half_columns, rows.half.t(), out=self._half_error)
         self._error.copy_(self._half_error)
@@ -49,7 +49,7 @@ class BFloat16Turn(Turn):
         self._columns.copy_(self._half_columns)
 
     def take_trace(self, trace: Image) -> None:
-        self._half_patches.copy_(trace.patches)
+        self._half_patches.copy_(trace.patches(self.shape.kernel, self.shape.stride))
 
     def make_block(self, block: int) -> None:
         rows = self._half_error.t()[self._slices[block]]

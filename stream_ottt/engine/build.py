@@ -1,84 +1,55 @@
-"""Which implementation learns: the plain one, or the fast one where it can do what is asked."""
+"""Which implementation computes: torch for batches and GPUs, or compiled kernels for one stream on a CPU."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 
 from stream_ottt.engine.config import EngineConfig
-from stream_ottt.engine.precision import Products
+from stream_ottt.engine.precision import Rounding
 from stream_ottt.errors import UsageError
-from stream_ottt.learning.config import LearnerConfig
-from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.device import find_device
-from stream_ottt.network.layers import AvgPool, ReadOut
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD, Optimizer, build_optimizer
-from stream_ottt.network.spiking_conv import SpikingConv
+from stream_ottt.network.optimizer import SGD, Adam, Optimizer
 
 
-def build_learner(
-    network: Network,
-    optimizer: Optimizer | None = None,
-    config: LearnerConfig | None = None,
-    *,
-    classes: Iterable[int] | None = None,
-    engine: EngineConfig | None = None,
-) -> OnlineLearner:
-    """A learner on the engine that ``engine`` names; the arguments are those of :class:`OnlineLearner`.
+def place(network: Network, optimizer: Optimizer, engine: EngineConfig, *, overlaps: bool) -> Network:
+    """The network as ``engine`` wants it computed: on its device, compiled where that is possible.
 
-    The network moves to ``engine.device``; with ``cpu`` it stays where it is. The fast engine takes its weights
-    over: use ``learner.network`` from then on.
+    With ``cpu`` it stays where it is. The compiled network takes over the layers of the one that is given.
+
+    Args:
+        network: as it was built.
+        optimizer: that will learn; under SGD, the means of standardized rows never act, and are taken out.
+        engine: the settings.
+        overlaps: whether the learning rule allows a second thread.
 
     Raises:
         UsageError: an engine, a precision or an overlap that this network or rule does not allow; no such device.
     """
-    engine = engine or EngineConfig()
-    config = config or LearnerConfig()
-    optimizer = optimizer or build_optimizer(config)
     if engine.device != "cpu":
         network.to(find_device(engine.device, key="engine.device"))
-    reason = why_not_fast(network)
     wanted = engine.engine == "fast" or engine.precision != "float32" or engine.overlap
-    if wanted and (reason is not None or engine.engine == "plain"):
+    on_cpu = all(p.device.type == "cpu" for p in network.parameters.values())
+    if wanted and (not on_cpu or engine.engine == "plain"):
         what = "engine = 'fast'" if engine.engine == "fast" else "precision and overlap"
-        raise UsageError(f"{what}: only the fast engine has it, and {reason or 'engine = plain was asked for'}")
+        reason = "engine = plain was asked for" if on_cpu else "it works on a CPU only"
+        raise UsageError(f"{what}: only the fast engine has it, and {reason}")
     if engine.compiled and wanted:
         raise UsageError("engine.compiled: only the plain engine has it; leave out engine, precision and overlap")
-    fused = config.rule == "ottt_o" and type(optimizer) is SGD
-    if engine.overlap and not (fused and config.error_delay):
-        raise UsageError("overlap: needs learner.error_delay of 1 or more, rule = 'ottt_o' and optimizer = 'sgd'")
-    # Adam moves the means of the rows that the fast network has taken out.
-    if reason is None and engine.engine != "plain" and not engine.compiled and isinstance(optimizer, SGD):
-        # Imported here: compiled kernels are not for those who only ask for help.
-        from stream_ottt.engine.network import FastNetwork
-        from stream_ottt.engine.overlap import OverlapNetwork
-
-        products = Products.of(engine.precision)
-        if engine.precision != "float32" and not products.reduced:
-            said = f"engine.precision = {engine.precision!r} is no faster here, so float32 is used"
-            warnings.warn(f"{said}: this processor has no fast products of that format", stacklevel=2)
-        if engine.overlap:
-            network = OverlapNetwork(network, products=products)
-        else:
-            network = FastNetwork(network, fused=fused, products=products)
-    elif wanted:
-        raise UsageError("the fast engine has no Adam; use optimizer = 'sgd'")
-    elif engine.compiled:
+    if engine.overlap and not (overlaps and type(optimizer) in (SGD, Adam)):
+        raise UsageError("overlap: needs learner.error_delay of 1 or more and rule = 'ottt_o'")
+    if engine.compiled:
         network.compile()
-    return OnlineLearner(network, optimizer, config, classes=classes)
+        return network
+    if not on_cpu or engine.engine == "plain":
+        return network
+    # Imported here: compiled kernels are not for those who only ask for help.
+    from stream_ottt.engine.network import CompiledNetwork
+    from stream_ottt.engine.overlap import OverlapNetwork
 
-
-def why_not_fast(network: Network) -> str | None:
-    """What the fast engine lacks for this network, or None."""
-    for layer in network.layers:
-        if not isinstance(layer, (SpikingConv, AvgPool, ReadOut)):
-            return f"it has no {type(layer).__name__}"
-        if isinstance(layer, SpikingConv):
-            if layer.feedback is not None:
-                return "it has no feedback connections"
-            if layer.neuron.dropout:
-                return "it has no dropout"
-        if any(p.device.type != "cpu" for p in layer.parameters.values()):
-            return "it works on a CPU only"
-    return None
+    rounding = Rounding.of(engine.precision)
+    if engine.precision != "float32" and not rounding.reduced:
+        said = f"engine.precision = {engine.precision!r} is no faster here, so float32 is used"
+        warnings.warn(f"{said}: this processor has no fast products of that format", stacklevel=3)
+    kind = OverlapNetwork if engine.overlap else CompiledNetwork
+    return kind(network, keep_means=not isinstance(optimizer, SGD), rounding=rounding)

@@ -14,25 +14,52 @@ T = TypeVar("T")
 
 
 class Image:
-    """One image [height + 2 pad, width + 2 pad, channels] with a border of zeros.
+    """One image [height + 2 border, width + 2 border, channels] with a border of zeros.
 
     Attributes:
-        array: the whole of it.
+        tensor: the whole of it; ``array`` is the same memory.
         inside: without the border, [height, width, channels].
-        patches: [height, width, k, k·channels] for a convolution of kernel k = 2 pad + 1; no copy.
+        shape: empty; layers that compute in torch keep the shapes of their inputs.
     """
 
-    def __init__(self, height: int, width: int, channels: int, pad: int, dtype: torch.dtype) -> None:
-        self.pad = pad
-        tensor = torch.zeros(height + 2 * pad, width + 2 * pad, channels, dtype=dtype)
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, height: int, width: int, channels: int, border: int, dtype: torch.dtype) -> None:
+        self.border = border
+        self.tensor = torch.zeros(height + 2 * border, width + 2 * border, channels, dtype=dtype)
+        self.array: Array = self.tensor.numpy()
+        self.inside = self.tensor[border : border + height, border : border + width]
+        self._patches: dict[tuple[int, int], Tensor] = {}
+
+    def patches(self, kernel: int, stride: int) -> Tensor:
+        """[output height, output width, k, k·channels] for a convolution padded by half its kernel; no copy."""
+        found = self._patches.get((kernel, stride))
+        if found is None:
+            (height, width, channels), row = self.inside.shape, self.tensor.shape[1] * self.tensor.shape[2]
+            offset = self.border - kernel // 2
+            size = -(-height // stride), -(-width // stride), kernel, kernel * channels
+            found = self.tensor.as_strided(size, (stride * row, stride * channels, row, 1), offset * (row + channels))
+            self._patches[kernel, stride] = found
+        return found
+
+
+class Delta:
+    """An error ∂L/∂(an image), without a border.
+
+    Attributes:
+        tensor: [height, width, channels]; ``array`` and ``rows`` [height·width, channels] are the same memory.
+    """
+
+    __slots__ = ("array", "rows", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
         self.array: Array = tensor.numpy()
-        self.inside = tensor[pad : pad + height, pad : pad + width]
-        k, row = 2 * pad + 1, (width + 2 * pad) * channels
-        self.patches: Tensor = tensor.as_strided((height, width, k, k * channels), (row, channels, row, 1))
+        self.rows: Array = self.array.reshape(-1, tensor.shape[-1])
 
 
 class Pool(Generic[T]):
-    """Buffers that come back by themselves when the last holder lets go of them.
+    """Buffers that come back by themselves when their last holder is gone.
 
     Args:
         make: makes a new one, when none is free.

@@ -1,300 +1,226 @@
-"""The fast network: a plain one's weights and mathematics, at batch size 1, over reused buffers.
-
-It stands where a :class:`Network` stands: the learner that drives it is the same.
-"""
+"""The network for one stream on a CPU: the same layers over compiled parts and reused buffers."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stream_ottt.compiled import Array
-from stream_ottt.engine import neuron_kernels
-from stream_ottt.engine.images import Image, Lease, Pool
-from stream_ottt.engine.precision import EXACT, Products
-from stream_ottt.engine.stages import ConvStage, Kept, ReadOutStage, Stage, WeightStage, build_stages
-from stream_ottt.engine.turn import Turn
-from stream_ottt.engine.weights import Rows
-from stream_ottt.engine.workspace import Workspace
-from stream_ottt.network.layers import Memo
-from stream_ottt.network.network import Gradient, Network
-from stream_ottt.network.optimizer import SGD, Optimizer
+from stream_ottt.engine.images import Delta, Image, Lease, Pool
+from stream_ottt.engine.parts import (
+    CompiledConnection,
+    CompiledDense,
+    CompiledFeatures,
+    CompiledFeedback,
+    CompiledNeurons,
+    CompiledPooling,
+    CompiledSkip,
+    CompiledWork,
+    GainSet,
+)
+from stream_ottt.engine.precision import EXACT, Rounding, flush_denormals
+from stream_ottt.engine.products import Buffers, products_over
+from stream_ottt.engine.rows import FusedStep, Rows
+from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
+from stream_ottt.network.layers import Plane, SpikingConv
+from stream_ottt.network.network import Network
+from stream_ottt.network.neurons import Neurons
+from stream_ottt.network.optimizer import SGD, Adam, GradientSink
+from stream_ottt.network.pooling import Features, Pooling
+from stream_ottt.network.saved import Saved
 
-_ELSEWHERE = Memo()
+
+class CompiledParts:
+    """Makes the compiled parts of a network, in the order in which its layers ask for them.
+
+    Args:
+        keep_means: whether the means of standardized rows stay in W; else they are taken out, which under SGD changes
+            nothing that the network does.
+        rounding: how the operands of matrix products are rounded.
+        dtype: of the numbers.
+    """
+
+    def __init__(self, *, keep_means: bool, rounding: Rounding, dtype: torch.dtype) -> None:
+        self._keep_means, self._rounding, self._dtype = keep_means, rounding, dtype
+        self.made: list[Any] = []
+        self.rows: list[Any] = []
+
+    def connection(self, like: Connection, plane: Plane, border: int = 0) -> tuple[CompiledConnection, Plane]:
+        """A convolution or a dense product onto a plane of currents."""
+        dense = like.parameters["weight"].dim() == 2
+        rounding = EXACT if dense or plane.height * plane.width == 1 else self._rounding
+        rows = Rows(like.parameters, plane.scale, keep_means=self._keep_means, rounding=rounding)
+        kind = CompiledDense if dense else CompiledConnection
+        part = kind(like, len(self.made), plane.size, rows, border)
+        self._add(part, rows)
+        return part, Plane(part.shape.height, part.shape.width, part.shape.out)
+
+    def neurons(self, like: Neurons, plane: Plane, border: int) -> tuple[CompiledNeurons, Plane]:
+        """A population."""
+        return CompiledNeurons(like, plane.size, border, self._dtype), plane._replace(scale=like.scale)
+
+    def pooling(self, like: Pooling, plane: Plane, border: int) -> tuple[CompiledPooling, Plane]:
+        """An average pooling."""
+        part = CompiledPooling(like, plane.size, border, self._dtype)
+        return part, Plane(*part.out.inside.shape, scale=plane.scale)
+
+    def features(self, like: Features, plane: Plane) -> tuple[CompiledFeatures, Plane]:
+        """What a read-out reads."""
+        part = CompiledFeatures(like, plane.size, self._dtype)
+        return part, Plane(*part.out.inside.shape, scale=plane.scale)
+
+    def skip(self, like: SkipGain, plane: Plane, border: int) -> CompiledSkip:
+        """The gain of a residual block."""
+        rows = GainSet(like.parameters)
+        part = CompiledSkip(like, len(self.made), plane.size, rows, border)
+        self._add(part, rows)
+        return part
+
+    def feedback(self, like: FeedbackConnection, top: Plane, border: int) -> CompiledFeedback:
+        """A feedback connection from the plane ``top``, whose images have this border."""
+        rows = Rows(like.parameters, top.scale, keep_means=self._keep_means, rounding=EXACT)
+        part = CompiledFeedback(like, len(self.made), top.size, border, rows)
+        self._add(part, rows)
+        return part
+
+    def _add(self, part: Any, rows: Any) -> None:
+        self.made.append(part)
+        self.rows.append(rows)
+
+    def products(self) -> list[Any]:
+        """The products of all connections over buffers of their own, for one thread."""
+        shapes = [part.shape for part in self.made if part.shape is not None]
+        space = Buffers(shapes, self._dtype)
+        wide = {s for s in shapes if s.patches and not s.outer}
+        make = products_over(space, wide, self._rounding)
+        return [None if part.shape is None else part.products(space, make) for part in self.made]
 
 
-class Memos(list[Memo]):
-    """A timestep's memos as the learner holds them; what they hold lies in leased buffers."""
+class SavedTimestep(list[Saved]):
+    """A timestep's saved tensors, in leased buffers."""
 
-    def __init__(self, lease: Lease[list[Kept]]) -> None:
-        super().__init__([_ELSEWHERE] * len(lease.held))
-        self.lease = lease
-
-
-class Deltas(list[Tensor]):
-    """∂L/∂(output) of each stage as the learner holds them, [height, width, channels] in leased buffers."""
-
-    def __init__(self, lease: Lease[list[Tensor]]) -> None:
+    def __init__(self, lease: Lease[list[Saved]]) -> None:
         super().__init__(lease.held)
         self.lease = lease
 
 
-@dataclass(slots=True)
-class _State:
-    """What is remembered between timesteps.
-
-    Attributes:
-        v: the membranes after reset, per stage.
-        last: memos of the timestep before, which hold its traces.
-        shared: it was given out, so its membranes must be copied before they change.
-    """
-
-    v: Lease[list[Array]]
-    last: Memos | None = None
-    shared: bool = False
-
-
-class FusedGradient(Gradient):
-    """A layer's gradient that is made block by block as the fused update uses it, which must be at once."""
-
-    def __init__(self, stage: WeightStage, turn: Turn) -> None:
-        super().__init__(stage.layer, [])
-        self._stage = stage
-        self._turn = turn
-
-    def apply(self, optimizer: Optimizer) -> None:
-        assert isinstance(optimizer, SGD)
-        stage = self._stage
-        stage.momentum.adopt(optimizer)
-        stage.rows.descend(self._turn, stage.momentum, optimizer.config, optimizer.lr, stage.rows)
-
-
-class OpenGradient(Gradient):
-    """A layer's gradient as tensors, for optimizers that step in their own way."""
-
-    def __init__(self, network: FastNetwork, stage: WeightStage, turn: Turn) -> None:
-        parameters = stage.rows.parameters
-        found = stage.rows.gradients(turn)
-        super().__init__(stage.layer, [(f"{stage.name}.{k}", parameters[k], g) for k, g in found.items()])
-        self._network = network
-
-    def apply(self, optimizer: Optimizer) -> None:
-        super().apply(optimizer)
-        self._network.weights_changed()
-
-
-class FastNetwork(Network):
-    """A network without feedback and dropout, at batch size 1, on a CPU.
+class CompiledNetwork(Network):
+    """A network at batch size 1 on a CPU, over reused buffers.
 
     Args:
-        network: whose weights are taken over: laid out anew and, with scaled weight standardization, the means of their
-            rows taken out, which changes nothing that the network does.
-        fused: whether all updates are SGD's at single timesteps, by the fused kernel; else gradients are given out.
-        products: how the operands of its matrix products are rounded.
+        network: whose layers are taken over, with their parameters laid out anew.
+        keep_means, rounding: as in :class:`CompiledParts`.
     """
 
-    def __init__(self, network: Network, *, fused: bool = True, products: Products = EXACT) -> None:
+    def __init__(self, network: Network, *, keep_means: bool = False, rounding: Rounding = EXACT) -> None:
+        dtype = next(iter(network.parameters.values())).dtype
+        self.rounding = rounding
+        self.centred = not keep_means
+        self.parts = CompiledParts(keep_means=keep_means, rounding=rounding, dtype=dtype)
+        place_layers(network, self.parts)
         super().__init__(
             list(zip(network.names, network.layers, strict=True)),
             input_shape=network.input_shape,
-            input_trace=network.input_trace,
             decay=network.decay,
             input_scale=network.input_scale,
         )
-        self.fused = fused
-        self.stages = build_stages(network, products)
-        self._weighted = [i for i, s in enumerate(self.stages) if isinstance(s, WeightStage)]
-        self._dtype = next(iter(self.parameters.values())).dtype
-        self._products = products
-        self._images = self._new_images()
-        self._workspace = self.new_workspace()
-        stages, dtype = self.stages, self._dtype
-        self._kept = Pool(lambda: [s.keep() for s in stages])
-        self._deltas = Pool(lambda: new_deltas(stages, dtype))
-        self._membranes = Pool(lambda: new_membranes(stages, dtype))
-        self._state = _State(self._membranes.take())
+        self.rows = self.parts.rows
+        self.work = CompiledWork(self.parts.products(), self.rows)
+        channels, height, width = network.input_shape
+        self._input = Image(height, width, channels, self.layers[0].border, dtype)
+        layers = self.layers
+        self._buffers = Pool(lambda: [layer.new_saved() for layer in layers])
         self._stale = True
         self._thread: int | None = None
 
-    # --- forward -------------------------------------------------------------------------------------------------
-
-    def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
+    def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, Sequence[Saved]]:
         if frame.shape[0] != 1:
-            raise ValueError(f"the fast engine takes one stream, not a batch of {frame.shape[0]}; use engine = plain")
+            raise ValueError(f"the compiled network takes one stream, not a batch of {frame.shape[0]}; use 'plain'")
         if self._thread != threading.get_ident():
             flush_denormals()
             self._thread = threading.get_ident()
         self.refresh()
-        state = self._own_state()
-        memos = Memos(self._kept.take()) if learn else None
+        saved: Sequence[Saved] = self.new_saved() if learn else []
         if self.input_scale != 1:
             frame = frame * self.input_scale
-        self._images[0].inside.copy_(frame[0].permute(1, 2, 0))
-        for i, stage in enumerate(self.stages):
-            image = self._images[i]
-            if isinstance(stage, ReadOutStage):
-                image = stage.gather(image)
-            kept = None
-            if memos is not None:
-                kept = memos.lease.held[i]
-                self._track(i, image, kept.trace, state.last)
-            self.before_use(i)
-            stage.forward(image, self._images[i + 1], state.v.held[i], kept, self._workspace.turns[i])
-        state.last = memos
-        return self._images[-1].inside[0].clone(), [] if memos is None else memos
+        self._input.inside.copy_(frame[0].permute(1, 2, 0))
+        logits: Image = self.pass_up(self._input, saved)
+        return logits.inside[0].clone(), saved
 
-    def before_use(self, i: int) -> None:
-        """Called before stage ``i``'s weights are used in the forward pass."""
+    def new_saved(self) -> Sequence[Saved]:
+        return SavedTimestep(self._buffers.take())
 
-    def _track(self, i: int, image: Image, trace: Image | None, last: Memos | None) -> None:
-        """Advance the trace of a stage's input; of frames there is one only with ``input_trace``."""
-        if trace is None:
-            return
-        old = None if last is None else last.lease.held[i].trace
-        if old is None or (i == self._weighted[0] and not self.input_trace):
-            trace.array[:] = image.array
-        else:
-            neuron_kernels.track(image.array, old.array, trace.array, self.decay)
+    def layout(self) -> dict[str, list[bool]]:
+        held = [(part.name, rows) for part, rows in zip(self.parts.made, self.rows, strict=True)]
+        return {
+            name: [rows.transpose.wanted, rows.transpose.holds(rows)] for name, rows in held if isinstance(rows, Rows)
+        }
 
-    # --- learning ------------------------------------------------------------------------------------------------
-
-    def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
+    def set_layout(self, layout: dict[str, list[bool]]) -> None:
         self.refresh()
-        deltas = self.new_deltas(error)
-        for _ in self.pass_down(deltas, memos, [s.rows for s in self.stages], self._workspace):
-            pass
-        return deltas
+        for part, rows in zip(self.parts.made, self.rows, strict=True):
+            if part.name in layout:
+                wanted, holds = layout[part.name]
+                rows.transpose.wanted = wanted
+                if holds:
+                    rows.transpose.follow(rows)
 
-    def new_deltas(self, error: Tensor) -> Deltas:
-        """Buffers for the errors of one timestep, of which only the top one, ∂L/∂logits, is filled in."""
-        deltas = Deltas(self._deltas.take())
-        deltas[-1].copy_(error)
-        return deltas
+    def take_up(self, saved: Saved) -> None:
+        if isinstance(saved.delta, Tensor):
+            saved.delta = Delta(saved.delta)
+        if isinstance(saved.fed, Tensor):
+            saved.room.tensor.copy_(saved.fed)
+            saved.fed = saved.room
+        for inner in saved.inner:
+            self.take_up(inner)
 
-    def pass_down(
-        self, deltas: list[Tensor], memos: list[Memo], rows: Sequence[Rows | None], workspace: Workspace
-    ) -> Iterator[None]:
-        """Fill in the errors below the top one through the weights ``rows``, one stage a step."""
-        for i in reversed(range(self._weighted[0] + 1, len(self.stages))):
-            self._to_membrane(i, deltas, memos, rows[i], workspace)
-            self.stages[i].pass_down(deltas[i], rows[i], workspace.turns[i], deltas[i - 1])
-            yield
-
-    def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
+    def backward(self, error: Tensor, saved: Sequence[Saved], sink: GradientSink | None = None) -> None:
         self.refresh()
-        deltas, work = self.new_deltas(error), self._workspace
-        for i in reversed(range(self._weighted[0], len(self.stages))):
-            stage = self.stages[i]
-            self._to_membrane(i, deltas, memos, stage.rows, work)
-            if i > self._weighted[0]:
-                stage.pass_down(deltas[i], stage.rows, work.turns[i], deltas[i - 1])
-            if isinstance(stage, WeightStage):
-                yield self._gradient_of(stage, self._meet_trace(i, memos, work))
+        super().backward(error, saved, fused(sink))
 
-    def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
+    def pass_down(self, delta: Any, saved: Sequence[Saved], work: Any, sink: GradientSink | None) -> Iterator[None]:
+        return super().pass_down(Delta(delta.view(1, 1, -1)), saved, work, sink)
+
+    def learn(self, signals: Sequence[Saved], saved: Sequence[Saved], sink: GradientSink) -> None:
         self.refresh()
-        for i in reversed(self._weighted):
-            stage = self.stages[i]
-            assert isinstance(stage, WeightStage)
-            yield self._gradient_of(stage, self.lay_out(i, deltas, memos, stage.rows, self._workspace))
+        step = fused(sink)
+        assert step is not None
+        super().learn(signals, saved, step)
 
-    def lay_out(self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows, workspace: Workspace) -> Turn:
-        """Put what the gradient of one stage's weights is made of into the workspace."""
-        self._to_membrane(i, deltas, memos, rows, workspace)
-        return self._meet_trace(i, memos, workspace)
-
-    def _to_membrane(
-        self, i: int, deltas: list[Tensor], memos: list[Memo], rows: Rows | None, workspace: Workspace
-    ) -> None:
-        assert isinstance(memos, Memos)
-        self.stages[i].to_membrane(deltas[i], memos.lease.held[i], rows, workspace.turns[i])
-
-    def _meet_trace(self, i: int, memos: list[Memo], workspace: Workspace) -> Turn:
-        """Lay the trace beside the error at the membrane, which is in the workspace; the gradient is their product."""
-        turn = workspace.turns[i]
-        assert turn is not None and isinstance(memos, Memos)
-        trace = memos.lease.held[i].trace
-        assert trace is not None
-        turn.take_trace(trace)
-        return turn
-
-    def _gradient_of(self, stage: WeightStage, turn: Turn) -> Gradient:
-        return FusedGradient(stage, turn) if self.fused else OpenGradient(self, stage, turn)
-
-    # --- weights and state ---------------------------------------------------------------------------------------
-
-    def weights_changed(self) -> None:
-        super().weights_changed()
+    def weights_changed(self, *, centred: bool = False) -> None:
+        super().weights_changed(centred=centred)
         self._stale = True
 
     def refresh(self) -> None:
         """Take up weights that were changed from outside."""
         if self._stale:
-            for i in self._weighted:
-                rows = self.stages[i].rows
-                assert rows is not None
-                rows.refresh()
+            for part, rows in zip(self.parts.made, self.rows, strict=True):
+                if part.stale:
+                    rows.refresh(centred=part.known_centred)
+                    part.stale = False
             self._stale = False
 
-    def reset(self) -> None:
-        if self._state.shared:
-            self._state = _State(self._membranes.take())
-        self._state.last = None
-        for v in self._state.v.held:
-            v.fill(0)
 
-    def state(self) -> Any:
-        self._state.shared = True
-        return self._state
-
-    def set_state(self, state: Any) -> None:
-        self._state = state
-
-    def _own_state(self) -> _State:
-        """The state, to be changed."""
-        if self._state.shared:
-            mine = _State(self._membranes.take(), self._state.last)
-            for v, theirs in zip(mine.v.held, self._state.v.held, strict=True):
-                v[:] = theirs
-            self._state = mine
-        return self._state
-
-    # --- buffers -------------------------------------------------------------------------------------------------
-
-    def new_workspace(self) -> Workspace:
-        """Buffers for one more thread."""
-        return Workspace([s.shape for s in self.stages], self._dtype, self._products)
-
-    def _new_images(self) -> list[Image]:
-        """The input of each stage, and the logits; before a convolution with the border that it needs."""
-        channels, height, width = self.input_shape
-        images = []
-        for stage in self.stages:
-            pad = stage.shape.kernel // 2 if isinstance(stage, ConvStage) else 0
-            images.append(Image(height, width, channels, pad, self._dtype))
-            height, width, channels = stage.height, stage.width, stage.channels
-        return [*images, Image(height, width, channels, 0, self._dtype)]
+def place_layers(network: Network, parts: CompiledParts) -> None:
+    """Give a network's layers compiled parts."""
+    channels, height, width = network.input_shape
+    plane = Plane(height, width, channels)
+    borders = [layer.border for layer in network.layers[1:]] + [0]
+    feeding: tuple[SpikingConv, FeedbackConnection] | None = None
+    top: tuple[Plane, int] | None = None
+    for layer, border in zip(network.layers, borders, strict=True):
+        plane = layer.place(parts, plane, border)
+        if isinstance(layer, SpikingConv):
+            top = plane, border
+            if layer.feedback is not None:
+                feeding = layer, layer.feedback
+    if feeding is not None and top is not None:
+        feeding[0].feedback = parts.feedback(feeding[1], *top)
 
 
-# Not methods: a pool that held the network would keep it alive.
-
-
-def new_deltas(stages: Sequence[Stage], dtype: torch.dtype) -> list[Tensor]:
-    """Room for the error of each stage's output."""
-    return [torch.zeros(s.height, s.width, s.channels, dtype=dtype) for s in stages]
-
-
-def new_membranes(stages: Sequence[Stage], dtype: torch.dtype) -> list[Array]:
-    """Room for the membranes of each stage that has neurons."""
-    shapes = [(s.height, s.width, s.channels) if isinstance(s, ConvStage) else (0,) for s in stages]
-    return [torch.zeros(shape, dtype=dtype).numpy() for shape in shapes]
-
-
-def flush_denormals() -> None:
-    """Numbers below 1e-38 are zero in this thread: traces decay into them in a long silence, and each costs a trap."""
-    torch.set_flush_denormal(True)
+def fused(sink: GradientSink | None) -> GradientSink | None:
+    """The fused step where the sink is an optimizer that the kernels have, just as it stands."""
+    return FusedStep(sink) if type(sink) in (SGD, Adam) else sink  # type: ignore[arg-type]

@@ -98,3 +98,60 @@ def membrane_error(delta: Array, f: Array, k: Array, e: Array, bias: Array, fact
                 a = d[c] * (s[c] - s[c] * s[c]) * factor
                 bias[c] += a
                 out[c] = a * k[c]
+
+
+@jit
+def current_error(delta: Array, k: Array, e: Array, bias: Array, factor: float) -> None:
+    """As :func:`membrane_error` where no neurons are: δ·factor, summed into the bias's gradient and multiplied by k."""
+    pixels, channels = delta.shape
+    factor = e.dtype.type(factor)
+    bias[:] = 0
+    for p in range(pixels):
+        d, out = delta[p], e[p]
+        for c in range(channels):
+            a = d[c] * factor
+            bias[c] += a
+            out[c] = a * k[c]
+
+
+@jit
+def through_neurons(delta: Array, f: Array, factor: float, rectangular: bool) -> None:
+    """δ·f·factor in place, both [pixels, C]; f as in :func:`membrane_error`."""
+    d, s = delta.ravel(), f.ravel()
+    factor = delta.dtype.type(factor)
+    if rectangular:
+        for i in range(d.size):
+            d[i] *= s[i] * factor
+    else:
+        for i in range(d.size):
+            d[i] *= (s[i] - s[i] * s[i]) * factor
+
+
+@jit
+def affine(current: Array, k: Array, bias: Array, out: Array, border: int) -> None:
+    """k·current + bias of [H·W, C] into the inside of an image [H + 2 border, W + 2 border, C]."""
+    width, channels = out.shape[1] - 2 * border, out.shape[2]
+    for y in range(out.shape[0] - 2 * border):
+        for x in range(width):
+            source, pixel = current[y * width + x], out[y + border, x + border]
+            for c in range(channels):
+                pixel[c] = k[c] * source[c] + bias[c]
+
+
+@jit
+def add_current(current: Array, k: Array, bias: Array, more: Array) -> None:
+    """current ← k·current + bias + more, in place, [H·W, C]."""
+    pixels, channels = current.shape
+    for p in range(pixels):
+        u, add = current[p], more[p]
+        for c in range(channels):
+            u[c] = (k[c] * u[c] + bias[c]) + add[c]
+
+
+@jit
+def drop(f: Array, mask: Array) -> None:
+    """Zero where the mask is; f and mask of one size."""
+    values, keep = f.ravel(), mask.ravel()
+    zero = f.dtype.type(0)
+    for i in range(values.size):
+        values[i] = values[i] if keep[i] != 0 else zero

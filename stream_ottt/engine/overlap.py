@@ -10,149 +10,122 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from stream_ottt.engine.network import FastNetwork
-from stream_ottt.engine.precision import EXACT, Products
-from stream_ottt.engine.stages import WeightStage
-from stream_ottt.engine.weights import Rows
+from stream_ottt.engine.network import CompiledNetwork, fused
+from stream_ottt.engine.parts import CompiledWork
+from stream_ottt.engine.precision import EXACT, Rounding
 from stream_ottt.engine.worker import Job, Worker
-from stream_ottt.engine.workspace import Workspace
-from stream_ottt.network.layers import Memo
-from stream_ottt.network.network import Gradient, Network
-from stream_ottt.network.optimizer import SGD, Optimizer, OptimizerConfig
+from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import GradientSink
+from stream_ottt.network.saved import Saved
 
 
-class Credit(Job):
+class FormErrors(Job):
     """The errors of one timestep go down the network.
 
     Attributes:
         version: how many updates the weights they go through had had.
-        deltas: what it fills in.
+        saved: of the timestep, where the error signals are kept.
     """
 
     def __init__(
-        self, network: FastNetwork, deltas: list[Tensor], memos: list[Memo], version: int, after: Sequence[Job]
+        self, network: CompiledNetwork, error: Tensor, saved: Sequence[Saved], version: int, after: Sequence[Job]
     ) -> None:
         super().__init__(after)
         self.version = version
-        self.deltas = deltas
-        self._memos = memos
-        self._rows = [stage.rows for stage in network.stages]
+        self.saved = saved
+        self._error = error
+        self._rows = list(network.rows)
         self._pass_down = network.pass_down
 
-    def steps(self, workspace: Workspace) -> Iterator[None]:
-        return self._pass_down(self.deltas, self._memos, self._rows, workspace)
+    def steps(self, products: list[Any]) -> Iterator[None]:
+        return self._pass_down(self._error, self.saved, CompiledWork(products, self._rows), None)
 
 
 class Update(Job):
-    """The errors of one timestep meet the traces at one layer, and its weights learn."""
+    """The errors of one timestep meet the saved tensors of one at one layer, and its weights learn."""
 
     def __init__(
         self,
-        network: FastNetwork,
+        network: CompiledNetwork,
         index: int,
-        errors: tuple[list[Tensor], list[Memo]],
-        rows: tuple[Rows, Rows],
-        sgd: tuple[OptimizerConfig, float],
+        errors: tuple[Saved, Saved],
+        sets: tuple[list[Any], list[Any]],
+        sink: GradientSink,
         after: Sequence[Job],
     ) -> None:
         super().__init__(after)
-        self._network = network
-        self._index = index
+        self._layer = network.layers[index]
         self._errors = errors
-        self._rows = rows
-        self._sgd = sgd
+        self._sets = sets
+        self._sink = sink
 
-    def steps(self, workspace: Workspace) -> Iterator[None]:
-        deltas, memos = self._errors
-        old, new = self._rows
-        turn = self._network.lay_out(self._index, deltas, memos, old, workspace)
-        stage = self._network.stages[self._index]
-        assert isinstance(stage, WeightStage)
-        old.descend(turn, stage.momentum, *self._sgd, new)
+    def steps(self, products: list[Any]) -> Iterator[None]:
+        self._layer.learn(*self._errors, self._sink, CompiledWork(products, *self._sets))
         yield
 
 
-class LaterGradient(Gradient):
-    """A layer's gradient that the worker will make and use."""
-
-    def __init__(self, network: OverlapNetwork, index: int, errors: tuple[list[Tensor], list[Memo]]) -> None:
-        super().__init__(network.layers[index], [])
-        self._network = network
-        self._index = index
-        self._errors = errors
-
-    def apply(self, optimizer: Optimizer) -> None:
-        assert isinstance(optimizer, SGD)
-        self._network.update_later(self._index, self._errors, optimizer)
-
-
-class OverlapNetwork(FastNetwork):
-    """A fast network that learns in a second thread; its parameters may be looked at when that has come to rest.
+class OverlapNetwork(CompiledNetwork):
+    """A compiled network that learns in a second thread; its parameters may be looked at when that has come to rest.
 
     Args:
-        network: as in :class:`FastNetwork`.
-        products: how the operands of its matrix products are rounded.
+        network, keep_means, rounding: as in :class:`CompiledNetwork`.
     """
 
     _worker: Worker | None = None
 
-    def __init__(self, network: Network, *, products: Products = EXACT) -> None:
-        super().__init__(network, products=products)
-        self._spare = {i: self._rows(i).copy() for i in self._weighted}
-        self._last_update: dict[int, Job] = {}
-        self._credits: list[Credit] = []
+    def __init__(self, network: Network, *, keep_means: bool = False, rounding: Rounding = EXACT) -> None:
+        super().__init__(network, keep_means=keep_means, rounding=rounding)
+        self.rows = self.work.rows = list(self.rows)
+        self._spare = [rows.copy() for rows in self.rows]
+        self._of_layer = [[part.index for _, part in layer.parts(layer.connections)] for layer in self.layers]
+        self._last_update: dict[int, Update] = {}
+        self._forming: list[FormErrors] = []
         self._version = 0
-        self._worker = Worker(self.new_workspace())
+        self._worker = Worker(self.parts.products())
         weakref.finalize(self, self._worker.close)
-
-    def _rows(self, i: int) -> Rows:
-        rows = self.stages[i].rows
-        assert rows is not None
-        return rows
-
-    def _add(self, job: Job, *, urgent: bool) -> None:
-        assert self._worker is not None
-        self._worker.add(job, urgent=urgent)
 
     # --- what the learner asks for -------------------------------------------------------------------------------
 
-    def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
-        deltas = self.new_deltas(error)
-        job = Credit(self, deltas, memos, self._version, list(self._last_update.values()))
-        self._credits = [*(c for c in self._credits if not c.done), job]
-        self._add(job, urgent=False)
-        return deltas
+    def backward(self, error: Tensor, saved: Sequence[Saved], sink: GradientSink | None = None) -> None:
+        assert self._worker is not None
+        self.refresh()
+        job = FormErrors(self, error, saved, self._version, list(self._last_update.values()))
+        self._forming = [*(f for f in self._forming if not f.done), job]
+        self._worker.add(job, urgent=False)
+        if sink is not None:
+            self.learn(saved, saved, sink)
 
-    def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
-        yield from self.meet(self.credits(error, memos), memos)
-
-    def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
-        for i in reversed(self._weighted):
-            yield LaterGradient(self, i, (deltas, memos))
+    def learn(self, signals: Sequence[Saved], saved: Sequence[Saved], sink: GradientSink) -> None:
+        assert self._worker is not None
+        step = fused(sink)
+        assert step is not None
+        old = list(self.rows)
+        for i in range(len(self.layers) - 1, self._lowest - 1, -1):
+            if not self._of_layer[i]:
+                continue
+            # The other set is free once all errors that go down through it are at the bottom.
+            after: list[Job] = [f for f in self._forming if f.version < self._version or f.saved is signals]
+            if i in self._last_update:
+                after.append(self._last_update[i])
+            new = list(self._spare)
+            job = Update(self, i, (signals[i], saved[i]), (old, new), step, after)
+            self._last_update[i] = job
+            self._worker.add(job, urgent=True)
+        for i, layer_parts in enumerate(self._of_layer):
+            if i >= self._lowest:
+                for j in layer_parts:
+                    self.rows[j], self._spare[j] = self._spare[j], self.rows[j]
         self._version += 1
 
-    def update_later(self, i: int, errors: tuple[list[Tensor], list[Memo]], optimizer: SGD) -> None:
-        """Update stage ``i``'s weights into its other set, which is the one in use from now on."""
-        stage = self.stages[i]
-        assert isinstance(stage, WeightStage)
-        stage.momentum.adopt(optimizer)
-        old, new = stage.rows, self._spare[i]
-        # The other set is free once all errors that go down through it are at the bottom.
-        after: list[Job] = [c for c in self._credits if c.version < self._version or c.deltas is errors[0]]
-        if i in self._last_update:
-            after.append(self._last_update[i])
-        job = Update(self, i, errors, (old, new), (optimizer.config, optimizer.lr), after)
-        stage.rows, self._spare[i] = new, old
-        self._last_update[i] = job
-        self._add(job, urgent=True)
-
     def before_use(self, i: int) -> None:
+        """Layer ``i``'s weights are about to be used in the forward pass."""
         update = self._last_update.get(i)
         if update is not None and self._worker is not None:
-            self._worker.complete(update, self._workspace)
+            self._worker.complete(update, self.work.products)
             del self._last_update[i]
 
     # --- what others ask for -------------------------------------------------------------------------------------
@@ -162,18 +135,16 @@ class OverlapNetwork(FastNetwork):
         if self._worker is None:  # still under construction
             return
         self._worker.settle()
-        self._credits.clear()
+        self._forming.clear()
         self._last_update.clear()
-        for i, layer in enumerate(self.layers):
-            rows = self.stages[i].rows
-            if rows is not None:
-                layer.set_parameters(rows.parameters)
+        for part, rows in zip(self.parts.made, self.rows, strict=True):
+            part.use(rows)
 
     @property
     def parameters(self) -> dict[str, Tensor]:
         self.settle()
         return super().parameters
 
-    def weights_changed(self) -> None:
+    def weights_changed(self, *, centred: bool = False) -> None:
         self.settle()
-        super().weights_changed()
+        super().weights_changed(centred=centred)

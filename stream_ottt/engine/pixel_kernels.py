@@ -101,3 +101,58 @@ def fold(columns: Array, size: int, image: Array) -> None:
                     first = (ky * size + kx) * n
                     for i in range(n):
                         out[i] += patch[first + i]
+
+
+@jit
+def pool_overlapping(image: Array, size: int, stride: int, pad: int, out: Array, border: int) -> None:
+    """Average pooling of [H, W, C] over squares that may overlap, with a border of zeros that count."""
+    height, width, channels = image.shape
+    share = image.dtype.type(1 / (size * size))
+    for y in range(out.shape[0] - 2 * border):
+        for x in range(out.shape[1] - 2 * border):
+            mean = out[y + border, x + border]
+            for c in range(channels):
+                mean[c] = 0
+            for iy in range(max(0, y * stride - pad), min(height, y * stride - pad + size)):
+                for ix in range(max(0, x * stride - pad), min(width, x * stride - pad + size)):
+                    pixel = image[iy, ix]
+                    for c in range(channels):
+                        mean[c] += pixel[c]
+            for c in range(channels):
+                mean[c] *= share
+
+
+@jit
+def unpool_overlapping(delta: Array, size: int, stride: int, pad: int, out: Array) -> None:
+    """The error [h, w, C] passed down through :func:`pool_overlapping`, onto [H, W, C]."""
+    height, width, channels = out.shape
+    share = delta.dtype.type(1 / (size * size))
+    every = out.ravel()
+    for i in range(every.size):
+        every[i] = 0
+    for y in range(delta.shape[0]):
+        for x in range(delta.shape[1]):
+            source = delta[y, x]
+            for iy in range(max(0, y * stride - pad), min(height, y * stride - pad + size)):
+                for ix in range(max(0, x * stride - pad), min(width, x * stride - pad + size)):
+                    pixel = out[iy, ix]
+                    for c in range(channels):
+                        pixel[c] += source[c] * share
+
+
+@jit
+def fold_strided(columns: Array, size: int, stride: int, image: Array) -> None:
+    """As :func:`fold`, for a convolution whose patches lie ``stride`` pixels apart."""
+    height, width, n = image.shape
+    pad, across = size // 2, (width + stride - 1) // stride
+    every = image.ravel()
+    for i in range(every.size):
+        every[i] = 0
+    for y in range((height + stride - 1) // stride):
+        for x in range(across):
+            patch = columns[y * across + x]
+            for ky in range(max(0, pad - y * stride), min(size, height + pad - y * stride)):
+                for kx in range(max(0, pad - x * stride), min(size, width + pad - x * stride)):
+                    out, first = image[y * stride + ky - pad, x * stride + kx - pad], (ky * size + kx) * n
+                    for i in range(n):
+                        out[i] += patch[first + i]

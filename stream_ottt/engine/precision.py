@@ -15,7 +15,7 @@ Format = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
-class Products:
+class Rounding:
     """What the operands of the products are rounded to.
 
     Attributes:
@@ -31,14 +31,14 @@ class Products:
         return self.format != "float32"
 
     @classmethod
-    def of(cls, precision: Precision) -> Products:
+    def of(cls, precision: Precision) -> Rounding:
         """What ``precision`` allows: its format where this processor is faster at it than at float32."""
         if precision == "float32":
             return EXACT
         return cls("bfloat16", forward="-" not in precision) if bfloat16_is_faster() else EXACT
 
 
-EXACT = Products()
+EXACT = Rounding()
 
 
 @cache
@@ -54,3 +54,8 @@ def bfloat16_is_faster() -> bool:
             times.append(time.perf_counter() - started)
         least.append(min(times))
     return least[1] < least[0] / 1.25
+
+
+def flush_denormals() -> None:
+    """Numbers below 1e-38 are zero in this thread: traces decay into them in a long silence, and each costs a trap."""
+    torch.set_flush_denormal(True)

@@ -17,26 +17,28 @@ def find_active(image: Array, found: Array) -> int:
 
 
 @jit
-def scatter(image: Array, found: Array, n: int, columns: Array, size: int, current: Array) -> None:
+def scatter(
+    image: Array, border: int, found: Array, n: int, columns: Array, size: int, width: int, current: Array
+) -> None:
     """A convolution that only looks at what is active: each spike adds its weights to the currents it reaches.
 
     Args:
-        image: [H + 2 pad, W + 2 pad, C].
+        image: [H + 2 border, W + 2 border, C].
         found, n: what :func:`find_active` gave.
         columns: Wᵀ [size·size·C, out].
         size: edge of the kernel.
+        width: of the image without its border.
         current: [H·W, out], out.
     """
-    padded_height, padded_width, channels = image.shape
-    pad = size // 2
-    height, width = padded_height - 2 * pad, padded_width - 2 * pad
+    _, padded_width, channels = image.shape
+    pad, height = size // 2, current.shape[0] // width
     flat, every = image.ravel(), current.ravel()
     for i in range(every.size):
         every[i] = 0
     for j in range(n):
         spike = flat[found[j]]
         pixel, channel = found[j] // channels, found[j] % channels
-        y, x = pixel // padded_width - pad, pixel % padded_width - pad
+        y, x = pixel // padded_width - border, pixel % padded_width - border
         for ky in range(max(0, y + pad - height + 1), min(size, y + pad + 1)):
             for kx in range(max(0, x + pad - width + 1), min(size, x + pad + 1)):
                 out = current[(y + pad - ky) * width + x + pad - kx]

@@ -14,6 +14,15 @@ def nonzero(gain: float) -> float:
 
 
 @jit
+def squared_norm(row: Array) -> float:
+    """‖row‖². One function for updates and for weights that were loaded, so that both give the same bits."""
+    total = row.dtype.type(0)
+    for i in range(row.size):
+        total += row[i] * row[i]
+    return total
+
+
+@jit
 def descend(
     gradient: Array,
     first: int,
@@ -57,7 +66,7 @@ def descend(
         g, w = gradient[row], updated[j]
         if not in_place:
             w[:] = weights[j]
-        total, dot, new = kind(0), kind(0), kind(0)
+        total, dot = kind(0), kind(0)
         if standardized:
             for i in range(n):
                 total += g[i]
@@ -71,15 +80,104 @@ def descend(
             for i in range(n):
                 step = mu * m[i] + ((factor * g[i] - mean) + pull * w[i])
                 m[i] = step
-                value = w[i] - lr * step
-                w[i] = value
-                new += value * value
+                w[i] -= lr * step
         else:
             for i in range(n):
-                value = w[i] - lr * ((factor * g[i] - mean) + pull * w[i])
-                w[i] = value
-                new += value * value
-        squares[j] = new
+                w[i] -= lr * ((factor * g[i] - mean) + pull * w[i])
+        squares[j] = squared_norm(w)
+
+
+@jit
+def adam(
+    gradient: Array,
+    first: int,
+    weights: Array,
+    updated: Array,
+    centred: Array,
+    means: Array,
+    variances: Array,
+    inverse: Array,
+    factor: float,
+    standardized: bool,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+    rate: float,
+    correction: float,
+    along: Array,
+) -> None:
+    """Adam on the rows of W, through scaled weight standardization, in one pass over memory.
+
+        ∇ = g - mean(g) - C (g·C) N/(N-1) / (‖C‖²N/(N-1) + ε) + wd W       C = W - mean(W), g as in :func:`descend`
+        m ← β₁ m + (1 - β₁) ∇,  v ← β₂ v + (1 - β₂) ∇²,  W ← W - rate m / (sqrt(v / correction) + 1e-8)
+
+    Args:
+        gradient: of some rows, [rows, N]; overwritten.
+        centred: C [out, N] of the weights as they were.
+        means, variances: m and v, in place.
+        rate: lr / (1 - β₁ᵗ).
+        correction: 1 - β₂ᵗ.
+        first, weights, updated, inverse, standardized, along: as in :func:`descend`.
+    """
+    rows, n = gradient.shape
+    kind = weights.dtype.type
+    factor, weight_decay, rate = kind(factor), kind(weight_decay), kind(rate)
+    beta2, rest1, rest2 = kind(beta2), kind(1 - beta1), kind(1 - beta2)
+    scale, epsilon = kind(1 / correction), kind(1e-8)
+    in_place = weights.ctypes.data == updated.ctypes.data
+    ratio = kind(n) / kind(max(n - 1, 1))
+    for row in range(rows):
+        j = first + row
+        g, c, w, m, v = gradient[row], centred[j], updated[j], means[j], variances[j]
+        if not in_place:
+            w[:] = weights[j]
+        if standardized:
+            total, dot = kind(0), kind(0)
+            for i in range(n):
+                total += g[i]
+                dot += g[i] * c[i]
+            mean = factor * total / kind(n)
+            dot *= factor
+            along[j] = dot
+            pull = dot * inverse[j] * inverse[j] * ratio
+            for i in range(n):
+                g[i] = (factor * g[i] - mean) - pull * c[i]
+        else:
+            for i in range(n):
+                g[i] = factor * g[i]
+        if weight_decay != 0:
+            for i in range(n):
+                g[i] += weight_decay * w[i]
+        for i in range(n):
+            m[i] += rest1 * (g[i] - m[i])
+        for i in range(n):
+            v[i] = beta2 * v[i] + rest2 * (g[i] * g[i])
+        for i in range(n):
+            w[i] -= rate * m[i] / (np.sqrt(v[i] * scale) + epsilon)
+
+
+@jit
+def adam_vector(
+    values: Array,
+    updated: Array,
+    means: Array,
+    variances: Array,
+    gradient: Array,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+    rate: float,
+    correction: float,
+) -> None:
+    """Adam on a bias or a gain, each [out]; arguments as in :func:`adam`."""
+    kind = values.dtype.type
+    weight_decay, rate, beta2 = kind(weight_decay), kind(rate), kind(beta2)
+    rest1, rest2, scale, epsilon = kind(1 - beta1), kind(1 - beta2), kind(1 / correction), kind(1e-8)
+    for i in range(values.size):
+        g = gradient[i] + weight_decay * values[i]
+        means[i] += rest1 * (g - means[i])
+        variances[i] = beta2 * variances[i] + rest2 * (g * g)
+        updated[i] = values[i] - rate * means[i] / (np.sqrt(variances[i] * scale) + epsilon)
 
 
 @jit
@@ -146,10 +244,13 @@ def standardize_back(gradient: Array, weights: Array, inverse: Array, factor: fl
 
 
 @jit
-def centre(rows: Array) -> None:
-    """Take the mean out of each row."""
+def centre(rows: Array, centred: Array) -> None:
+    """Each row without its mean, into ``centred``, which may be ``rows`` itself."""
+    in_place = rows.ctypes.data == centred.ctypes.data
     for j in range(rows.shape[0]):
-        row = rows[j]
+        row = centred[j]
+        if not in_place:
+            row[:] = rows[j]
         total = rows.dtype.type(0)
         for i in range(row.size):
             total += row[i]
@@ -162,8 +263,4 @@ def centre(rows: Array) -> None:
 def squared_norms(rows: Array, squares: Array) -> None:
     """‖row‖² of each row."""
     for j in range(rows.shape[0]):
-        row = rows[j]
-        total = rows.dtype.type(0)
-        for i in range(row.size):
-            total += row[i] * row[i]
-        squares[j] = total
+        squares[j] = squared_norm(rows[j])

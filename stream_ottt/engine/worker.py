@@ -6,8 +6,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from stream_ottt.engine.workspace import Workspace
+import torch
+
+from stream_ottt.engine.precision import flush_denormals
 
 
 class Job(ABC):
@@ -32,7 +35,7 @@ class Job(ABC):
         return not self._after
 
     @abstractmethod
-    def steps(self, workspace: Workspace) -> Iterator[None]:
+    def steps(self, products: list[Any]) -> Iterator[None]:
         """Do it, in the buffers of the thread that does."""
 
 
@@ -40,11 +43,12 @@ class Worker:
     """Does ``urgent`` jobs first, and moves ``patient`` ones on step by step in the time that these leave.
 
     Args:
-        workspace: the thread's own buffers.
+        products: over the thread's own buffers.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self, products: list[Any]) -> None:
+        self._products = products
+        self._threads = torch.get_num_threads()
         self._changed = threading.Condition()
         self._urgent: deque[Job] = deque()
         self._patient: deque[tuple[Job, Iterator[None]]] = deque()
@@ -59,10 +63,10 @@ class Worker:
             if urgent:
                 self._urgent.append(job)
             else:
-                self._patient.append((job, job.steps(self._workspace)))
+                self._patient.append((job, job.steps(self._products)))
             self._changed.notify_all()
 
-    def complete(self, job: Job, workspace: Workspace) -> None:
+    def complete(self, job: Job, products: list[Any]) -> None:
         """Return once an urgent job is done. Rather than wait, this thread does it or others, last ones first.
 
         Raises:
@@ -77,8 +81,12 @@ class Worker:
                         self._changed.wait()
                     continue
                 mine.taken = True
-            for _ in mine.steps(workspace):
-                pass
+            try:
+                for _ in mine.steps(products):
+                    pass
+            except BaseException as e:
+                self._fail(e)
+                raise
             self._finish(mine)
 
     def settle(self) -> None:
@@ -110,17 +118,20 @@ class Worker:
                 self._urgent.remove(job)
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        from stream_ottt.engine.network import flush_denormals
+    def _fail(self, failure: BaseException) -> None:
+        """Whoever waits is to be told: what builds on the job that failed will never be done."""
+        with self._changed:
+            self._failure = failure
+            self._changed.notify_all()
 
+    def _work(self) -> None:
         flush_denormals()
+        torch.set_num_threads(self._threads)  # a new thread has a setting of its own
         try:
             while not self._closed:
                 self._work_once()
         except BaseException as e:
-            with self._changed:
-                self._failure = e
-                self._changed.notify_all()
+            self._fail(e)
 
     def _work_once(self) -> None:
         """One urgent job, else one step of the first patient one, else wait."""
@@ -137,7 +148,7 @@ class Worker:
                 self._changed.wait()
                 return
         if urgent is not None:
-            for _ in urgent.steps(self._workspace):
+            for _ in urgent.steps(self._products):
                 pass
             self._finish(urgent)
         elif patient is not None and next(patient[1], self) is self:  # that was its last step

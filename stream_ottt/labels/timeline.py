@@ -41,9 +41,13 @@ class LabelsConfig(Settings):
     @field_validator("classes")
     @classmethod
     def _classes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        seen = set()
         for label in value or ():
-            if value is not None and value.count(label) > 1:
+            if label < 0:
+                raise ValueError(f"class {label} is negative; classes are whole numbers from 0 on")
+            if label in seen:
                 raise ValueError(f"class {label} stands there twice; name each class once")
+            seen.add(label)
         return value
 
 
@@ -124,6 +128,11 @@ class LabelTimeline:
         self._intervals.insert(i, interval)
         self._begin = interval.t_start if self._begin is None else min(self._begin, interval.t_start)
         self._end = interval.t_end if self._end is None else max(self._end, interval.t_end)
+
+    def shifted(self, us: int) -> LabelTimeline:
+        """The same labels, each ``us`` µs later."""
+        moved = (LabelInterval(i.t_start + us, i.t_end + us, i.label) for i in self._intervals)
+        return LabelTimeline(moved, delay=self.delay, name=self.name)
 
     def meet(self, interval: LabelInterval) -> None:
         """Note that the stream has a timestep in ``interval``."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.counters import SessionCounters
-from stream_ottt.learning.learner import LearnerConfig
 from stream_ottt.learning.rehearsal import LARGEST_COUNT
 
 

@@ -19,7 +19,6 @@ class LearnerConfig(OptimizerConfig):
         alpha: α, the share of the squared error in the loss.
         error_delay: Δ in timesteps.
         delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
-        history: how many timesteps after its own a label can still be learned from.
     """
 
     rule: Literal["ottt_o", "ottt_a"] = "ottt_o"
@@ -27,4 +26,3 @@ class LearnerConfig(OptimizerConfig):
     alpha: float = Field(0.05, ge=0, le=1)
     error_delay: int = Field(0, ge=0, le=10_000)
     delay_mode: Literal["paper", "snapshot"] = "paper"
-    history: int = Field(0, ge=0, le=1_000_000)

@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from stream_ottt.learning.learner import LearnerState, OnlineLearner
+from stream_ottt.errors import ModelError
+from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.learner_state import LearnerState
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch, jitter
 from stream_ottt.learning.waiting import Waiting, WaitingRoom, pack_waiting, unpack_waiting
 from stream_ottt.state import State, pack, part, take, under, unpack
@@ -159,7 +161,7 @@ class DueLearning:
         state["run"] = None if run is None else [run.kind, run.label, run.at]
         if run is not None:
             state |= {"frames": pack(list(run.frames)), "held": [w.middle for w in self._held]}
-            state |= under("learner", run.state.state_dict())
+            state |= under("learner", run.state.pack(self._learner.network))
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -171,8 +173,10 @@ class DueLearning:
         if (run := take(state, "run")) is not None:
             kind, label, at = run
             frames = unpack(take(state, "frames"))
-            own = self._learner.rest()
-            own.load_state_dict(part(state, "learner"))
+            try:
+                own = LearnerState.unpack(self._learner.network, part(state, "learner"))
+            except KeyError as e:
+                raise ModelError(f"the saved state has no field {e} of the stretch that is being learned") from e
             self._run = StretchRun(kind, label, frames, own, at)
             self._held = deque(map(Waiting, frames, take(state, "held")))
         for waited in [*(waited for waited, _ in self._deferred), self._held]:

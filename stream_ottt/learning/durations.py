@@ -35,6 +35,11 @@ class DurationHistogram:
                 return float(10 ** (bucket / BUCKETS_PER_DECADE)) / 1e3
         return 0.0
 
+    def counts(self, per_decade: int) -> tuple[int, ...]:
+        """How many durations in each bucket from 1 µs up, so many a decade (a divisor of 50), the last one open."""
+        width = BUCKETS_PER_DECADE // per_decade
+        return tuple(sum(self._counts[at : at + width]) for at in range(0, len(self._counts), width))
+
     def state_dict(self) -> State:
         """What was counted."""
         return {"counts": np.array(self._counts, np.int64), "n": self.n, "total_s": self.total_s}

@@ -8,15 +8,16 @@ Eq. 4, 5, 7.) With an error delay Δ > 0 the error signal reaches the synapses �
 
     ``paper``     ∇W_ij[t] = â_i[t] · f(u_j[t]) · δ_j[t-Δ]
     ``snapshot``  ∇W_ij[t] = â_i[t-Δ] · f(u_j[t-Δ]) · δ_j[t-Δ]
+
+How it learns, as curves and tables: ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,9 @@ from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
 from stream_ottt.learning.config import LearnerConfig
-from stream_ottt.network.layers import Memo
-from stream_ottt.network.network import Gradient, Network
-from stream_ottt.network.optimizer import Optimizer, build_optimizer
-
-
-@dataclass(slots=True)
-class _Trail:
-    """What is kept of a timestep until its label can no longer be used, or its error signal has met the synapses."""
-
-    step: int
-    logits: Tensor
-    memos: list[Memo]
-    deltas: list[Tensor] = field(default_factory=list)  # the error signal, once it is on its way
+from stream_ottt.learning.learner_state import Kept, LearnerState
+from stream_ottt.network.network import Network
+from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
 
 
 @dataclass(slots=True)
@@ -58,34 +49,17 @@ class LearnerCounts:
     discarded: int = 0
 
 
-@dataclass(slots=True)
-class _Sample:
-    """State of the current sample beside the network's own."""
-
-    step: int = -1
-    memos: list[Memo] = field(default_factory=list)
-    trails: deque[_Trail] = field(default_factory=deque)
-    pending: deque[_Trail] = field(default_factory=deque)
-
-
-@dataclass(slots=True, eq=False)
-class LearnerState:
-    """All that lies between two timesteps of one stream: a sample, the network's membranes and traces, gradients."""
-
-    sample: _Sample = field(default_factory=_Sample)
-    network: Any = None  # None: at rest
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    summed: int = 0
-
-
 class OnlineLearner:
     """Learns while it watches: :meth:`step` predicts, :meth:`feedback` makes it learn.
+
+    :func:`stream_ottt.build_learner` makes a fast one.
 
     Args:
         network: the spiking network; its parameters are updated in place.
         optimizer: None for the one that ``config`` describes.
         config: the learning rule; None for the defaults.
         classes: the label at each position of the logits; None for 0, 1, 2, …
+        history: how many timesteps after its own a label can still be learned from.
 
     Attributes:
         counts: labels and updates so far.
@@ -99,10 +73,12 @@ class OnlineLearner:
         config: LearnerConfig | None = None,
         *,
         classes: Iterable[int] | None = None,
+        history: int = 0,
     ) -> None:
         self.network = network
         self.config = config or LearnerConfig()
         self.optimizer = optimizer or build_optimizer(self.config)
+        self.history = history
         outputs = next(reversed(network.parameters.values())).shape[0]
         self.classes = list(range(outputs)) if classes is None else list(classes)
         if len(self.classes) != outputs:
@@ -112,9 +88,7 @@ class OnlineLearner:
         self._dtype, self._device = weight.dtype, weight.device
         self.counts = LearnerCounts()
         self.learned_from: int | None = None
-        self._sample = _Sample()
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self._state = LearnerState(network.state)
 
     # --- watching ------------------------------------------------------------------------------------------------
 
@@ -123,7 +97,7 @@ class OnlineLearner:
 
         Args:
             timestep: its frame float32 [polarities, height, width]; ``new_sample`` resets the state before it.
-            learn: False leaves out traces and memos: such a timestep cannot be learned from.
+            learn: False leaves out traces and saved tensors: such a timestep cannot be learned from.
         """
         if timestep.new_sample:
             self.reset()
@@ -157,23 +131,36 @@ class OnlineLearner:
             Logits [batch, classes].
         """
         self._close_step()
-        logits, memos = self.network.forward(frames, learn=learn)
-        sample = self._sample
-        sample.step, sample.memos = step, memos
+        logits, saved = self.network.forward(frames, learn=learn)
+        state = self._state
+        state.step = step
         if learn:
-            sample.trails.append(_Trail(step, logits, memos))
-        while sample.trails and sample.trails[0].step < step - self.config.history:
-            sample.trails.popleft()
+            state.kept.append(Kept(step, logits, saved))
+        while state.kept and state.kept[0].step < step - self.history:
+            state.kept.popleft()
         return logits
 
     def reset(self) -> None:
         """Begin a new sample: neurons and traces to rest, error signals under way discarded and counted."""
         self._close_step()
-        self.counts.discarded += len(self._sample.pending)
-        if self._summed:
+        state = self._state
+        self.counts.discarded += len(state.pending)
+        if state.summed:
             self._apply_sums()
-        self.network.reset()
-        self._sample = _Sample(step=self._sample.step)
+        state.network.reset()
+        self._state = LearnerState(state.network, step=state.step)
+
+    # --- state as a value --------------------------------------------------------------------------------------------
+
+    def rest(self) -> LearnerState:
+        """A state at rest, to go on from."""
+        return LearnerState(self.network.rest())
+
+    def swap(self, state: LearnerState) -> LearnerState:
+        """Go on from ``state``; returns the state so far. Weights, optimizer and counts are shared."""
+        before, self._state = self._state, state
+        self.network.state = state.network
+        return before
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
@@ -184,20 +171,6 @@ class OnlineLearner:
         finally:
             self.reset()
             self.swap(held)
-
-    def rest(self) -> LearnerState:
-        """A state at rest, for :meth:`swap`."""
-        return LearnerState()
-
-    def swap(self, state: LearnerState) -> LearnerState:
-        """Go on from ``state``; returns the state until now. Nothing is copied; weights and momentum are shared."""
-        held = LearnerState(self._sample, self.network.state(), self._sums, self._summed)
-        self._sample, self._sums, self._summed = state.sample, state.sums, state.summed
-        if state.network is None:
-            self.network.reset()
-        else:
-            self.network.set_state(state.network)
-        return held
 
     # --- learning ------------------------------------------------------------------------------------------------
 
@@ -222,25 +195,25 @@ class OnlineLearner:
 
     def learn(self, step: int, targets: Tensor) -> bool:
         """Learn from the targets int64 [batch] (positions, not labels) of one timestep; see :meth:`feedback`."""
-        sample = self._sample
-        if step > sample.step:
-            raise ValueError(f"step {step} has not been seen; the latest is {sample.step}")
-        trail = next((t for t in sample.trails if t.step == step), None)
-        if trail is None:
+        state, delay = self._state, self.config.error_delay
+        if step > state.step:
+            raise ValueError(f"step {step} has not been seen; the latest is {state.step}")
+        kept = next((k for k in state.kept if k.step == step), None)
+        if kept is None:
             self.counts.too_late += 1
             return False
-        sample.trails.remove(trail)
-        error = self._error(trail.logits, targets)
-        if step + self.config.error_delay > sample.step:
-            trail.deltas = self.network.credits(error, trail.memos)
+        state.kept.remove(kept)
+        error = self._error(kept.logits, targets)
+        if step + delay > state.step:
+            self.network.backward(error, kept.saved)
             # In the order of their timesteps, whatever the order in which labels come.
-            insort(sample.pending, trail, key=lambda t: t.step)
-        elif step == sample.step or self.config.delay_mode == "snapshot":
-            self._apply(self.network.sweep(error, trail.memos), step)
+            insort(state.pending, kept, key=lambda k: k.step)
+        elif step == state.step or self.config.delay_mode == "snapshot":
+            self._apply(step, lambda sink: self.network.backward(error, kept.saved, sink))
         else:
-            trail.deltas = self.network.credits(error, trail.memos)
-            self._meet(trail)
-        if step == sample.step:
+            self.network.backward(error, kept.saved)
+            self._meet(kept)
+        if step == state.step:
             self._close_step()
         return True
 
@@ -249,43 +222,42 @@ class OnlineLearner:
 
         After the timestep's own error signal was formed: that one saw the weights before these updates.
         """
-        sample = self._sample
-        while sample.pending and sample.pending[0].step + self.config.error_delay <= sample.step:
-            self._meet(sample.pending.popleft())
+        state = self._state
+        while state.pending and state.pending[0].step + self.config.error_delay <= state.step:
+            self._meet(state.pending.popleft())
 
-    def _meet(self, pending: _Trail) -> None:
+    def _meet(self, signal: Kept) -> None:
         """An error signal reaches the synapses."""
-        memos = pending.memos if self.config.delay_mode == "snapshot" else self._sample.memos
-        if not memos:  # today's timestep was only watched
+        saved = signal.saved if self.config.delay_mode == "snapshot" else self._state.network.saved
+        if not saved:  # today's timestep was only watched
             self.counts.discarded += 1
             return
-        self._apply(self.network.meet(pending.deltas, memos), pending.step)
+        self._apply(signal.step, lambda sink: self.network.learn(signal.saved, saved, sink))
 
-    def _apply(self, gradients: Iterator[Gradient], step: int) -> None:
+    def _apply(self, step: int, give_gradients: Callable[[GradientSink], None]) -> None:
         self.counts.learned += 1
         self.learned_from = step
         if self.config.rule == "ottt_o":
             self.optimizer.begin()
-            for gradient in gradients:
-                gradient.apply(self.optimizer)
+            give_gradients(self.optimizer)
             self.counts.updates += 1
             return
-        for gradient in gradients:
-            for name, _, value in gradient.items:
-                self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._summed += 1
-        if self._summed == self.config.time_steps:
+        state = self._state
+        give_gradients(state.sums)
+        state.summed += 1
+        if state.summed == self.config.time_steps:
             self._apply_sums()
 
     def _apply_sums(self) -> None:
         """OTTT_A's one optimizer step for the gradients added up so far."""
+        state = self._state
         self.optimizer.begin()
         parameters = self.network.parameters
-        for name, value in self._sums.items():
+        for name, value in state.sums.sums.items():
             self.optimizer.update(name, parameters[name], value)
-        self.network.weights_changed()
+        self.network.weights_changed(centred=self.network.centred)
         self.counts.updates += 1
-        self._sums, self._summed = {}, 0
+        state.sums, state.summed = GradientSum(), 0
 
     def _error(self, logits: Tensor, targets: Tensor) -> Tensor:
         """∂L/∂logits [batch, classes], averaged over the batch."""
@@ -295,3 +267,46 @@ class OnlineLearner:
         if c.alpha:
             error += (c.alpha * 2 / logits.shape[1]) * (logits - onehot)
         return error / (c.time_steps * logits.shape[0])
+
+    # --- a checkpoint ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it by name, tensors and plain JSON values: a learner that loads it goes on as this one, to the bit."""
+        self.network.settle()
+        weights = {f"weights/{k}": v.clone() for k, v in self.network.parameters.items()}
+        buffers = {f"optimizer/{k}": v.clone() for k, v in self.optimizer.state().items()}
+        found: dict[str, Any] = weights | buffers | self._state.pack(self.network)
+        if self.network.generator is not None:
+            found["generator"] = self.network.generator.get_state()
+        found["steps"] = self.optimizer.steps
+        found["counts"] = asdict(self.counts)
+        found["learned_from"] = self.learned_from
+        found["centred"] = self.network.centred
+        found["layout"] = self.network.layout()
+        return found
+
+    def load_state_dict(self, found: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: it is of another network; nothing was changed.
+        """
+        parameters = self.network.parameters
+        theirs = {k.removeprefix("weights/"): v for k, v in found.items() if k.startswith("weights/")}
+        for name in sorted(parameters.keys() | theirs.keys()):
+            shapes = [tuple(held[name].shape) if name in held else None for held in (parameters, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"parameter {name!r}: expected {shapes[0]}, found {shapes[1]}: it is of another network"
+                )
+        for name, value in parameters.items():
+            value.copy_(theirs[name])
+        self.network.weights_changed(centred=found["centred"])
+        self.network.set_layout(found["layout"])
+        optimizer = {k.removeprefix("optimizer/"): v for k, v in found.items() if k.startswith("optimizer/")}
+        self.optimizer.set_state(optimizer, found["steps"])
+        if self.network.generator is not None:
+            self.network.generator.set_state(found["generator"])
+        self.counts = LearnerCounts(**found["counts"])
+        self.learned_from = found["learned_from"]
+        self.swap(LearnerState.unpack(self.network, found))

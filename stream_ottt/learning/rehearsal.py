@@ -90,6 +90,10 @@ class RehearsalMemory:
         """Stretches remembered per label."""
         return {label: len(kept) for label, kept in sorted(self._kept.items())}
 
+    def latest(self, n: int) -> dict[int, list[Stretch]]:
+        """Up to ``n`` of the stretches remembered per label; their frames never change."""
+        return {label: kept[-n:] for label, kept in sorted(self._kept.items())}
+
     def store(self, stretch: Stretch) -> None:
         """Remember a stretch, or, when there is no room, let the reservoir decide."""
         size = stretch.frames.nbytes

@@ -253,6 +253,7 @@ class Session:
             learning=self.learning,
             accuracy=self.evaluator.accuracy(),
             per_class=tuple(self.evaluator.per_class()),
+            confusion=tuple((a, b, n) for a, b, n in self.evaluator.presentations.rows()),
             presentations=len(self.evaluator.hits),
             hits=bytes(self.evaluator.hits),
             memory=self.memory.counts(),

@@ -39,6 +39,7 @@ class SessionSnapshot:
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
+        confusion: (label, prediction, how often) over presentations.
         presentations: presentations scored.
         hits: a byte for each of them, in order: 1 where it was right.
         memory: label → stretches remembered.
@@ -65,6 +66,7 @@ class SessionSnapshot:
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, int, int], ...]
     presentations: int
     hits: bytes
     memory: dict[int, int]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any
 
 from stream_ottt.errors import UsageError
 from stream_ottt.learning.session import Session
 from stream_ottt.live.control import ControlServer
 from stream_ottt.pipeline.pipeline import Pipeline
 from stream_ottt.pipeline.view import Controls, RunSnapshot
-
-T = TypeVar("T")
 
 STATUS_S = 2.0
 """Longest wait for a snapshot of now; after it the latest is told."""
@@ -26,6 +25,7 @@ class LiveInputs:
         key_span: how far back a label given by a key reaches, µs.
         labels: whether labels are taken while the run runs.
         save: writes the model, in the learner's thread; returns its path, or raises UsageError where none was named.
+        can_save: whether one was named.
         status: the summary so far, from a snapshot.
     """
 
@@ -36,6 +36,7 @@ class LiveInputs:
         key_span: int,
         labels: bool,
         save: Callable[[], str],
+        can_save: bool,
         status: Callable[[RunSnapshot], dict[str, Any]],
     ) -> None:
         self._pipeline = pipeline
@@ -45,15 +46,49 @@ class LiveInputs:
         self._control: ControlServer | None = None
         if labels:
             pipeline.source.on_label = pipeline.add_label
-        pipeline.view.controls = Controls(label_now=self.label_now if labels else None, toggle=self.toggle)
+        pipeline.view.controls = Controls(
+            label_now=self.label_now if labels else None,
+            label_last=self.label_last if labels else None,
+            pause=self.pause,
+            resume=self.resume,
+            toggle=self.toggle,
+            reset=self.reset,
+            save=self.save if can_save else None,
+            ask=pipeline.do,
+            watch=pipeline.learning.watch,
+        )
 
-    def label_now(self, label: int) -> None:
+    # --- what can be done, in the learner's thread; see Controls ---------------------------------------------------
+
+    def label_now(self, label: int) -> Future[int]:
         """Take a label for what is shown now; the session counts what it refuses."""
-        self._pipeline.do(lambda session: session.label_now(label, self._key_span))
+        return self.label_last(label, self._key_span)
 
-    def toggle(self) -> None:
+    def label_last(self, label: int, span: int) -> Future[int]:
+        """Take a label for the last ``span`` µs."""
+        return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def pause(self) -> Future[str]:
+        """Pause learning."""
+        return self._pipeline.do(_pause)
+
+    def resume(self) -> Future[str]:
+        """Learn again."""
+        return self._pipeline.do(_resume)
+
+    def toggle(self) -> Future[str]:
         """Pause learning, or resume it."""
-        self._pipeline.do(lambda session: session.pause() if session.learns else session.resume())
+        return self._pipeline.do(lambda session: _pause(session) if session.learns else _resume(session))
+
+    def reset(self) -> Future[None]:
+        """Put the network's state at rest."""
+        return self._pipeline.do(lambda session: session.reset())
+
+    def save(self) -> Future[str]:
+        """Write the model."""
+        return self._pipeline.do(lambda _: self._save())
+
+    # --- commands from a socket --------------------------------------------------------------------------------------
 
     def open_control(self, uri: str) -> str:
         """Take commands at ``uri``; returns the address that was bound.
@@ -79,34 +114,18 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    async def _do(self, act: Callable[[Session], T]) -> T:
-        """``act`` in the learner's thread.
-
-        Raises:
-            UsageError: the stream has not begun, or the run is ending; and what ``act`` raises.
-        """
-        return await asyncio.wrap_future(self._pipeline.do(act))
-
     async def _pause(self) -> dict[str, Any]:
-        def pause(session: Session) -> str:
-            session.pause()
-            return session.learning
-
-        return {"learning": await self._do(pause)}
+        return {"learning": await asyncio.wrap_future(self.pause())}
 
     async def _resume(self) -> dict[str, Any]:
-        def resume(session: Session) -> str:
-            session.resume()
-            return session.learning
-
-        return {"learning": await self._do(resume)}
+        return {"learning": await asyncio.wrap_future(self.resume())}
 
     async def _reset(self) -> dict[str, Any]:
-        await self._do(lambda session: session.reset())
+        await asyncio.wrap_future(self.reset())
         return {}
 
     async def _save_now(self) -> dict[str, Any]:
-        return {"path": await self._do(lambda _: self._save())}
+        return {"path": await asyncio.wrap_future(self.save())}
 
     async def _tell(self) -> dict[str, Any]:
         published = None
@@ -116,3 +135,13 @@ class LiveInputs:
         except (TimeoutError, UsageError):
             pass  # busy, not begun or ending: the latest that is known
         return {"status": self._status(self._pipeline.snapshot(published))}
+
+
+def _pause(session: Session) -> str:
+    session.pause()
+    return session.learning
+
+
+def _resume(session: Session) -> str:
+    session.resume()
+    return session.learning

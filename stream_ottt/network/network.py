@@ -1,36 +1,48 @@
-"""A spiking network: a stack of layers with named parameters, one forward pass a timestep, one sweep down an error."""
+"""A spiking network: layers with named parameters, one forward pass a timestep, one backward pass an error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stream_ottt.network.layers import AvgPool, Layer, Memo, Signal
-from stream_ottt.network.optimizer import Optimizer
-from stream_ottt.network.spiking_conv import FeedbackConv, SpikingConv
+from stream_ottt.network.connection import Connection
+from stream_ottt.network.layers import AvgPool, Layer, SpikingConv
+from stream_ottt.network.neurons import Neurons
+from stream_ottt.network.optimizer import GradientSink
+from stream_ottt.network.saved import LayerState, Saved, pack, unpack
 
 
-@dataclass(slots=True)
-class Gradient:
-    """The gradient of one layer's parameters, as the sweep reaches that layer.
+class Work:
+    """What the layers' calls at one timestep share.
 
     Attributes:
-        layer: the layer, whose ``weights_changed`` is to be called after an update.
-        items: (full name, parameter, gradient) of each of its parameters.
+        fed: the spikes that the feedback connection carries, or None.
     """
 
-    layer: Layer
-    items: list[tuple[str, Tensor, Tensor]]
+    fed: Any = None
 
-    def apply(self, optimizer: Optimizer) -> None:
-        """Update the layer's parameters, within an optimizer step that has begun."""
-        for name, parameter, value in self.items:
-            optimizer.update(name, parameter, value)
-        self.layer.weights_changed()
+
+class NetworkState:
+    """What a network remembers between two timesteps: a value that one may keep, and go on from later.
+
+    Attributes:
+        layers: of each layer.
+        saved: the saved tensors of the latest timestep, which hold its traces.
+    """
+
+    def __init__(self, layers: list[LayerState]) -> None:
+        self.layers = layers
+        self.saved: Sequence[Saved] = []
+
+    def reset(self) -> None:
+        """Back to rest, for a new sample."""
+        self.saved = []
+        for layer in self.layers:
+            layer.reset()
 
 
 class Network:
@@ -39,10 +51,11 @@ class Network:
     Args:
         layers: (name, layer) in forward order; parameter names are ``<layer>.<parameter>``.
         input_shape: (polarities, height, width) of a timestep's frame.
-        input_trace: True takes the λ-filtered input as the first layer's presynaptic factor (Eq. 4 as printed), False
-            the input itself (the authors' released code).
-        decay: λ, for the input's trace.
+        decay: λ of the traces.
         input_scale: factor on the frames.
+
+    Attributes:
+        state: what is remembered between timesteps; another one may be put here.
     """
 
     def __init__(
@@ -50,25 +63,46 @@ class Network:
         layers: Sequence[tuple[str, Layer]],
         *,
         input_shape: tuple[int, int, int],
-        input_trace: bool,
         decay: float,
         input_scale: float = 1.0,
     ) -> None:
         self.names = [name for name, _ in layers]
         self.layers = [layer for _, layer in layers]
         self.input_shape = input_shape
-        self.input_trace = input_trace
         self.decay = decay
         self.input_scale = input_scale
-        self._trace: Tensor | None = None
+        self.work: Any = Work()
+        self.name_parts()
+        self.state = self.rest()
+
+    def name_parts(self) -> None:
+        """Tell each connection its name, and find those that learn and the source of the feedback."""
+        named = zip(self.names, self.layers, strict=True)
+        self.connections: dict[str, Connection] = {
+            f"{name}.{prefix}": part for name, layer in named for prefix, part in layer.parts(layer.connections)
+        }
+        for name, part in self.connections.items():
+            part.name = name
+        self._lowest = next(i for i, layer in enumerate(self.layers) if layer.connections)
+        spiking = [i for i, layer in enumerate(self.layers) if isinstance(layer, SpikingConv)]
+        fed = any(layer.feedback is not None for layer in self.layers if isinstance(layer, SpikingConv))
+        self._top = spiking[-1] if fed else None
+
+    @property
+    def populations(self) -> dict[str, Neurons]:
+        """All populations by name."""
+        named = zip(self.names, self.layers, strict=True)
+        return {
+            f"{name}.{prefix}".rstrip("."): part
+            for name, layer in named
+            for prefix, part in layer.parts(layer.populations)
+        }
 
     @property
     def parameters(self) -> dict[str, Tensor]:
         """All trainable tensors by full name; updates are in place."""
         return {
-            f"{name}.{key}": value
-            for name, layer in zip(self.names, self.layers, strict=True)
-            for key, value in layer.parameters.items()
+            f"{name}{key}": value for name, part in self.connections.items() for key, value in part.parameters.items()
         }
 
     @property
@@ -76,27 +110,27 @@ class Network:
         """Number of trainable weights."""
         return sum(p.numel() for p in self.parameters.values())
 
-    def connect_feedback(self, weight: Tensor, bias: Tensor) -> None:
-        """Add a feedback connection from the last spiking layer to the first, see :class:`FeedbackConv`."""
-        spiking = [layer for layer in self.layers if isinstance(layer, SpikingConv)]
-        first, top = spiking[0], spiking[-1]
-        height, width = self.input_shape[1:]
-        for layer in self.layers[: self.layers.index(first)]:
-            if isinstance(layer, AvgPool):
-                height, width = height // layer.size, width // layer.size
-        first.feedback = FeedbackConv(weight, bias, top, (height, width))
-        first.parameters |= {"feedback.weight": weight, "feedback.bias": bias}
+    def __repr__(self) -> str:
+        """One line a layer: its name, its kind and the shapes of its parameters."""
+        lines = [f"{type(self).__name__}(input {'×'.join(map(str, self.input_shape))}, {self.size:,} parameters)"]
+        for name, layer in zip(self.names, self.layers, strict=True):
+            shapes = ", ".join(f"{k} {'×'.join(map(str, v.shape))}" for k, v in layer.parameters.items())
+            kind = f"AvgPool {layer.size}" if isinstance(layer, AvgPool) else type(layer).__name__
+            lines.append(f"  {name}: {kind}" + (f" ({shapes})" if shapes else ""))
+        return "\n".join(lines)
 
     def to(self, device: torch.device) -> None:
         """Move the weights to a device, before anything is predicted or learned."""
-        for layer in self.layers:
-            layer.set_parameters({name: value.to(device) for name, value in layer.parameters.items()})
+        for part in self.connections.values():
+            part.set_parameters({name: value.to(device) for name, value in part.parameters.items()})
 
     def compile(self) -> None:
         """Have torch compile the forward pass when it is first called."""
         self.forward = torch.compile(self.forward)  # type: ignore[method-assign]
 
-    def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, list[Memo]]:
+    # --- up ---------------------------------------------------------------------------------------------------------
+
+    def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, Sequence[Saved]]:
         """Advance by one timestep.
 
         Args:
@@ -104,69 +138,142 @@ class Network:
             learn: whether to advance the traces and keep what learning needs.
 
         Returns:
-            Logits [batch, classes], and one memo per layer (none without ``learn``).
+            Logits [batch, classes], and the saved tensors of each layer (none without ``learn``).
         """
-        if self.input_scale != 1:
-            frame = frame * self.input_scale
-        trace = frame if learn else None
-        if self.input_trace:
-            if trace is not None and self._trace is not None:
-                trace = torch.add(trace, self._trace, alpha=self.decay)
-            self._trace = trace
-        signal = Signal(frame, trace)
-        memos: list[Memo] = []
-        for layer in self.layers:
-            memo = Memo() if learn else None
-            signal = layer.forward(signal, memo)
-            if memo is not None:
-                memos.append(memo)
-        return signal.spikes, memos
+        saved: Sequence[Saved] = self.new_saved() if learn else []
+        return self.pass_up(frame if self.input_scale == 1 else frame * self.input_scale, saved), saved
 
-    def credits(self, error: Tensor, memos: list[Memo]) -> list[Tensor]:
-        """The error signal δ of each layer, first layer first, from ∂L/∂logits [batch, classes]."""
-        deltas: list[Tensor] = []
-        delta: Tensor | None = error
-        for i in reversed(range(len(self.layers))):
-            assert delta is not None
-            own, delta = self.layers[i].credit(delta, memos[i], down=i > 0)
-            deltas.append(own)
-        return deltas[::-1]
+    def new_saved(self) -> Sequence[Saved]:
+        """Where the saved tensors of one timestep go."""
+        return [layer.new_saved() for layer in self.layers]
 
-    def sweep(self, error: Tensor, memos: list[Memo]) -> Iterator[Gradient]:
-        """Gradients layer by layer from the top, each error passed down before its layer may be updated."""
-        delta: Tensor | None = error
-        for i in reversed(range(len(self.layers))):
-            assert delta is not None
-            own, delta = self.layers[i].credit(delta, memos[i], down=i > 0)
-            yield self._gradient(i, own, memos[i])
+    def pass_up(self, x: Any, saved: Sequence[Saved]) -> Any:
+        """The output of the last layer."""
+        state, work = self.state, self.work
+        if self._top is not None:
+            work.fed = state.layers[self._top].neurons[0].output
+        for i, layer in enumerate(self.layers):
+            self.before_use(i)
+            own, kept = state.layers[i], saved[i] if saved else None
+            x = layer.forward(x, own, kept, work)
+            own.before = kept
+        state.saved = saved
+        return x
 
-    def meet(self, deltas: list[Tensor], memos: list[Memo]) -> Iterator[Gradient]:
-        """Gradients from error signals formed at one step and the memos of another, from the top."""
-        for i in reversed(range(len(self.layers))):
-            yield self._gradient(i, deltas[i], memos[i])
+    def before_use(self, i: int) -> None:
+        """Layer ``i``'s weights are about to be used in the forward pass."""
 
-    def _gradient(self, i: int, delta: Tensor, memo: Memo) -> Gradient:
-        layer, name = self.layers[i], self.names[i]
-        grads = layer.gradient(delta, memo)
-        return Gradient(layer, [(f"{name}.{key}", layer.parameters[key], g) for key, g in grads.items()])
+    # --- down -------------------------------------------------------------------------------------------------------
 
-    def weights_changed(self) -> None:
-        """Called after parameters were changed from outside, such as by loading a model."""
-        for layer in self.layers:
-            layer.weights_changed()
+    def backward(self, error: Tensor, saved: Sequence[Saved], sink: GradientSink | None = None) -> None:
+        """Form the error signals of one timestep, which are kept in its saved tensors.
+
+        Args:
+            error: ∂L/∂logits [batch, classes].
+            saved: of that timestep.
+            sink: takes the gradients of the same timestep, layer by layer from the top, after the error has passed.
+        """
+        for _ in self.pass_down(error, saved, self.work, sink):
+            pass
+
+    def pass_down(self, delta: Any, saved: Sequence[Saved], work: Any, sink: GradientSink | None) -> Iterator[None]:
+        """:meth:`backward` one layer a step."""
+        for i in range(len(self.layers) - 1, self._lowest - 1, -1):
+            delta = self.layers[i].backward(delta, saved[i], work, down=i > self._lowest, sink=sink)
+            yield
+
+    def learn(self, signals: Sequence[Saved], saved: Sequence[Saved], sink: GradientSink) -> None:
+        """Give ``sink`` the gradients from one timestep's error signals and another's saved tensors, from the top."""
+        for i in range(len(self.layers) - 1, self._lowest - 1, -1):
+            self.layers[i].learn(signals[i], saved[i], sink, self.work)
+
+    # --- weights ----------------------------------------------------------------------------------------------------
+
+    def weights_changed(self, *, centred: bool = False) -> None:
+        """Called after parameters were changed from outside, such as by loading a model.
+
+        Args:
+            centred: the rows are known to have no mean, as :attr:`centred` weights that were saved.
+        """
+        for part in self.connections.values():
+            part.weights_changed(centred=centred)
+
+    centred = False
+    """Whether the means of standardized rows, which act on nothing, were taken out of the parameters."""
+
+    @contextmanager
+    def differentiable(self, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """Parameters of these names as leaves of autograd's graph; neurons drop out as in learning.
+
+        Within, :meth:`forward` with ``learn=False`` builds a graph over timesteps, with the reset detached.
+        """
+        leaves = {name: self.parameters[name] for name in names}
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        for neurons in self.populations.values():
+            neurons.always_drop = True
+        self.weights_changed()
+        try:
+            yield leaves
+        finally:
+            for leaf in leaves.values():
+                leaf.requires_grad_(False)
+            for neurons in self.populations.values():
+                neurons.always_drop = False
+            self.reset()
+            self.weights_changed()
+
+    def detach(self) -> None:
+        """Cut autograd's graph here: gradients do not pass to earlier timesteps, and parameters may change."""
+        for layer in self.state.layers:
+            for neurons in layer.neurons:
+                for key in neurons.FIELDS:
+                    value = getattr(neurons, key)
+                    setattr(neurons, key, None if value is None else value.detach())
+        self.weights_changed()
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def rest(self) -> NetworkState:
+        """The state at rest."""
+        return NetworkState([layer.rest() for layer in self.layers])
 
     def reset(self) -> None:
         """All neurons and traces to rest, for a new sample."""
-        self._trace = None
-        for layer in self.layers:
-            layer.reset()
+        self.state.reset()
 
-    def state(self) -> Any:
-        """All that is remembered between timesteps; cheap, nothing is copied."""
-        return self._trace, [layer.state() for layer in self.layers]
+    def settle(self) -> None:
+        """Return once nothing is being learned any more, where that is done in another thread."""
 
-    def set_state(self, state: Any) -> None:
-        """Put back what :meth:`state` gave."""
-        self._trace, states = state
-        for layer, own in zip(self.layers, states, strict=True):
-            layer.set_state(own)
+    @property
+    def generator(self) -> torch.Generator | None:
+        """What draws the dropout masks; None without dropout."""
+        return next((n.generator for n in self.populations.values() if n.model.dropout), None)
+
+    def layout(self) -> dict[str, list[bool]]:
+        """Which of several ways, equal but for rounding, each connection's next product takes; plain JSON values."""
+        return {}
+
+    def set_layout(self, layout: dict[str, list[bool]]) -> None:
+        """Put back what :meth:`layout` gave, once the weights are those of then."""
+
+    def take_up(self, saved: Saved) -> None:
+        """Bring saved tensors that were loaded into the form in which this network keeps them."""
+
+    def pack_state(self, state: NetworkState) -> dict[str, Tensor]:
+        """A state as tensors by name, without the traces where ``state.saved`` holds them."""
+        found: dict[str, Tensor] = {}
+        for name, layer in zip(self.names, state.layers, strict=True):
+            for i, neurons in enumerate(layer.neurons):
+                found |= pack(f"{name}.{i}.", neurons)
+        return found
+
+    def unpack_state(self, state: NetworkState, tensors: dict[str, Tensor], saved: Sequence[Saved]) -> None:
+        """Put back what :meth:`pack_state` gave, and the traces that ``saved`` holds."""
+        state.reset()
+        for name, layer in zip(self.names, state.layers, strict=True):
+            for i, neurons in enumerate(layer.neurons):
+                unpack(f"{name}.{i}.", neurons, tensors)
+        state.saved = saved
+        for own, kept in zip(state.layers, saved, strict=False):
+            own.before = kept

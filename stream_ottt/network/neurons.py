@@ -1,19 +1,22 @@
-"""The leaky integrate-and-fire neuron, its presynaptic trace, and the surrogate derivatives of its spike.
+"""The leaky integrate-and-fire neuron, and the surrogate derivatives of its spike.
 
     u[t] = λ (u[t-1] - V_th s[t-1]) + I[t]        membrane potential, reset by subtraction
     s[t] = 1 if u[t] >= V_th else 0               spike
-    â[t] = λ â[t-1] + s[t]                        tracked activity, the presynaptic factor of the synapses above
 
-(Xiao et al., "Online Training Through Time for Spiking Neural Networks", NeurIPS 2022, Eq. 2 and Sec. 4.1.)
+(Xiao et al., "Online Training Through Time for Spiking Neural Networks", NeurIPS 2022, Eq. 2.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from stream_ottt.network.saved import Saved
 
 SurrogateName = Literal["sigmoid", "rectangular"]
 
@@ -37,43 +40,128 @@ class NeuronModel:
     dropout: float = 0.0
 
 
-@dataclass(slots=True)
 class NeuronState:
-    """What one layer of neurons remembers between two timesteps; each tensor [batch, channels, height, width].
+    """What a population remembers between two timesteps; each [batch, channels, height, width], None at rest.
 
     Attributes:
         u: membrane potential before reset.
         s: spikes, 0 or 1.
-        trace: â, tracked spikes; None while nothing is learned.
+        mask: the sample's dropout mask, times the scale of the output.
+        output: the spikes as the layer above sees them.
     """
 
-    u: Tensor
-    s: Tensor
-    trace: Tensor | None
+    FIELDS = ("u", "s", "mask", "output")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to rest, for a new sample."""
+        self.u: Tensor | None = None
+        self.s: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.output: Tensor | None = None
+
+    def spikes(self) -> npt.NDArray[Any]:
+        """[neurons] of the first of the batch, above 0 where a neuron fired; not at rest."""
+        assert self.s is not None
+        return self.s[0].reshape(-1).cpu().numpy()
+
+    def potential(self, threshold: float) -> npt.NDArray[Any]:
+        """[neurons] of the first of the batch: membrane potential before reset; not at rest."""
+        assert self.u is not None
+        return self.u[0].reshape(-1).cpu().numpy()
 
 
-def lif_step(current: Tensor, state: NeuronState | None, *, decay: float, threshold: float, track: bool) -> NeuronState:
-    """Advance leaky integrate-and-fire neurons by one timestep.
+class Neurons:
+    """A population of leaky integrate-and-fire neurons, for batches, on any device, differentiable by autograd.
 
     Args:
-        current: I[t], the input current, any shape.
-        state: the state after the timestep before; None for rest (u, s, â all zero).
-        decay: λ.
-        threshold: V_th.
-        track: whether to advance the trace.
+        model: constants.
+        scale: factor on the spikes that the layer above sees.
+        generator: draws the dropout masks.
+        input_scale: factor on the input current.
 
-    Returns:
-        The new state; its tensors are fresh, so that older ones stay valid for late labels.
+    Attributes:
+        always_drop: dropout also where nothing is learned by this package's own rule, for gradients through time.
+        watch: called with the membrane potential and the spikes of each timestep, if not None.
     """
-    u = current
-    if state is not None:
-        u = torch.add(current, torch.sub(state.u, state.s, alpha=threshold), alpha=decay)
-    s = torch.ge(u, threshold).to(u.dtype)
-    trace = None
-    if track:
-        old = None if state is None else state.trace
-        trace = s if old is None else torch.add(s, old, alpha=decay)
-    return NeuronState(u, s, trace)
+
+    def __init__(
+        self, model: NeuronModel, *, scale: float, generator: torch.Generator, input_scale: float = 1.0
+    ) -> None:
+        self.model = model
+        self.scale = scale
+        self.generator = generator
+        self.input_scale = input_scale
+        self.always_drop = False
+        self.watch: Callable[[Tensor, Tensor], None] | None = None
+
+    def rest(self) -> NeuronState:
+        """The state at rest."""
+        return NeuronState()
+
+    def new_saved(self, saved: Saved) -> None:
+        """Prepare what one timestep's learning needs."""
+
+    def forward(self, current: Tensor, state: NeuronState, saved: Saved | None) -> Tensor:
+        """Advance by one timestep.
+
+        Args:
+            current: I[t] [batch, channels, height, width].
+            state: replaced by the new one; its tensors are fresh, so that older ones stay valid for late labels.
+            saved: where the surrogate derivative is left, times the dropout mask and the scale of the output.
+
+        Returns:
+            The spikes, dropped out and scaled.
+        """
+        m = self.model
+        u = current if self.input_scale == 1 else current * self.input_scale
+        if state.u is not None and state.s is not None:
+            u = torch.add(u, torch.sub(state.u, state.s, alpha=m.threshold), alpha=m.decay)
+        s = Spike.apply(u, m) if u.requires_grad else torch.ge(u, m.threshold).to(u.dtype)
+        state.u, state.s = u, s.detach()
+        if self.watch is not None:
+            self.watch(u, s)
+        factor: Tensor | float = self.scale
+        if m.dropout and (saved is not None or self.always_drop):
+            factor = self._mask(state)
+        if saved is not None:
+            f = surrogate_derivative(u, kind=m.surrogate, threshold=m.threshold, slope=m.slope)
+            saved.f = f if isinstance(factor, float) and factor == 1 else f.mul_(factor)
+        state.output = s if isinstance(factor, float) and factor == 1 else s * factor
+        return state.output
+
+    def _mask(self, state: NeuronState) -> Tensor:
+        """The sample's dropout mask, drawn at its first timestep, times the scale of the output."""
+        if state.mask is None:
+            assert state.u is not None
+            keep = 1 - self.model.dropout
+            u = state.u
+            drawn = torch.rand(u.shape, dtype=u.dtype, generator=self.generator) < keep
+            state.mask = drawn.to(u.dtype).mul_(self.scale / keep).to(u.device)
+        return state.mask
+
+    def backward(self, delta: Any, saved: Saved) -> Any:
+        """∂L/∂(input current) from ∂L/∂(output), both of this timestep."""
+        error = delta * saved.f
+        return error if self.input_scale == 1 else error * self.input_scale
+
+
+class Spike(torch.autograd.Function):
+    """s = 1 if u >= V_th, with the surrogate derivative f(u) backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, model: NeuronModel) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.model = model
+        return torch.ge(u, model.threshold).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        m: NeuronModel = ctx.model
+        return grads[0] * surrogate_derivative(u, kind=m.surrogate, threshold=m.threshold, slope=m.slope), None
 
 
 def surrogate_derivative(u: Tensor, *, kind: SurrogateName, threshold: float, slope: float) -> Tensor:

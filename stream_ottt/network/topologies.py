@@ -16,13 +16,18 @@ from torch import Tensor
 from stream_ottt.errors import UsageError
 from stream_ottt.memory import check_room
 from stream_ottt.network.config import NetworkConfig
-from stream_ottt.network.layers import AvgPool, Layer, ReadOut
+from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
+from stream_ottt.network.layers import SWS_SCALE, AvgPool, Layer, NFBlock, ReadOut, SpikingConv, StemConv
 from stream_ottt.network.network import Network
-from stream_ottt.network.nf_resnet import nf_resnet
-from stream_ottt.network.spiking_conv import SpikingConv
+from stream_ottt.network.neurons import Neurons
 from stream_ottt.registry import near_miss
 
 VGG = (64, 128, "AP2", 256, 256, "AP2", 512, 512, "AP2", 512, 512)
+NF_RESNET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+"""Blocks per stage of the two depths."""
+NF_WIDTHS = (64, 128, 256, 512)
+NF_SHARE = 0.2
+"""α, the share of a block's residual branch in its output."""
 
 
 COPIES = 2
@@ -60,6 +65,20 @@ class Builder:
             piece.copy_(torch.randn(piece.shape, generator=self.generator, dtype=torch.float64).mul_(std))
         return weights
 
+    def connection(
+        self, out: int, channels: int, kernel: int, *, sws: bool, decay: float | None, stride: int = 1
+    ) -> Connection:
+        """A convolution whose weights are drawn as by Kaiming: over the fan-out as the released code does; without sWS
+        over the fan-in, which keeps currents at the scale of V_th."""
+        fan = (out if sws else channels) * kernel * kernel
+        weight = self.normal(out, channels, kernel, kernel, std=math.sqrt(2 / fan))
+        gain = torch.ones(out, 1, 1, 1, dtype=self.dtype) if sws else None
+        return Connection(weight, torch.zeros(out, dtype=self.dtype), gain, stride=stride, decay=decay)
+
+    def neurons(self, *, sws: bool, beta: float = 1.0) -> Neurons:
+        scale = SWS_SCALE if sws else 1.0
+        return Neurons(self.config.neuron, scale=scale, generator=self.generator, input_scale=1 / beta)
+
     def conv(self, out: int, kernel: int) -> None:
         c = self.config
         sws = c.weight_standardization
@@ -68,16 +87,17 @@ class Builder:
                 "network.layers: a 1×1 convolution of one channel has a single weight, which cannot be standardized; "
                 "use a larger kernel or weight_standardization = false"
             )
-        # Kaiming: over the fan-out as the released code does; without sWS over the fan-in, which keeps currents at
-        # the scale of V_th.
-        fan = (out if sws else self.channels) * kernel * kernel
-        weight = self.normal(out, self.channels, kernel, kernel, std=math.sqrt(2 / fan))
-        bias = torch.zeros(out, dtype=self.dtype)
-        gain = torch.ones(out, 1, 1, 1, dtype=self.dtype) if sws else None
+        first = not any(isinstance(layer, SpikingConv) for _, layer in self.layers)
+        decay = c.decay if c.input_trace or not first else None
+        connection = self.connection(out, self.channels, kernel, sws=sws, decay=decay)
         self._claim(STATES * out * self.height * self.width)
-        layer = SpikingConv(weight, bias, c.neuron, gain=gain, generator=self.generator)
-        self.layers.append((f"conv{sum(isinstance(x, SpikingConv) for _, x in self.layers) + 1}", layer))
+        self.add("conv", SpikingConv(connection, self.neurons(sws=sws)))
         self.channels = out
+
+    def add(self, kind: str, layer: Layer) -> None:
+        """Put a layer on top, named by its kind and its number among those."""
+        count = sum(type(other) is type(layer) for _, other in self.layers)
+        self.layers.append((f"{kind}{count + 1}", layer))
 
     def pool(self, size: int) -> None:
         if min(self.height, self.width) < size:
@@ -85,7 +105,7 @@ class Builder:
                 f"network.layers: AP{size} meets an image of {self.width}×{self.height}; "
                 f"use fewer poolings or a larger binning.width × binning.height"
             )
-        self.layers.append((f"pool{sum(isinstance(x, AvgPool) for _, x in self.layers) + 1}", AvgPool(size)))
+        self.add("pool", AvgPool(size))
         self.height, self.width = self.height // size, self.width // size
 
     def stack(self, spec: Sequence[int | str]) -> None:
@@ -104,56 +124,86 @@ class Builder:
         if not any(isinstance(layer, SpikingConv) for _, layer in self.layers):
             raise UsageError("network.layers: at least one convolution is needed, such as 16")
 
-    def finish(self, classes: int) -> Network:
-        pool = self.config.readout == "gap"
+    def finish(self, classes: int, *, pool: bool, decay: float | None) -> Network:
+        """The network, with a read-out on top."""
         features = self.channels if pool else self.channels * self.height * self.width
         weight = self.normal(classes, features, std=0.01)
-        bias = torch.zeros(classes, dtype=self.dtype)
-        self.layers.append(("readout", ReadOut(weight, bias, pool=pool)))
-        return self.network()
-
-    def network(self) -> Network:
+        connection = Connection(weight, torch.zeros(classes, dtype=self.dtype), decay=decay)
+        self.layers.append(("readout", ReadOut(connection, pool=pool)))
         return Network(
-            self.layers,
-            input_shape=self.input_shape,
-            input_trace=self.config.input_trace,
-            decay=self.config.decay,
-            input_scale=self.config.input_scale,
+            self.layers, input_shape=self.input_shape, decay=self.config.decay, input_scale=self.config.input_scale
         )
 
 
-def _free(builder: Builder, classes: int) -> Network:
+def _layers(builder: Builder, classes: int) -> Network:
     builder.stack(builder.config.layers)
-    return builder.finish(classes)
+    return builder.finish(classes, pool=builder.config.readout == "gap", decay=builder.config.decay)
 
 
 def _vgg(builder: Builder, classes: int) -> Network:
     builder.stack(VGG)
-    return builder.finish(classes)
+    return builder.finish(classes, pool=builder.config.readout == "gap", decay=builder.config.decay)
 
 
 def _with_feedback(plain: Callable[[Builder, int], Network]) -> Callable[[Builder, int], Network]:
     def build(builder: Builder, classes: int) -> Network:
         network = plain(builder, classes)
-        first = next(layer for layer in network.layers if isinstance(layer, SpikingConv))
-        out = first.parameters["weight"].shape[0]
+        height, width = builder.input_shape[1:]
+        for layer in network.layers:
+            if isinstance(layer, SpikingConv):
+                break
+            if isinstance(layer, AvgPool):
+                height, width = layer.pooling.output_size(height, width)
+        out = layer.parameters["weight"].shape[0]
         # Zero at the start: the network begins as the one without feedback.
-        network.connect_feedback(
-            torch.zeros(out, builder.channels, 3, 3, dtype=builder.dtype),
-            torch.zeros(out, dtype=builder.dtype),
-        )
+        weight = torch.zeros(out, builder.channels, 3, 3, dtype=builder.dtype)
+        bias = torch.zeros(out, dtype=builder.dtype)
+        layer.feedback = FeedbackConnection(weight, bias, (height, width), decay=builder.config.decay)
+        network.name_parts()
+        network.state = network.rest()
         return network
 
     return build
 
 
+def _nf_resnet(depth: int) -> Callable[[Builder, int], Network]:
+    """NF-ResNet-18 or -34: a 7×7/2 stem, a 3×3/2 average pooling, four stages of blocks.
+
+    The expected variance of a block's input, β², grows by α² a block and begins anew at 1 + α² after each that
+    downsamples.
+    """
+
+    def build(builder: Builder, classes: int) -> Network:
+        decay = builder.config.decay
+        input_decay = decay if builder.config.input_trace else None
+        stem = builder.connection(64, builder.channels, 7, sws=True, decay=input_decay, stride=2)
+        builder.layers += [("stem", StemConv(stem)), ("pool", AvgPool(3, 2, 1))]
+        builder.channels, variance = 64, 1.0
+        for stage, blocks in enumerate(NF_RESNET[depth]):
+            for i in range(blocks):
+                channels, out, stride = builder.channels, NF_WIDTHS[stage], 2 if stage and not i else 1
+                first = builder.connection(out, channels, 3, sws=True, decay=decay, stride=stride)
+                second = builder.connection(out, out, 3, sws=True, decay=decay)
+                shortcut = None
+                if out != channels:
+                    shortcut = builder.connection(out, channels, 1, sws=True, decay=decay, stride=stride)
+                skip = SkipGain(torch.zeros(1, dtype=builder.dtype), NF_SHARE)
+                neurons = builder.neurons(sws=True, beta=math.sqrt(variance)), builder.neurons(sws=True)
+                builder.layers.append((f"block{stage + 1}_{i + 1}", NFBlock(first, second, shortcut, skip, neurons)))
+                variance = (variance if shortcut is None else 1.0) + NF_SHARE**2
+                builder.channels = out
+        return builder.finish(classes, pool=True, decay=None)  # its features are currents, which carry no trace
+
+    return build
+
+
 TOPOLOGIES: dict[str, Callable[[Builder, int], Network]] = {
-    "layers": _free,
-    "layers-f": _with_feedback(_free),
+    "layers": _layers,
+    "layers-f": _with_feedback(_layers),
     "vgg": _vgg,
     "vgg-f": _with_feedback(_vgg),
-    "nf-resnet-18": nf_resnet(18),
-    "nf-resnet-34": nf_resnet(34),
+    "nf-resnet-18": _nf_resnet(18),
+    "nf-resnet-34": _nf_resnet(34),
 }
 
 

@@ -98,6 +98,7 @@ class BinningThread:
         self._heard = 0.0
         self._place = {"pass": 0, "packets": 0, "events": 0}  # what was taken of the source
         self._mark_wanted = False
+        self._restored: dict[str, Any] | None = None  # of the binner that is still to be made
         self._abandoned = False
         self._ending = Lock()
 
@@ -151,14 +152,25 @@ class BinningThread:
             "index": self._index,
             "binner": None if self._binner is None else self._binner.state_dict(),
             "ledger": self.ledger.state_dict(),
+            "reader": {**self._reader.ledger.state_dict(), "read": self._reader.ledger.read - self._reader.held()},
         }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, before :meth:`run`. The source begins behind what was taken."""
+        self._place = dict(state["place"])
+        self._index = int(state["index"])
+        self._restored = state["binner"]
+        self.ledger.load_state_dict(state["ledger"])
+        self._reader.ledger.load_state_dict(state["reader"])
+        self._reader.skip(self._place["pass"], self._place["events"])
 
     # --- what came -------------------------------------------------------------------------------------------------
 
     def _take(self, arrived: Arrived) -> None:
-        if arrived.came:
-            self._put(Handed(came=arrived.came))
         packet = arrived.packet
+        first = self._binner is None  # then the labels came before the pass that takes them
+        if arrived.came and not first:
+            self._put(Handed(came=arrived.came))
         if packet is None:
             if arrived.quiet and self._binner is not None and self._binner.newest is not None:
                 now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
@@ -169,6 +181,8 @@ class BinningThread:
             self._begin(packet, arrived)
         elif arrived.number != self._number + 1 and self._binner is not None:
             self._binner.lost_some()
+        if arrived.came and first:
+            self._put(Handed(came=arrived.came))
         self._number = arrived.number
         assert self._binner is not None
         self._place["packets"] += 1
@@ -180,7 +194,8 @@ class BinningThread:
         if self._binner is not None:
             self._emit(self._binner.flush(), arrived.at)
         self._pass_number = arrived.pass_number
-        self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
+        if self._restored is None:
+            self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
         begins = self._begin_pass(arrived.labels)
         self._binner = Binner(
             self._binning,
@@ -190,6 +205,9 @@ class BinningThread:
             boundaries=begins.boundaries,
             first_index=self._index,
         )
+        if self._restored is not None:
+            self._binner.load_state_dict(self._restored)
+            self._restored = None
         self._put(Handed(begins=begins))
 
     def _usable(self, packet: EventPacket) -> EventArray:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
@@ -25,6 +25,9 @@ from stream_ottt.pipeline.binning_thread import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.state import under
+
+if TYPE_CHECKING:
+    from stream_ottt.pipeline.view import Watcher
 
 T = TypeVar("T")
 
@@ -40,11 +43,12 @@ class Published:
 
     Attributes:
         session: the session's own snapshot.
-        latency: from a complete timestep to its prediction.
+        latency, latency_counts: from a complete timestep to its prediction.
     """
 
     session: SessionSnapshot
     latency: Durations
+    latency_counts: tuple[int, ...]
 
 
 class LearnerThread:
@@ -96,6 +100,7 @@ class LearnerThread:
         self._timesteps = 0
         self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
+        self._watchers: list[Watcher] = []
         self._marks: deque[Future[dict[str, Any]]] = deque()
         self._due_at = 0.0  # of the next snapshot
         self._ended = False
@@ -117,9 +122,12 @@ class LearnerThread:
         else:
             self._tasks.append(lambda: _settle(future, act, self.session))
             self.queue.wake()
-            if self._ended:  # meanwhile; nobody else does it
-                self._do_tasks()
+            self._do_what_came_too_late()
         return future
+
+    def watch(self, watcher: Watcher) -> Future[None]:
+        """Call ``watcher`` in the thread after each timestep, as long as it returns True; see :class:`Controls`."""
+        return self.do(lambda _: self._watchers.append(watcher))
 
     def fresh(self) -> Future[Published]:
         """A snapshot of now."""
@@ -218,6 +226,8 @@ class LearnerThread:
         for writer in self._writers:
             while not writer.put(result):
                 self._do_tasks()
+        if self._watchers:
+            self._watchers = [watch for watch in self._watchers if watch(session.learner, result)]
         self._publish()
         if self._eager:
             self._learn_due()
@@ -230,6 +240,11 @@ class LearnerThread:
         while not self._stopped.is_set() and self.session.learn_due():
             self._do_tasks()
             self._publish()
+
+    def _do_what_came_too_late(self) -> None:
+        """The thread may have ended while a task was added; nobody else does it."""
+        if self._ended:
+            self._do_tasks()
 
     def _do_tasks(self) -> None:
         while self._tasks:
@@ -249,7 +264,7 @@ class LearnerThread:
         }
 
     def _snapshot(self, session: Session) -> Published:
-        return Published(session.snapshot(), Durations.of(self._latency))
+        return Published(session.snapshot(), Durations.of(self._latency), self._latency.counts(5))
 
     def _publish(self, *, at_rest: bool = False) -> None:
         now = time.monotonic()

@@ -199,6 +199,7 @@ class Pipeline:
                 "timesteps": self.learning.held(),
             },
             latency=NO_DURATIONS if published is None else published.latency,
+            latency_counts=() if published is None else published.latency_counts,
             labels_refused=self._refused,
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),

@@ -64,6 +64,7 @@ class FileConfig(SourceConfig):
     to: Duration | None = None
     sort: bool = False
     path: Path
+    tolerance: Duration = 10_000
 
 
 class Source(ABC):

@@ -76,6 +76,7 @@ class SourceReader(ABC):
         self._speed = speed
         self._stopped = stopped
         self._number = 0
+        self._skip = (0, 0)
 
     @abstractmethod
     def arrivals(self) -> Generator[Arrived]:
@@ -94,6 +95,10 @@ class SourceReader(ABC):
     def add_label(self, interval: LabelInterval) -> bool:
         """Take a label that comes after the packets so far; False when too many wait."""
         return False
+
+    def skip(self, pass_number: int, events: int) -> None:
+        """Begin in that pass over the source, behind so many of its events. They are not counted as read."""
+        self._skip = (pass_number, events)
 
     def close(self) -> int:
         """The binner takes nothing any more, and gives up what waits: so many events. Called in its thread."""
@@ -128,12 +133,17 @@ class FileReader(SourceReader):
 
     def arrivals(self) -> Generator[Arrived]:
         try:
-            for number in range(self._passes):
+            first, skipped = self._skip
+            for number in range(first, self._passes):
                 pace = None if self._speed is None else Pace(self._speed)
                 labels: Labels | None = None
                 with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
                     for packet in packets:
                         labels = self.source.labels if labels is None else labels
+                        if skipped:
+                            packet, skipped = _without_first(packet, skipped)
+                            if skipped:
+                                continue  # else it goes on, though empty: the pass goes on with it
                         for part in [packet] if pace is None else pace.cut(packet):
                             due = time.perf_counter() if pace is None else pace.due(part)
                             # A wait of no length, too, so that a stop is seen.
@@ -271,7 +281,8 @@ class LiveReader(SourceReader):
         taken = 0
         heard = time.perf_counter()
         while not self._stopped.is_set():
-            if came := self._labels_up_to(taken):
+            # Before the first packet there is nobody to take labels.
+            if taken and (came := self._labels_up_to(taken)):
                 yield Arrived(time.perf_counter(), came)
             left = None if self._patience is None else max(0.0, self._patience - (time.perf_counter() - heard))
             arrived = self.queue.get(left)
@@ -288,7 +299,7 @@ class LiveReader(SourceReader):
             elif self._woken:
                 self._woken = False
                 yield Arrived(time.perf_counter())
-        if came := self._labels_up_to(self._number):
+        if taken and (came := self._labels_up_to(self._number)):
             yield Arrived(time.perf_counter(), came)
 
     def close(self) -> int:
@@ -303,3 +314,9 @@ class LiveReader(SourceReader):
         while self._labels and self._labels[0][0] <= number:
             came.append(self._labels.popleft()[1])
         return tuple(came)
+
+
+def _without_first(packet: EventPacket, n: int) -> tuple[EventPacket, int]:
+    """A packet without its first ``n`` events, and how many of the ``n`` it did not have."""
+    left = max(0, n - len(packet))
+    return EventPacket(packet.events[n:], packet.width, packet.height, packet.well_formed), left

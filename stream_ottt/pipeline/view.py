@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stream_ottt.events.packet import Ledger
 from stream_ottt.learning.snapshot import Durations, SessionSnapshot
+
+if TYPE_CHECKING:
+    from stream_ottt.events.timestep import StepResult
+    from stream_ottt.learning.learner import OnlineLearner
+    from stream_ottt.learning.session import Session
+
+    Watcher = Callable[[OnlineLearner, StepResult], bool]
 
 NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 
@@ -62,6 +70,7 @@ class RunSnapshot:
         ledger: what became of each event, and how many are in hand.
         waiting: events in hand by where: ``queue``, ``window``, ``timesteps``.
         latency: from a complete timestep to its prediction.
+        latency_counts: how often it was how long: buckets from 1 µs up, five a decade.
         labels_refused: labels that came when too many waited already.
         sinks: by name.
         transport: what a live source has counted of its own.
@@ -71,6 +80,7 @@ class RunSnapshot:
     ledger: Ledger
     waiting: dict[str, int] = field(default_factory=dict)
     latency: Durations = NO_DURATIONS
+    latency_counts: tuple[int, ...] = ()
     labels_refused: int = 0
     sinks: dict[str, SinkState] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
@@ -78,15 +88,32 @@ class RunSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What may be done to a run from outside; None is not available. Safe to call from any thread; none waits.
+    """What may be done to a run from outside; None is not available.
+
+    Each is done in the learner's thread between two pieces of work. A call waits for nothing, from any thread; its
+    future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
-        label_now: takes a label that a person gave, for what is shown now.
-        toggle: pauses learning, or resumes it.
+        label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
+            for it.
+        label_last: the same, for the last so many µs.
+        pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
+        reset: puts the network's state at rest.
+        save: writes the model where the user wants it; gives the path.
+        ask: calls a function of the session; gives what it returns.
+        watch: calls a function of the learner and the latest result after each timestep of the stream, as long as it
+            returns True; it must be short, change nothing and raise nothing.
     """
 
-    label_now: Callable[[int], None] | None = None
-    toggle: Callable[[], None] | None = None
+    label_now: Callable[[int], Future[int]] | None = None
+    label_last: Callable[[int, int], Future[int]] | None = None
+    pause: Callable[[], Future[str]] | None = None
+    resume: Callable[[], Future[str]] | None = None
+    toggle: Callable[[], Future[str]] | None = None
+    reset: Callable[[], Future[None]] | None = None
+    save: Callable[[], Future[str]] | None = None
+    ask: Callable[[Callable[[Session], Any]], Future[Any]] | None = None
+    watch: Callable[[Watcher], Future[None]] | None = None
 
 
 class RunView:

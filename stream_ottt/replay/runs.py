@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.network.spiking_conv import SpikingConv
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.activity import measure_activity
 from stream_ottt.replay.analysis.alignment import measure_alignment
@@ -162,7 +161,7 @@ class Run:
         rows: list[Row] = progress["rows"]
         for i, row in enumerate(rows):
             protocol.skip(bench, i, row)
-        generator = _dropout_generator(bench)
+        generator = bench.method.network.generator
         if generator is not None:
             state = bytearray.fromhex(progress["generator"])
             generator.set_state(torch.frombuffer(state, dtype=torch.uint8).clone())
@@ -170,7 +169,7 @@ class Run:
         return rows
 
     def _checkpoint(self, bench: Workbench, rows: list[Row]) -> None:
-        generator = _dropout_generator(bench)
+        generator = bench.method.network.generator
         state = "" if generator is None else generator.get_state().numpy().tobytes().hex()
         progress = {"rows": rows, "generator": state}
         save_checkpoint(
@@ -236,12 +235,6 @@ def _due(i: int, length: int) -> bool:
     """At most ten times over a run, the last time at its end."""
     every = -(-length // 10)
     return (i + 1) % every == 0 or i + 1 == length
-
-
-def _dropout_generator(bench: Workbench) -> torch.Generator | None:
-    """The one generator that all layers draw masks from."""
-    layers = (layer for layer in bench.method.network.layers if isinstance(layer, SpikingConv))
-    return next((layer.generator for layer in layers if layer.neuron.dropout), None)
 
 
 def write_tensorboard(out: Path, rows: list[Row]) -> None:

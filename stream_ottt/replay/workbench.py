@@ -21,7 +21,7 @@ from stream_ottt.replay.datasets.base import DataSet, Item
 from stream_ottt.replay.distributed import ReducingOptimizer, World
 from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.loader import Loader
-from stream_ottt.replay.methods import METHODS
+from stream_ottt.replay.methods import find_method
 from stream_ottt.replay.methods.base import Method
 
 TEST_BATCH = 50
@@ -46,7 +46,7 @@ class Workbench:
         torch.set_num_threads(config.compute.threads)
         self.dataset = dataset or open_dataset(config.data)
         self.loader = Loader(self.dataset, config)
-        method: type[Method] = METHODS.get(config.method.name)
+        method: type[Method] = find_method(config.method.name)
         self.learner_config = self._learner_config(method, batches)
         self.network = self.fresh_network()
         self.network.to(self.loader.device)

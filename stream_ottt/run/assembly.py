@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stream_ottt.engine.build import build_learner
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
@@ -95,7 +95,7 @@ class Assembly:
             classes=len(classes),
             seed=c.stream.seed,
         )
-        learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine)
+        learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine, threads=None)
         if self.checkpoint is not None:
             self.checkpoint.restore(learner)
         session = Session(

@@ -49,6 +49,7 @@ class Facts(Settings):
         class_names: label → name.
         input_shape: (polarities, height, width).
         optimizer_steps: optimizer steps made.
+        centred: whether the means of standardized rows were taken out of the weights.
     """
 
     format: str
@@ -57,6 +58,7 @@ class Facts(Settings):
     class_names: dict[int, str]
     input_shape: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = Field(min_length=3, max_length=3)
     optimizer_steps: int = Field(ge=0)
+    centred: bool
 
     @field_validator("classes")
     @classmethod
@@ -125,7 +127,7 @@ class Checkpoint:
             raise ModelError(f"{self.path}: {wrong} holds numbers that are not finite; the learning had failed")
         for name, own in parameters.items():
             own.copy_(tensors[f"weights/{name}"])
-        learner.network.weights_changed()
+        learner.network.weights_changed(centred=self.facts.centred)
         state = {k.removeprefix("optimizer/"): v for k, v in tensors.items() if k.startswith("optimizer/")}
         learner.optimizer.set_state(state, self.facts.optimizer_steps)
 
@@ -200,6 +202,7 @@ def save_checkpoint(
         "class_names": class_names,
         "input_shape": learner.network.input_shape,
         "optimizer_steps": learner.optimizer.steps,
+        "centred": learner.network.centred,
     }
     # One entry: safetensors writes several in no fixed order, and the same run must give the same file.
     metadata = {METADATA_KEY: json.dumps(facts)}
@@ -293,7 +296,7 @@ def load_model(path: str | Path) -> OnlineLearner:
     Raises:
         ModelError: no such file, no model, or one whose parts do not fit each other.
     """
-    from stream_ottt.engine.build import build_learner
+    from stream_ottt.learning.build import build_learner
     from stream_ottt.network.topologies import build_network
 
     checkpoint = load_checkpoint(Path(path))

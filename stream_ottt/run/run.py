@@ -127,6 +127,7 @@ class Run:
             key_span=self.config.labels.key_span,
             labels=self._takes_labels,
             save=self._save_now,
+            can_save=self.request.save is not None,
             status=lambda snapshot: self._summary(snapshot, None, "running"),
         )
         self.pipeline = pipeline

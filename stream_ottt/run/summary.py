@@ -30,6 +30,7 @@ NOTHING = SessionSnapshot(
     learning="no labels",
     accuracy=Evaluator().accuracy(),
     per_class=(),
+    confusion=(),
     presentations=0,
     hits=b"",
     memory={},

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stream_ottt.network.layers import ReadOut
+from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.connection import Connection, SkipGain
+from stream_ottt.network.layers import SWS_SCALE, AvgPool, NFBlock, ReadOut, StemConv
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import NeuronModel
-from stream_ottt.network.nf_resnet import NFBlock, StemConv, StemPool
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.neurons import NeuronModel, Neurons
+from stream_ottt.network.topologies import build_network
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.run.config import merge
 
@@ -57,31 +58,31 @@ def small_network(**config: Any) -> Network:
 def small_residual(dropout: float = 0.0) -> Network:
     """A stem, a block with the plain shortcut and one that downsamples, in float64 on 2×9×9; its neurons fire."""
     generator = torch.Generator().manual_seed(1)
-    neuron = NeuronModel(dropout=dropout)
+    model = NeuronModel(dropout=dropout)
 
-    def conv(prefix: str, out: int, channels: int, kernel: int) -> dict[str, torch.Tensor]:
+    def conv(out: int, channels: int, kernel: int, *, stride: int = 1, decay: float | None = 0.5) -> Connection:
         weight = torch.randn(out, channels, kernel, kernel, generator=generator, dtype=torch.float64)
-        return {
-            f"{prefix}weight": weight,
-            f"{prefix}bias": torch.randn(out, generator=generator, dtype=torch.float64) * 0.1,
-            f"{prefix}gain": torch.ones(out, 1, 1, 1, dtype=torch.float64),
-        }
+        bias = torch.randn(out, generator=generator, dtype=torch.float64) * 0.1
+        return Connection(weight, bias, torch.ones(out, 1, 1, 1, dtype=torch.float64), stride=stride, decay=decay)
 
-    skip = {"skip_gain": torch.full((1,), 0.7, dtype=torch.float64)}
-    plain = conv("first_", 4, 4, 3) | conv("second_", 4, 4, 3) | skip
-    wider = conv("first_", 6, 4, 3) | conv("second_", 6, 6, 3) | conv("shortcut_", 6, 4, 1)
-    wider["skip_gain"] = torch.full((1,), -0.4, dtype=torch.float64)
+    def neurons(beta: float = 1.0) -> Neurons:
+        return Neurons(model, scale=SWS_SCALE, generator=generator, input_scale=1 / beta)
+
+    def skip(gain: float) -> SkipGain:
+        return SkipGain(torch.full((1,), gain, dtype=torch.float64), 0.2)
+
+    plain = conv(4, 4, 3), conv(4, 4, 3), None, skip(0.7), (neurons(0.3), neurons())
+    wider = conv(6, 4, 3, stride=2), conv(6, 6, 3), conv(6, 4, 1, stride=2), skip(-0.4), (neurons(0.4), neurons())
+    stem = conv(4, 2, 7, stride=2, decay=None)
+    weight = torch.randn(3, 6, generator=generator, dtype=torch.float64)
     layers = [
-        ("stem", StemConv(conv("", 4, 2, 7), stride=2)),
-        ("pool", StemPool()),
-        ("block1", NFBlock(plain, neuron, beta=0.3, stride=1, generator=generator)),
-        ("block2", NFBlock(wider, neuron, beta=0.4, stride=2, generator=generator)),
-        (
-            "readout",
-            ReadOut(torch.randn(3, 6, generator=generator, dtype=torch.float64), torch.zeros(3).double(), pool=True),
-        ),
+        ("stem", StemConv(stem)),
+        ("pool", AvgPool(3, 2, 1)),
+        ("block1", NFBlock(*plain)),
+        ("block2", NFBlock(*wider)),
+        ("readout", ReadOut(Connection(weight, torch.zeros(3).double(), decay=None), pool=True)),
     ]
-    return Network(layers, input_shape=(2, 9, 9), input_trace=False, decay=0.5)
+    return Network(layers, input_shape=(2, 9, 9), decay=0.5)
 
 
 def stir(network: Network) -> Network:

@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from replay.helpers import random_frames, small_network, small_residual
 from torch import Tensor
 
-from stream_ottt.learning.learner import LearnerConfig
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.network.config import NetworkConfig, OptimizerConfig
+from stream_ottt.network.connection import Connection
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD, OptimizerConfig, build_optimizer
-from stream_ottt.network.topologies import NetworkConfig, build_network
+from stream_ottt.network.optimizer import SGD, GradientSum, build_optimizer
+from stream_ottt.network.topologies import build_network
 from stream_ottt.network.weights import ScaledStandardization
 from stream_ottt.replay.analysis.alignment import bptt_gradient, cosine, measure_alignment, ottt_gradient
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
-from stream_ottt.replay.unroll import Unroll, standardize
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "layers": small_network,
@@ -110,29 +111,47 @@ def test_gradients_by_definition(name: str, truncation: int | None, cut: int | N
         torch.testing.assert_close(network.parameters[key], expected, rtol=0, atol=1e-14, msg=key)
 
 
-class ThreeFactors(Unroll):
+def three_factors(network: Network, frames: Tensor) -> dict[str, Tensor]:
     """OTTT by autograd: values from spikes, weight gradients from traces, credit by this step's surrogate alone."""
+    traces: dict[str, Tensor] = {}
 
-    def __init__(self, network: Network, parameters: dict[str, Tensor]) -> None:
-        super().__init__(network, parameters)
-        self.traces: dict[str, Tensor] = {}
+    def detach_history(name, neurons):
+        forward = neurons.forward
 
-    def fire(self, name, current, neuron, scale, generator):
-        held = self._membranes.get(name)
-        if held is not None:
-            self._membranes[name] = tuple(v.detach() for v in held)
-        s = super().fire(name, current, neuron, scale, generator)
-        trace = s.detach() + neuron.decay * self.traces.get(name, torch.zeros_like(s))
-        self.traces[name] = trace
-        s.carrier = trace + (s - s.detach())
-        return s
+        def fire(current, state, saved):
+            state.u = None if state.u is None else state.u.detach()
+            s = forward(current, state, saved)
+            traces[name] = s.detach() + 0.5 * traces.get(name, torch.zeros_like(s))
+            s.carrier = traces[name] + (s - s.detach())
+            return s
 
-    def conv(self, name, x, *, stride=1):
-        spikes = super().conv(name, x.detach(), stride=stride)
-        if not hasattr(x, "carrier"):
-            return super().conv(name, x, stride=stride)
-        traced = super().conv(name, x.carrier, stride=stride)
-        return traced + (spikes - traced).detach()
+        neurons.forward = fire
+
+    def split(connection):
+        forward = connection.forward
+
+        def conv(x, work, add=None):
+            spikes = forward(x.detach(), work)
+            if not hasattr(x, "carrier"):
+                return forward(x, work)
+            traced = forward(x.carrier, work)
+            return traced + (spikes - traced).detach()
+
+        connection.forward = connection.current = conv
+
+    for name, neurons in network.populations.items():
+        detach_history(name, neurons)
+    for connection in network.connections.values():
+        if isinstance(connection, Connection):
+            split(connection)
+    found = GradientSum()
+    with network.differentiable(list(network.parameters)) as leaves:
+        for x in frames:
+            value = F.cross_entropy(network.forward(x, learn=False)[0], TARGETS) / len(frames)
+            for name, gradient in zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True):
+                found.update(name, leaves[name], gradient)
+            network.detach()
+    return found.sums
 
 
 def test_residual_blocks_follow_the_three_factor_rule_over_time() -> None:
@@ -140,13 +159,10 @@ def test_residual_blocks_follow_the_three_factor_rule_over_time() -> None:
     frames = random_frames(4, 2, network.input_shape)
     config = LearnerConfig(time_steps=4, alpha=0.0)
     ours = ottt_gradient(network, frames, TARGETS, config)
-    leaves = {k: v.clone().requires_grad_() for k, v in network.parameters.items()}
-    unroll = ThreeFactors(network, leaves)
-    for x in frames:
-        (F.cross_entropy(unroll.step(x), TARGETS) / 4).backward(retain_graph=True)
-    assert set(ours) == set(leaves)
-    for key, leaf in leaves.items():
-        torch.testing.assert_close(ours[key], leaf.grad, rtol=0, atol=1e-13, msg=key)
+    expected = three_factors(small_residual(), frames)
+    assert set(ours) == set(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-13, msg=key)
     assert (
         cosine(ours["block1.first_weight"], bptt_gradient(network, frames, TARGETS, config)["block1.first_weight"]) < 1
     )
@@ -177,17 +193,16 @@ def test_delayed_errors_reach_into_residual_blocks() -> None:
             torch.testing.assert_close(late[key], value, rtol=0, atol=1e-14, msg=key)
 
 
-def test_unrolled_and_stepwise_networks_say_the_same() -> None:
+def test_gradients_leave_the_network_as_it_was() -> None:
     for make in NETWORKS.values():
-        network = make()
+        network, other = make(), make()
         frames = random_frames(4, 2, network.input_shape)
-        method = method_of("bptt", network, LearnerConfig(time_steps=4))
-        unroll = Unroll(network)
-        with torch.no_grad():
-            expected = torch.stack([unroll.step(x) for x in frames])
         before = {k: v.clone() for k, v in network.parameters.items()}
-        torch.testing.assert_close(method.predict(frames), expected, rtol=0, atol=1e-12)
-        assert all((before[k] == v).all() for k, v in network.parameters.items())
+        logits, _ = method_of("bptt", network, LearnerConfig(time_steps=4)).gradients(frames, TARGETS)
+        expected = method_of("bptt", other, LearnerConfig(time_steps=4)).predict(frames)
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-12)
+        assert all((before[k] == v).all() and not v.requires_grad for k, v in network.parameters.items())
+        torch.testing.assert_close(network.forward(frames[0], learn=False)[0], expected[0], rtol=0, atol=1e-12)
 
 
 def test_one_dropout_mask_for_all_timesteps_and_methods() -> None:
@@ -237,12 +252,12 @@ def test_representation_gradient_of_neurons_that_fire_evenly() -> None:
     assert found["representation"]["conv1.weight"] is None  # no input, no gradient
 
 
-def test_standardization_forward_and_backward_agree_with_the_stored_one() -> None:
+def test_standardization_is_differentiable_as_it_says() -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 2, 3, 3, generator=generator, dtype=torch.float64)
     gain = torch.rand(3, 1, 1, 1, generator=generator, dtype=torch.float64)
     leaves = weight.clone().requires_grad_(), gain.clone().requires_grad_()
-    effective = standardize(*leaves)
+    effective = ScaledStandardization(*leaves).weight
     stored = ScaledStandardization(weight, gain)
     torch.testing.assert_close(effective.detach(), stored.weight, rtol=0, atol=1e-14)
     error = torch.randn(effective.shape, generator=generator, dtype=torch.float64)
@@ -264,9 +279,9 @@ def test_nf_resnet_34_as_the_paper_describes_it() -> None:
     assert abs(network.size - 22e6) < 0.02 * 22e6
     blocks = {n: layer for n, layer in zip(network.names, network.layers, strict=True) if n.startswith("block")}
     assert len(blocks) == 16
-    assert [n for n, b in blocks.items() if b.downsamples] == ["block2_1", "block3_1", "block4_1"]
+    assert [n for n, b in blocks.items() if b.shortcut is not None] == ["block2_1", "block3_1", "block4_1"]
     # The expected variance grows by 0.2² a block and begins anew after each that downsamples.
-    squares = {name: round(block.beta**2, 6) for name, block in blocks.items()}
+    squares = {name: round(block.first_neurons.input_scale**-2, 6) for name, block in blocks.items()}
     assert squares["block1_1"] == 1 and squares["block1_2"] == 1.04
     assert squares["block2_1"] == 1.12 and squares["block2_2"] == 1.04
     assert all((block.parameters["skip_gain"] == 0).all() for block in blocks.values())

@@ -17,7 +17,8 @@ from replay.helpers import small_config, small_network, write_collection
 
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.learner import LearnerConfig, OnlineLearner
+from stream_ottt.learning.config import LearnerConfig
+from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.rehearsal import RehearsalConfig, cut
 from stream_ottt.learning.session import Session
 from stream_ottt.replay.config import DataConfig, ReplayConfig

@@ -59,6 +59,7 @@ def word_by_word(words: Words, width: int, height: int) -> list[tuple[int, int, 
             if address & 0x80008000:
                 continue
             x, y, on = 127 - (address >> 1 & 0x7F), 127 - (address >> 8 & 0x7F), not address & 1
+            x = -1 if address >> 16 else x  # a DVS128 has no such bits
         else:
             if address & 0x80000400:
                 continue
@@ -106,6 +107,53 @@ def test_golden_words_of_a_davis(tmp_path: Path, header: bytes, width: int, heig
     ]
     packet = next(source.packets())
     assert (packet.width, packet.height) == (width, height)
+
+
+@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT2.1\r\n", b"#!AER-DAT1.0\r\n"])
+def test_versions(tmp_path: Path, magic: bytes) -> None:
+    words = [(0x0000, 5), (0x0001, 5), (0x00FE, 6), (0x7F00, 2**32 - 1), (0x8000, 8), (0x1505, 9)]
+    layout = ">HI" if magic.startswith(b"#!AER-DAT1") else ">II"
+    body = b"".join(struct.pack(layout, *w) for w in words)
+    (tmp_path / "a").write_bytes(magic + b"# This is a raw AE data file - do not edit\r\n" + body)
+    source = open_source(tmp_path / "a")
+    assert isinstance(source, Aedat2Source)
+    assert drain(source)[0].tolist() == word_by_word(words, 128, 128) and source.size_from == "guess"
+    size = struct.calcsize(layout)
+    for cut in range(1, len(body)):
+        events, error = drain(source_of(tmp_path / "b", magic + body[:cut]))
+        assert events.tolist() == word_by_word(words[: cut // size], 128, 128)
+        assert (error is None) == (cut % size == 0)
+
+
+def davis(x: int, y: int) -> int:
+    return y << 22 | x << 12
+
+
+@pytest.mark.parametrize(
+    ("words", "fit"),
+    [
+        ([davis(345, 9), davis(0, 259)], "davis346, where all"),
+        ([davis(239, 9), davis(0, 179)], "davis240c|davis346, where all"),
+        ([davis(400, 9)], "dvs128|davis240c|davis346"),
+    ],
+)
+def test_addresses_that_contradict_the_chip_that_was_guessed(tmp_path: Path, words: list[int], fit: str) -> None:
+    """As v2e and jAER without a chip write them."""
+    body = packed([(address, t) for t, address in enumerate(words)])
+    events, error = drain(source_of(tmp_path / "a", MAGIC + b"# made by a simulator\r\n" + body))
+    assert not len(events) and error is not None and f"?chip={fit}" in str(error)
+    source = source_of(tmp_path / "a", MAGIC + body, chip="davis346")
+    assert len(drain(source)[0]) == len(words) and source.size_from == "option"
+
+
+def test_a_few_damaged_addresses_are_malformed_and_no_contradiction(tmp_path: Path) -> None:
+    words = [(2 * i % 2**15, i) for i in range(100)]
+    words[50] = (1 << 20, 50)
+    source = source_of(tmp_path / "a", MAGIC + packed(words))
+    events, error = drain(source)
+    assert error is None and np.count_nonzero(events["x"] == -1) == 1 and source.size_from == "guess"
+    named = source_of(tmp_path / "a", DVS128 + packed(words))
+    assert len(drain(named)[0]) == 100 and named.size_from == "camera"
 
 
 @settings(max_examples=80, deadline=None)

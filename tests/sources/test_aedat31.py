@@ -129,6 +129,21 @@ def test_size(tmp_path: Path, camera: str, size: tuple[int, int]) -> None:
     assert (packet.width, packet.height) == (640, size[1])
 
 
+@pytest.mark.parametrize("camera", ["DAVISFX3", ""])
+def test_events_that_contradict_the_size_that_was_guessed(tmp_path: Path, camera: str) -> None:
+    inside = [(5, 127, t, True, True) for t in range(100)]
+    source = source_of(tmp_path / "a", header(camera) + polarity(inside))
+    assert len(drain(source)[0]) == 100 and source.size_from == "guess"
+    outside = [(345, 259, t, True, True) for t in range(9)]
+    events, error = drain(source_of(tmp_path / "a", header(camera) + polarity(inside + outside)))
+    assert not len(events) and error is not None and "DAVIS346 has 346×260" in str(error)
+    assert (f"'{camera}'" if camera else "names no camera") in str(error)
+    source = source_of(tmp_path / "a", header(camera) + polarity(outside), width=346, height=260)
+    assert len(drain(source)[0]) == 9 and source.size_from == "option"
+    known = source_of(tmp_path / "a", header("DVS128") + polarity(outside))
+    assert len(drain(known)[0]) == 9 and known.size_from == "camera"  # they are malformed
+
+
 def test_truncated_at_every_byte(tmp_path: Path) -> None:
     first = [(i, 2 * i, i, True, True) for i in range(4)]
     second = [(9, 9, 9, False, True)]

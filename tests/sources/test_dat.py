@@ -142,3 +142,22 @@ def test_real_recording(recordings: Path) -> None:
     assert (len(e), t[-1], t.sum(), e["x"].sum(), e["y"].sum(), e["p"].sum()) == (
         4407, 99937, 239318661, 108033, 134194, 1671,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_version_1_holds_coordinates_of_9_and_8_bits(tmp_path: Path, version: int) -> None:
+    events = [(3, 5, 100, True), (303, 0, 100, False), (511, 255, 200, True), (0, 239, 4_000_000_000, False)]
+    data = b"".join(t.to_bytes(4, "little") + (x | y << 9 | p << 17).to_bytes(4, "little") for x, y, t, p in events)
+    path = tmp_path / "a.dat"
+    path.write_bytes(b"%% Data file containing TD events\n%% Version %d\n" % version + b"\x00\x08" + data)
+    assert drain(path) == (events, None)
+    source = open_source(path)
+    (packet,) = source.packets()  # type: ignore[attr-defined]
+    assert (packet.width, packet.height, source.size_from) == (304, 240, "camera")
+
+
+def test_a_version_that_is_not_known_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.dat"
+    path.write_bytes(b"% Data file\n% Version 3\n% Width 9\n% Height 9\n\x0c\x08" + pack(EVENTS))
+    _, error = drain(path)
+    assert error is not None and "found '3'" in str(error) and error.offset == len(b"% Data file\n")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.sources.opening import open_source
-from stream_ottt.sources.prophesee.words import Evt3Decoder, ReservedWordError
+from stream_ottt.sources.prophesee.words import Evt3Decoder
 
 HEADER = b"% evt 3.0\n% format EVT3;height=480;width=640\n% geometry 640x480\n% end\n"
 ADDR_Y, ADDR_X, BASE_X, VECT_12, VECT_8, LOW, HIGH, TRIGGER = (
@@ -112,24 +112,28 @@ def test_an_endless_vector_never_wraps_into_the_sensor() -> None:
 
 
 @pytest.mark.parametrize("kind", [0x1, 0x9, 0xB, 0xC, 0xD])
-def test_reserved_words_end_the_stream_where_they_stand(tmp_path: Path, kind: int) -> None:
+def test_words_of_unknown_types_are_counted_and_passed_over(tmp_path: Path, kind: int) -> None:
+    """Cameras of other makers add some."""
     path = tmp_path / "a.raw"
-    path.write_bytes(HEADER + pack([HIGH, LOW | 5, ADDR_X | 9, kind << 12, ADDR_X | 10]))
+    path.write_bytes(HEADER + pack([HIGH, LOW | 5, ADDR_X | 9, kind << 12 | 0xABC, *[ADDR_X | 10] * 20]))
+    source = open_source(path)
+    assert np.concatenate([p.events for p in source.packets()])["x"].tolist() == [9, *[10] * 20]
+    assert source.describe()["unknown_words"] == 1
+
+
+def test_too_many_words_of_unknown_types_are_an_error_after_the_events(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(HEADER + pack([HIGH, LOW | 5, ADDR_X | 9, 0x9000, ADDR_X | 10]))
     events, error = drain(path)
-    assert events == [(9, 0, 5, False)]
-    assert error is not None
-    assert error.offset == len(HEADER) + 6
-    assert f"{kind:#x}" in str(error)
+    assert [x for x, *_ in events] == [9, 10]
+    assert error is not None and "1 of 5 words are of types that EVT3 does not have" in str(error)
 
 
 @pytest.mark.parametrize("after", [65_536 - 6, 65_536, 65_536 + 6])
-def test_a_reserved_word_where_a_packet_is_full(after: int) -> None:
-    words = [HIGH, LOW] + [ADDR_X | 1] * after + [0x1000, ADDR_X | 2]
-    found = 0
-    with pytest.raises(ReservedWordError) as e:
-        for events in Evt3Decoder().decode(np.array(words, "<u2").view(np.uint8)):
-            found += len(events)
-    assert (found, e.value.offset) == (after, 2 * (after + 2))
+def test_a_word_of_an_unknown_type_where_a_packet_is_full(after: int) -> None:
+    decoder = Evt3Decoder()
+    assert len(decode(decoder, [HIGH, LOW] + [ADDR_X | 1] * after + [0x1000, ADDR_X | 2])) == after + 1
+    assert (decoder.unknown, decoder.words) == (1, after + 4)
 
 
 def test_agrees_with_the_package_evt3_on_random_words() -> None:
@@ -197,6 +201,7 @@ def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, data
 def test_memory_is_bounded_when_every_word_is_twelve_events(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack([HIGH, LOW]) + pack([BASE_X, VECT_12 | 0xFFF]) * (1 << 18))
+    next(iter(open_source(path).packets()))  # numba, and the compiled loop, are in memory from now on
     tracemalloc.start()
     assert sum(len(p) for p in open_source(path).packets()) == 12 << 18
     peak = tracemalloc.get_traced_memory()[1]

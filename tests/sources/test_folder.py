@@ -158,3 +158,52 @@ def test_real_recordings_one_a_class(real_data: Path) -> None:
     assert error is None and len(events) > 5000
     assert [name for _, name in sorted(source.class_names.items())][:2] == ["Caixa", "Caneca"]
     assert slots(source)[-1] == (1_800_000, 2_100_000, 6)
+
+
+def test_recordings_with_their_label_files_are_read_by_them(tmp_path: Path) -> None:
+    for name, start in (("user01", 1_000), ("user02", 5_000_000)):
+        record(tmp_path / f"{name}.es", [start, start + 40, start + 90], x=int(name[-1]))
+    record(tmp_path / "unlabelled.es", [7], x=9)
+    header = "class,startTime_usec,endTime_usec\n"
+    (tmp_path / "user01_labels.csv").write_text(header + "1,1010,1050\n2,1060,1200\n")
+    (tmp_path / "user02_labels.csv").write_text(header + "3,4999000,5000010\n")
+    for junk in (".DS_Store", "Thumbs.db", "desktop.ini", "README.txt", "LICENSE", "notes.md"):
+        (tmp_path / junk).write_bytes(b"\0\1")
+    source = open_source(f"{tmp_path}?gap=1ms")
+    assert drain(source)[0] == [(1, 0), (1, 40), (1, 90), (2, 1091), (2, 1131), (2, 1181)]
+    # Intervals begin and end with the recordings that they belong to.
+    assert slots(source) == [(10, 50, 1), (60, 91, 2), (1091, 1101, 3)]
+    assert source.class_names == {1: "1", 2: "2", 3: "3"}
+    assert drain(open_source(f"{tmp_path}?samples=1:"))[0] == [(2, 0), (2, 40), (2, 90)]
+
+
+def test_pieces_of_one_session_are_joined_on_request(tmp_path: Path) -> None:
+    record(tmp_path / "rec_0000.es", [100, 200], x=1)
+    record(tmp_path / "rec_0001.es", [300, 400], x=2, side=16)
+    record(tmp_path / "rec_0002.es", [5, 10], x=3)  # the clock began anew
+    with pytest.raises(UsageError, match="join=true"):
+        drain(open_source(tmp_path))
+    source = open_source(f"{tmp_path}?join=true")
+    assert drain(source) == ([(1, 100), (1, 200), (2, 300), (2, 400), (3, 401), (3, 406)], None)
+    assert source.labels is None
+    assert {(p.width, p.height) for p in source.packets()} == {(16, 16)}
+    apart = open_source(f"{tmp_path}?join=false")
+    drain(apart)
+    assert len(slots(apart)) == 3
+    with pytest.raises(UsageError, match="'shuffle' is for labelled collections"):
+        drain(open_source(f"{tmp_path}?join=true&shuffle=true"))
+
+
+def test_folders_of_n_caltech101(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, x in (("Faces_easy", 239), ("accordion", 100)):
+        t = np.sort(rng.integers(0, 10**5, 50))
+        records = np.stack([np.full(50, x), rng.integers(0, 180, 50), t >> 16, t >> 8 & 255, t & 255], axis=1)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image_0001.bin").write_bytes(records.astype(np.uint8).tobytes())
+        (tmp_path / name / ".DS_Store").write_bytes(b"\0")
+    source = open_source(tmp_path)
+    events, error = drain(source)
+    assert error is None and {x for x, _ in events} == {239, 100} and len(events) == 100
+    assert {(p.width, p.height) for p in source.packets()} == {(240, 180)}
+    assert source.class_names == {0: "Faces_easy", 1: "accordion"} and source.size_from == "camera"

@@ -56,7 +56,7 @@ def read(path: Path, **options: Any) -> tuple[list[tuple[int, int, int, bool]], 
 def test_dsec_with_its_offset_in_pieces(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream_ottt.sources.columns.PACKET_EVENTS", 300)
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 300)
     dsec(tmp_path / "a.h5", **options)
     source = open_source(tmp_path / "a.h5")
     assert isinstance(source, Hdf5Source)
@@ -84,7 +84,12 @@ def test_records_tables_and_other_places(tmp_path: Path) -> None:
     with h5py.File(path, "w") as f:
         for name, column in COLUMNS.items():
             f[f"prophesee/left/{name}s"] = column
-    assert "it holds prophesee; say where they are with group=" in str(read(path)[1])
+    assert read(path) == (ROWS, None)  # the only place
+    with h5py.File(path, "a") as f:
+        f["prophesee/right/events/t"] = f["spare"] = np.arange(3)
+        for name, column in COLUMNS.items():
+            f[f"prophesee/right/{name}"] = column[::-1]
+    assert "prophesee/left, prophesee/right; say which with group=" in str(read(path)[1])
     assert drain(open_source(f"{path}?group=prophesee/left")) == (ROWS, None)
     with h5py.File(path, "w") as f:
         f["events"] = np.stack([COLUMNS[k].astype(np.int64) for k in "xytp"], axis=1)
@@ -117,7 +122,7 @@ def test_codecs_that_are_not_read_are_named_with_what_converts_them(tmp_path: Pa
         (lambda f: [f.create_dataset(f"events/{k}", data=["a"] * 5) for k in "txyp"], "expected columns of integers"),
         (lambda f: [f.create_dataset(f"events/{k}", data=5) for k in "txyp"], "expected columns"),
         (lambda f: [f.create_dataset(f"events/{k}", data=np.zeros((5, 2))) for k in "txyp"], "one dimension"),
-        (lambda f: [f.create_dataset(f"events/{k}", data=np.full(5, 0.5)) for k in "txyp"], "no whole number"),
+        (lambda f: [f.create_dataset(f"events/{k}", data=np.full(5, 0.5)) for k in "txyp"], "say their unit"),
         (lambda f: [f.create_dataset(f"events/{k}", (2**50,), "i8", chunks=(4,)) for k in "txyp"], "promises"),
         (lambda f: [f.create_dataset(f"events/{k}", (2**40,), "i8") for k in "txyp"], "promises"),
         (
@@ -154,7 +159,7 @@ def test_a_wrong_offset_and_data_in_other_files(tmp_path: Path) -> None:
 
 
 def test_damaged_data_comes_after_what_was_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_ottt.sources.columns.PACKET_EVENTS", 100)
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 100)
     path = tmp_path / "a.h5"
     dsec(path, offset=None, chunks=(100,), compression="gzip", fletcher32=True)
     with h5py.File(path) as f:

@@ -343,7 +343,7 @@ def test_archives_that_lie_or_are_packed_otherwise(tmp_path: Path) -> None:
     archive(path, members | {"t.npy": npy(np.array([None] * 9))})
     assert "Python objects" in message()
     archive(path, {"blob.npy": b"", "offsets.npy": b""})
-    assert "found blob, offsets" in message()
+    assert "found blob" in message()
     data = bytearray(b"")
     archive(path, members)
     data = bytearray(path.read_bytes())

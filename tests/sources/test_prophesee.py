@@ -78,14 +78,6 @@ def test_a_raw_file_without_header_is_read_when_told_how(tmp_path: Path) -> None
     assert packet.events.tolist() == [(3, 5, 0, True)]
 
 
-@pytest.mark.parametrize("line", [b"% evt 2.1\n", b"% format EVT21;height=720;width=1280\n"])
-def test_evt21_says_what_converts_it(tmp_path: Path, line: bytes) -> None:
-    with pytest.raises(InputError, match=r"'EVT2\.1'.*metavision_file_to_dat") as e:
-        list(source(tmp_path, b"% date x\n" + line + b"% end\n").packets())
-    assert e.value.offset == len(b"% date x\n")
-    assert "\n" not in str(e.value)
-
-
 @pytest.mark.parametrize(
     ("header", "query", "message"),
     [
@@ -93,7 +85,9 @@ def test_evt21_says_what_converts_it(tmp_path: Path, line: bytes) -> None:
         (b"% format HISTO3D;height=320;width=320\n", "", "HISTO3D"),
         (b"% evt 3.0\n% geometry 640x480\n", "?format=evt2", r"\?format=evt3"),
         (b"% evt 2.0\n% geometry 640x480\n", "?format=evt3", r"\?format=evt2"),
-        (b"% format EVT2;height=4;width=4;endianness=big\n", "", "big-endian"),
+        (b"% evt 2.1\n% geometry 640x480\n", "?format=evt2", r"\?format=evt21"),
+        (b"% evt 4.0\n% geometry 640x480\n", "", r"'EVT4'.*metavision_file_to_dat"),
+        (b"% format EVT2;height=4;width=4;endianness=big\n", "", "byte order 'big'"),
     ],
 )
 def test_other_encodings_are_named(tmp_path: Path, header: bytes, query: str, message: str) -> None:

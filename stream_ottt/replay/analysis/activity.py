@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stream_ottt.network.connection import Connection
 from stream_ottt.network.network import Network
-from stream_ottt.replay.unroll import Unroll
 
 
 class ActivityProbe:
@@ -26,12 +27,24 @@ class ActivityProbe:
         self.neurons_of: dict[str, int] = {}
         self.operations: dict[str, float] = {}
 
+    def attach(self, network: Network) -> None:
+        """Watch every population and connection."""
+        for name, neurons in network.populations.items():
+            neurons.watch = partial(self.neurons, name)
+        for name, connection in network.connections.items():
+            if isinstance(connection, Connection):
+                connection.watch = partial(self.synapses, name.rstrip("._"), connection.stride)
+
     def neurons(self, name: str, u: Tensor, s: Tensor) -> None:
+        """Spikes of one population at one timestep."""
         self.spikes[name] = self.spikes.get(name, 0.0) + float(s.sum())
         self.neuron_steps[name] = self.neuron_steps.get(name, 0) + s.numel()
         self.neurons_of[name] = s[0].numel()
 
-    def synapses(self, name: str, x: Tensor, weight: Tensor, *, stride: int) -> None:
+    def synapses(self, name: str, stride: int, x: Tensor, weight: Tensor) -> None:
+        """Input of one connection at one timestep; that of the read-out is not counted."""
+        if weight.dim() == 2:
+            return
         active = (x != 0).to(x.dtype).sum(1, keepdim=True)
         kernel = torch.ones(1, 1, *weight.shape[2:], dtype=x.dtype)
         reached = F.conv2d(active, kernel, stride=stride, padding=weight.shape[-1] // 2)
@@ -42,7 +55,7 @@ def measure_activity(network: Network, batches: Iterable[Tensor]) -> dict[str, A
     """Run samples through a network, learning nothing.
 
     Args:
-        network: of the plain kind.
+        network: of the plain kind, for nothing else from then on.
         batches: frames [T, batch, channels, height, width] each.
 
     Returns:
@@ -51,13 +64,14 @@ def measure_activity(network: Network, batches: Iterable[Tensor]) -> dict[str, A
         (per sample); ``synaptic_operations`` and ``input_operations`` per sample, and each connection's own.
     """
     probe = ActivityProbe()
+    probe.attach(network)
     samples = 0
     with torch.no_grad():
         for frames in batches:
             samples += frames.shape[1]
-            unroll = Unroll(network, probe=probe)
+            network.reset()
             for frame in frames:
-                unroll.step(frame)
+                network.forward(frame, learn=False)
     each = {name: count / samples for name, count in probe.operations.items()}
     first = next(iter(each))
     return {

@@ -10,7 +10,6 @@ and differentiates through that map, at the rates that the spiking network reall
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,15 +18,14 @@ from torch import Tensor
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.config import OptimizerConfig
-from stream_ottt.network.layers import AvgPool, ReadOut
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import NeuronModel
-from stream_ottt.network.optimizer import Optimizer
-from stream_ottt.network.spiking_conv import SpikingConv
+from stream_ottt.network.neurons import Neurons, NeuronState
+from stream_ottt.network.optimizer import GradientSum, Optimizer
+from stream_ottt.network.saved import Saved
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import loss
 from stream_ottt.replay.methods.bptt import Bptt
-from stream_ottt.replay.unroll import Unroll
 
 Gradients = dict[str, Tensor]
 
@@ -35,18 +33,14 @@ Gradients = dict[str, Tensor]
 class _Summing(Optimizer):
     """Adds gradients up and changes nothing."""
 
+    updates = False
+
     def __init__(self) -> None:
         super().__init__(OptimizerConfig())
-        self.sums: Gradients = {}
+        self.sum = GradientSum()
 
     def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
-        self.sums[name] = self.sums[name] + gradient if name in self.sums else gradient.clone()
-
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def set_state(self, state: dict[str, Tensor], steps: int) -> None:
-        self.steps = steps
+        self.sum.update(name, parameter, gradient)
 
 
 def ottt_gradient(network: Network, frames: Tensor, targets: Tensor, config: LearnerConfig) -> Gradients:
@@ -58,7 +52,7 @@ def ottt_gradient(network: Network, frames: Tensor, targets: Tensor, config: Lea
         learner.forward(frame, t)
         learner.learn(t, targets)
     learner.reset()
-    return optimizer.sums
+    return optimizer.sum.sums
 
 
 def bptt_gradient(network: Network, frames: Tensor, targets: Tensor, config: LearnerConfig) -> Gradients:
@@ -67,37 +61,16 @@ def bptt_gradient(network: Network, frames: Tensor, targets: Tensor, config: Lea
     return method.gradients(frames, targets)[1]
 
 
-class _Rates:
-    """λ-weighted firing rates of every population, and λ-weighted input."""
+class _Rates(Neurons):
+    """Clamped linear neurons in the place of a population, whose values are its measured firing rates."""
 
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
-        self.sums: dict[str, Tensor] = {}
-
-    def neurons(self, name: str, u: Tensor, s: Tensor) -> None:
-        self.add(name, s)
-
-    def synapses(self, name: str, x: Tensor, weight: Tensor, *, stride: int) -> None:
-        """Not looked at."""
-
-    def add(self, name: str, s: Tensor) -> None:
-        old = self.sums.get(name)
-        self.sums[name] = s if old is None else torch.add(s, old, alpha=self.decay)
-
-
-class _RateUnroll(Unroll):
-    """One pass over rates instead of spikes: clamped linear neurons whose values are the rates measured."""
-
-    def __init__(self, network: Network, parameters: Mapping[str, Tensor], rates: dict[str, Tensor]) -> None:
-        super().__init__(network, parameters)
+    def __init__(self, like: Neurons, rates: Tensor) -> None:
+        super().__init__(like.model, scale=like.scale, generator=like.generator)
         self.rates = rates
 
-    def fire(
-        self, name: str, current: Tensor, neuron: NeuronModel, scale: float, generator: torch.Generator | None
-    ) -> Tensor:
-        mapped = (current / neuron.threshold).clamp(0, 1)
-        measured = self.rates[name.rstrip("._")]
-        return (mapped + (measured - mapped).detach()) * scale
+    def forward(self, current: Tensor, state: NeuronState, saved: Saved | None) -> Tensor:
+        mapped = (current / self.model.threshold).clamp(0, 1)
+        return (mapped + (self.rates - mapped).detach()) * self.scale
 
 
 def representation_gradient(
@@ -109,19 +82,34 @@ def representation_gradient(
         known = isinstance(layer, (SpikingConv, AvgPool, ReadOut))
         if not known or (isinstance(layer, SpikingConv) and layer.feedback is not None):
             return None
-    decay = network.decay
-    rates = _Rates(decay)
+    sums: dict[str, Tensor] = {}
+
+    def add(name: str, value: Tensor) -> None:
+        sums[name] = torch.add(value, sums[name], alpha=network.decay) if name in sums else value
+
+    populations = network.populations
+    for name, neurons in populations.items():
+        neurons.watch = lambda u, s, name=name: add(name, s)
+    network.reset()
     with torch.no_grad():
-        unroll = Unroll(network, probe=rates)
         for frame in frames:
-            unroll.step(frame)
-            rates.add("input", frame)
-    total = sum(decay**t for t in range(len(frames)))
-    means = {name: value / total for name, value in rates.sums.items()}
-    leaves = {k: v.detach().requires_grad_() for k, v in network.parameters.items()}
-    logits = _RateUnroll(network, leaves, means).step(means["input"])
-    value = loss(logits, targets, alpha=config.alpha, time_steps=1)
-    return dict(zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True))
+            network.forward(frame, learn=False)
+            add("input", frame)
+    network.reset()
+    total = sum(network.decay**t for t in range(len(frames)))
+    means = {name: value / total for name, value in sums.items()}
+    spiking = [layer for layer in network.layers if isinstance(layer, SpikingConv)]
+    try:
+        for layer, (name, neurons) in zip(spiking, populations.items(), strict=True):
+            layer.neurons = _Rates(neurons, means[name])
+        with network.differentiable(list(network.parameters)) as leaves:
+            logits, _ = network.forward(means["input"], learn=False)
+            value = loss(logits, targets, alpha=config.alpha, time_steps=1)
+            return dict(zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True))
+    finally:
+        for layer, neurons in zip(spiking, populations.values(), strict=True):
+            layer.neurons = neurons
+            neurons.watch = None
 
 
 def cosine(a: Tensor, b: Tensor) -> float | None:

@@ -24,7 +24,7 @@ from stream_ottt.network.device import find_device
 from stream_ottt.network.optimizer import build_optimizer
 from stream_ottt.network.topologies import build_network
 from stream_ottt.replay.config import MethodConfig
-from stream_ottt.replay.methods import METHODS
+from stream_ottt.replay.methods import find_method
 from stream_ottt.replay.methods.base import Method
 from stream_ottt.settings import Settings
 
@@ -94,7 +94,7 @@ def _learn(config: MemoryConfig, device: torch.device) -> Method:
     network = build_network(config.network, input_shape=config.shape, classes=config.classes)
     network.to(device)
     learner = LearnerConfig(time_steps=config.time_steps)
-    method: Method = METHODS.get(config.method)(
+    method: Method = find_method(config.method)(
         network, build_optimizer(learner), learner, MethodConfig(name=config.method), batch_size=config.batch_size
     )
     method.learn(_frames(config, device), torch.zeros(config.batch_size, dtype=torch.int64, device=device))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stream_ottt.errors import UsageError
 from stream_ottt.registry import Registry
+
+if TYPE_CHECKING:
+    from stream_ottt.replay.methods.base import Method
 
 METHODS = Registry(
     "method",
@@ -14,3 +21,25 @@ METHODS = Registry(
         "frozen": "stream_ottt.replay.methods.frozen:Frozen",
     },
 )
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of a short name, or the class in a file: ``rule.py:MyRule``.
+
+    Raises:
+        UsageError: no such name, file or class, or a class that is no method.
+    """
+    file, _, attribute = name.rpartition(":")
+    if not file.endswith(".py"):
+        method: type[Method] = METHODS.get(name)
+        return method
+    from runpy import run_path
+
+    from stream_ottt.replay.methods.base import Method
+
+    if not Path(file).is_file():
+        raise UsageError(f"method.name: {file}: no such file; write FILE.py:Class")
+    found = run_path(file).get(attribute)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise UsageError(f"method.name: {file} has no subclass of Method named {attribute!r}")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
@@ -17,7 +17,9 @@ from stream_ottt.replay.config import MethodConfig
 
 
 class Method(ABC):
-    """Base of the methods. To add one: subclass, register its name.
+    """Base of the methods. To add one: subclass, register its name; or name its file, ``--method.name rule.py:MyRule``.
+
+    A method makes gradients in its own way and hands them to :meth:`update`, which makes the optimizer step.
 
     Class attributes:
         name: the short name.
@@ -63,6 +65,19 @@ class Method(ABC):
         Returns:
             Logits [T, batch, classes] as they were when each timestep was seen.
         """
+
+    def update(self, gradients: Mapping[str, Tensor]) -> None:
+        """One optimizer step.
+
+        Args:
+            gradients: ∂L/∂parameter by full name; parameters that are left out stay as they are.
+        """
+        parameters = self.network.parameters
+        self.optimizer.begin()
+        with torch.no_grad():
+            for name, gradient in gradients.items():
+                self.optimizer.update(name, parameters[name], gradient)
+        self.network.weights_changed()
 
     def predict(self, frames: Iterable[Tensor]) -> Tensor:
         """Logits [T, batch, classes] of one batch from a state at rest; nothing is learned."""

@@ -21,16 +21,15 @@ class Frozen(Bptt):
         return [k for k in parameters if k.startswith(f"{self.network.names[-1]}.")]
 
     def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:
-        leaves, unroll = self.begin()
         logits: list[Tensor] = []
-        for frame in frames:
-            out = unroll.step(frame)
-            logits.append(out.detach())
-            value = loss(out, targets, alpha=self.config.alpha, time_steps=self.config.time_steps)
-            found = torch.autograd.grad(value, list(leaves.values()))
-            self.optimizer.begin()
-            for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
-                self.optimizer.update(name, leaf.detach(), gradient)
-            unroll.detach()
-        self.network.weights_changed()
+        network = self.network
+        network.reset()
+        with network.differentiable(self.trainable(network.parameters)) as leaves:
+            for frame in frames:
+                out, _ = network.forward(frame, learn=False)
+                logits.append(out.detach())
+                value = loss(out, targets, alpha=self.config.alpha, time_steps=self.config.time_steps)
+                found = torch.autograd.grad(value, list(leaves.values()))
+                self.update(dict(zip(leaves, found, strict=True)))
+                network.detach()
         return torch.stack(logits)

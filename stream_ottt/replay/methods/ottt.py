@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from stream_ottt.engine.build import build_learner
 from stream_ottt.engine.config import EngineConfig
+from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD, Optimizer
+from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.replay.config import MethodConfig
 from stream_ottt.replay.methods.base import Method
 
@@ -28,12 +28,12 @@ class OtttO(Method):
         self, network: Network, optimizer: Optimizer, config: LearnerConfig, options: MethodConfig, *, batch_size: int
     ) -> None:
         super().__init__(network, optimizer, config, options, batch_size=batch_size)
-        # The fast engine takes one stream, and steps by itself only with a plain SGD.
-        plain = batch_size > 1 or type(optimizer) is not SGD
+        plain = batch_size > 1  # the fast engine takes one stream
         engine = EngineConfig(
             engine="plain" if plain else "auto", precision=options.precision, compiled=options.compiled
         )
-        self.learner = build_learner(network, optimizer, config.model_copy(update={"rule": self.rule}), engine=engine)
+        rule = config.model_copy(update={"rule": self.rule})
+        self.learner = build_learner(network, optimizer, rule, engine=engine, threads=None)
         self.network = self.learner.network
 
     def learn(self, frames: Iterable[Tensor], targets: Tensor) -> Tensor:

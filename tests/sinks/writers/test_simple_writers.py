@@ -1,4 +1,4 @@
-"""CSV, Event Stream and NPZ writers: exact round trips through each and from one into another; limits; a full disk."""
+"""CSV, Event Stream, NPZ and HDF5 writers: exact round trips, from one into another, limits, and a full disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream_ottt.sinks.writers.es import MAX_PAUSE_US, EventStreamWriter
 from stream_ottt.sinks.writers.npz import NpzWriter
 from stream_ottt.sources.opening import open_source
 
-NAMES = ("csv", "es", "npz")
+NAMES = ("csv", "es", "npz", "hdf5")
 DELTA = st.one_of(st.integers(0, 3), st.integers(120, 260), st.integers(0, 10**6))
 """Around Event Stream's steps of 127 µs, and far beyond."""
 EVENT = st.tuples(DELTA, st.integers(0, 345), st.integers(0, 259), st.booleans())

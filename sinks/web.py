@@ -1,0 +1,90 @@
+"""The run on a page in a browser: what it sees, says and learns, and buttons that teach it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stream_ottt.errors import UsageError
+from stream_ottt.events.timestep import StepResult
+from stream_ottt.pipeline.sink import Sink, SinkConfig
+
+if TYPE_CHECKING:
+    from stream_ottt.pipeline.view import RunView
+    from stream_ottt.web.run_page import RunPage
+    from stream_ottt.web.server import PageServer
+
+HOST, PORT = "127.0.0.1", 8765
+ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*)(?::(?P<port>[0-9]{1,5}))?")
+
+
+class WebConfig(SinkConfig):
+    """Options of the page.
+
+    Attributes:
+        target: ``HOST:PORT``, ``HOST`` or ``:PORT``; 127.0.0.1:8765 unless told otherwise. Port 0 means any free one.
+        token: what a browser must know; None makes one where others can reach the address, and asks for none where only
+            this machine can.
+        names: further host names by which the page is reached, with commas between them.
+    """
+
+    token: str | None = None
+    names: str = ""
+
+    def address(self) -> tuple[str, int]:
+        """Host and port.
+
+        Raises:
+            UsageError: it is no address.
+        """
+        match = ADDRESS.fullmatch(f":{self.target}" if self.target.isdecimal() else self.target)
+        port = PORT if match is None or match["port"] is None else int(match["port"])
+        if match is None or port > 65535:
+            raise UsageError(f"--web: {self.target!r} is no HOST:PORT, such as {HOST}:{PORT} or [::1]:{PORT}")
+        return match["host"].strip("[]") or HOST, port
+
+
+class WebSink(Sink):
+    """Serves a page while the run lasts. Each result costs the run one assignment; browsers take what they can."""
+
+    name = "web"
+    gives_labels = True
+    optional = True
+    Config: ClassVar[type[SinkConfig]] = WebConfig
+    config: WebConfig
+
+    def __init__(self, config: SinkConfig) -> None:
+        super().__init__(config)
+        self._address = self.config.address()
+        self._page: RunPage | None = None
+        self._server: PageServer | None = None
+
+    def check(self, *, overwrite: bool) -> None:
+        from stream_ottt.web.server import bind
+
+        bind(*self._address).close()
+
+    async def open(self, run: RunView) -> None:
+        from stream_ottt.web.run_page import RunPage
+        from stream_ottt.web.server import PageServer
+
+        self._page = RunPage(run)
+        host, port = self._address
+        names = tuple(name.strip() for name in self.config.names.split(",") if name.strip())
+        self._server = PageServer(self._page, host=host, port=port, token=self.config.token, names=names)
+        await self._server.start()
+        print(f"stream-ottt: the page is at {self._server.url}", file=sys.stderr, flush=True)
+
+    async def consume(self, result: StepResult) -> None:
+        assert self._page is not None and self._server is not None
+        self._page.take(result)
+        if self._server.failure is not None:
+            failure, self._server.failure = self._server.failure, None
+            raise failure
+
+    async def close(self, summary: dict[str, Any] | None) -> None:
+        if self._page is None or self._server is None:
+            return
+        self._page.end("never began" if summary is None else summary["exit"]["reason"])
+        await self._server.stop()

@@ -1,0 +1,55 @@
+"""What people give in place of a recording, named for what it is."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+TEXTS = (
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; fetch it with 'git lfs pull'"),
+    (b"<!doctype html", "a web page, not a recording; download the file itself"),
+    (b"<html", "a web page, not a recording; download the file itself"),
+    (b"<?xml", "XML, not a recording"),
+    (b"{", "JSON, not a recording"),
+)
+"""How a text begins, in lower case → what it is."""
+
+BINARIES = (
+    (0, b"\x1f\x8b", "packed by gzip; unpack it first with 'gunzip'"),
+    (0, b"BZh", "packed by bzip2; unpack it first with 'bunzip2'"),
+    (0, b"\xfd7zXZ\0", "packed by xz; unpack it first with 'unxz'"),
+    (0, b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it first with 'unzstd'"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (0, b"Rar!", "a RAR archive; unpack it first"),
+    (257, b"ustar", "a tar archive; unpack it first with 'tar xf'"),
+    (0, b"%PDF", "a PDF document, not a recording"),
+    (0, b"\x89PNG", "a PNG image, not a recording"),
+    (0, b"\xff\xd8\xff", "a JPEG image, not a recording"),
+    (4, b"ftyp", "a video of frames, not a recording of events"),
+    (8, b"AVI ", "a video of frames, not a recording of events"),
+    (0, b"SQLite format 3", "an SQLite database in which no events are found"),
+    (0, b"\x80\x04", "a Python pickle, which is never loaded; save the arrays with numpy.savez"),
+    (0, b"\x80\x02", "a Python pickle, which is never loaded; save the arrays with numpy.savez"),
+    (0, b"PK\x05\x06", "an empty ZIP archive"),
+)
+"""(byte offset, bytes there, what it is)."""
+
+
+def mistaken_text(head: bytes) -> str | None:
+    """What a text that is no recording is; None for all others."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next((what for begin, what in TEXTS if start.startswith(begin)), None)
+
+
+def mistaken_binary(head: bytes, path: Path) -> str | None:
+    """What a file in none of the formats is, where that is known."""
+    if head.startswith(b"PK\x03\x04"):
+        inside = ""
+        with suppress(OSError, zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if not n.endswith("/")]
+            inside = f" of {len(names)} files, such as {names[0]!r}" if names else ""
+        return f"a ZIP archive{inside}; unpack it first with 'unzip'"
+    if not any(head):
+        return "zeros only: what was to be written here never was; copy the file again"
+    return next((what for at, sign, what in BINARIES if head[at : at + len(sign)] == sign), None)

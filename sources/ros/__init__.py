@@ -1,0 +1,1 @@
+"""Recordings of ROS 1 and ROS 2: bags, and the events in their messages."""

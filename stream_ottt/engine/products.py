@@ -1,0 +1,167 @@
+"""The matrix products of one connection, over flat buffers that all connections share; one workspace per thread.
+
+This is why learning needs no gradient buffers for the whole network: each connection's gradient is made, used, and
+overwritten by the next one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stream_ottt.compiled import Array
+from stream_ottt.engine.images import Image
+from stream_ottt.engine.precision import Rounding
+
+if TYPE_CHECKING:
+    from stream_ottt.engine.rows import Rows
+
+BLOCK = 600_000
+"""Numbers of a gradient that are made at a time: 2.4 MB of float32, about a core's own cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of one convolution.
+
+    Attributes:
+        height, width: of its output.
+        channels: of its input.
+        kernel: edge of a patch.
+        out: output channels.
+        stride: from one patch to the next.
+        patches: whether its products are with patches.
+    """
+
+    height: int
+    width: int
+    channels: int
+    kernel: int
+    out: int
+    stride: int = 1
+    patches: bool = True
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def outer(self) -> bool:
+        """One pixel: its products are outer ones, or with one row, and bound by memory in any format."""
+        return self.pixels == 1
+
+    @property
+    def fan_in(self) -> int:
+        return self.channels * self.kernel**2
+
+
+class Buffers:
+    """Flat buffers as large as the largest connection needs: patches, error, a block of a gradient, vectors, indices.
+
+    Args:
+        shapes: of the connections.
+        dtype: of the numbers.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], dtype: torch.dtype) -> None:
+        patched = [s for s in shapes if s.patches]
+        self.columns = torch.zeros(max(s.pixels * s.fan_in for s in patched), dtype=dtype)
+        self.error = torch.zeros(max(s.pixels * s.out for s in shapes), dtype=dtype)
+        self.gradient = torch.zeros(max(BLOCK, *(s.fan_in for s in shapes)), dtype=dtype)
+        self.vectors = torch.zeros(3, max(s.out for s in shapes), dtype=dtype)
+        inputs = max((s.height * s.stride + s.kernel) * (s.width * s.stride + s.kernel) * s.channels for s in patched)
+        self.found: Array = np.zeros(inputs + 1, np.int32)
+
+
+class Products:
+    """One connection's views into a thread's buffers, and its three matrix products.
+
+    A convolution is a product with the patches of its image (im2col). Channels last, a patch is ``kernel`` runs of
+    kernel·channels numbers, so taking patches is a cheap strided copy, and the product runs at the speed of the BLAS.
+
+    Attributes:
+        shape: of the connection.
+        columns: patches, [pixels, fan_in].
+        error: at the membrane, [pixels, out]; ``current`` is the same memory, for the forward pass.
+        blocks: the gradient of the weights a few rows at a time: (first row, buffer [rows, fan_in]).
+        bias, along, gain: gradient of the bias, what the gain's follows from, gradient of the gain, [out].
+        found: indices of active inputs.
+    """
+
+    dense = 1.0
+    """Time of a dense product in the forward pass, in units of that of float32."""
+
+    def __init__(self, shape: Shape, space: Buffers) -> None:
+        s = shape
+        self._four = (s.height, s.width, s.kernel, s.kernel * s.channels)
+        self.shape = shape
+        if s.patches:
+            self._columns = space.columns[: s.pixels * s.fan_in].view(s.pixels, s.fan_in)
+            self._patches = self._columns.view(self._four)
+            self.columns: Array = self._columns.numpy()
+        self._error = space.error[: s.pixels * s.out].view(s.pixels, s.out)
+        self._error_rows = self._error.t()
+        self.error: Array = self._error.numpy()
+        self.current: Array = self.error
+        self._slices = parts(s.out, max(space.gradient.numel() // s.fan_in, 1))
+        self._gradients = [space.gradient[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in) for x in self._slices]
+        self._error_parts = [self._error_rows[x] for x in self._slices]
+        self.blocks: list[tuple[int, Array]] = [
+            (x.start, g.numpy()) for x, g in zip(self._slices, self._gradients, strict=True)
+        ]
+        self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
+        self.found: Array = space.found
+
+    def make_current(self, image: Image, rows: Rows) -> None:
+        """``current`` [pixels, out] = patches · Wᵀ."""
+        self._patches.copy_(image.patches(self.shape.kernel, self.shape.stride))
+        torch.mm(self._columns, rows.columns, out=self._error)
+
+    def take_error(self) -> None:
+        """``error`` is filled in: bring it into the form in which it is multiplied."""
+
+    def make_columns(self, rows: Rows) -> None:
+        """``columns`` [pixels, fan_in] = error · W, the error per patch."""
+        torch.mm(self._error, rows.rows, out=self._columns)
+
+    def take_trace(self, trace: Image) -> None:
+        """Hold the patches of the trace ready for :meth:`make_block` or :meth:`make_gradient`."""
+        self._patches.copy_(trace.patches(self.shape.kernel, self.shape.stride))
+
+    def make_block(self, block: int) -> None:
+        """A block of rows of the gradient [out, fan_in] = errorᵀ · patches of the trace.
+
+        A few rows at a time, they are still in the cache when the update reads them.
+        """
+        torch.mm(self._error_parts[block], self._columns, out=self._gradients[block])
+
+    def make_gradient(self) -> Tensor:
+        """All rows of the gradient, in memory of their own."""
+        return torch.mm(self._error_rows, self._columns)
+
+
+def parts(whole: int, most: int) -> list[slice]:
+    """0 to ``whole`` in slices of at most ``most``."""
+    return [slice(first, min(first + most, whole)) for first in range(0, whole, most)]
+
+
+def products_over(space: Buffers, wide: set[Shape], rounding: Rounding) -> Callable[[Shape], Products]:
+    """What makes a connection's products over ``space``: those of ``wide`` shapes with rounded operands."""
+    if not (rounding.reduced and wide):
+        return partial(Products, space=space)
+    from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
+
+    half = BFloat16Buffers(list(wide))
+
+    def make(shape: Shape) -> Products:
+        if shape not in wide:
+            return Products(shape, space)
+        return BFloat16Products(shape, space, half, forward=rounding.forward)
+
+    return make

@@ -1,0 +1,55 @@
+"""Whether the labels of a file meet the stream at all, and by how much to shift them where they do not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stream_ottt.errors import UsageError
+
+LONGEST = 366 * 86_400 * 1_000_000
+"""No stream goes on for longer, µs: labels that begin later are those of another clock."""
+
+Span = tuple[int, int]
+"""Start (inclusive) and end (exclusive), µs."""
+
+
+def misfit(labels: Span | None, stream: tuple[int, int | None], *, name: str) -> str | None:
+    """One line where no label can meet the stream, with both spans and the cure; None where some can or do.
+
+    Args:
+        labels: start of the first label and end of the last, µs; None without any.
+        stream: time of the first event, and of the last if the stream has ended, µs.
+        name: where the labels came from.
+    """
+    first, last = stream
+    if labels is None:
+        return None
+    before, after = labels[1] <= first, labels[0] >= (first + LONGEST if last is None else last)
+    if not before and not after:
+        return None
+    covers = f"begins at {first} µs" if last is None else f"covers {first} … {last} µs"
+    cure = (
+        'with labels.shift = "auto" they count from its first event'
+        if before
+        else f'if the first label belongs to its first event, labels.shift = "-{labels[0] - first}us" moves them there'
+    )
+    return f"{name}: no label meets the stream: labels cover {labels[0]} … {labels[1]} µs, the stream {covers}; {cure}"
+
+
+def shift_of(shift: int | Literal["auto"], labels: Span, first: int, *, name: str) -> int:
+    """What is to be added to the times of labels, µs.
+
+    Args:
+        shift: the setting. ``auto`` moves labels that all end before the first event so that they count from it.
+        labels: start of the first label and end of the last, µs.
+        first: time of the first event, µs.
+        name: where the labels came from.
+
+    Raises:
+        UsageError: ``auto``, and the labels are those of another clock.
+    """
+    if shift != "auto":
+        return shift
+    if labels[0] >= first + LONGEST:
+        raise UsageError(f'{misfit(labels, (first, None), name=name)}; labels.shift = "auto" cannot know that')
+    return first if labels[1] <= first else 0

@@ -1,0 +1,150 @@
+// What a person can do to the run: buttons, and the same by keys.
+
+import { byId, element, setText } from "./dom.js";
+
+const REASONS = {
+  label: "this run takes no labels",
+  correct: "labels cannot be corrected in this run",
+  new_class: "classes cannot be added in this run",
+  checkpoint: "this run writes no checkpoints",
+  save: "the run was started without --save FILE",
+  speed: "this source has no speed that could be set",
+};
+
+export class Controls {
+  constructor(page) {
+    this.page = page;
+    this.sent = 0;
+    this.waiting = new Map(); // id → what was asked for, in words
+    this.correcting = false;
+    this.shown = "";
+    for (const button of document.querySelectorAll("button[data-command]")) {
+      button.addEventListener("click", () => this.press(button));
+    }
+    byId("correct").addEventListener("click", () => this.setCorrecting(!this.correcting));
+    byId("hold").addEventListener("click", () => {
+      const held = byId("hold").getAttribute("aria-pressed") === "true";
+      byId("hold").setAttribute("aria-pressed", String(!held));
+      this.command({ name: "hold", value: held ? 0 : 1 }, held ? "go on" : "hold");
+    });
+    byId("replay-speed").addEventListener("change", (event) => {
+      this.command({ name: "speed", value: Number(event.target.value) }, "speed");
+    });
+    byId("new-class").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = byId("new-name").value.trim();
+      if (!name) return;
+      this.command({ name: "new_class", text: name }, `new class ${name}`);
+      byId("new-name").value = "";
+    });
+    document.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  showFacts(facts) {
+    const can = facts.commands;
+    const shown = JSON.stringify([facts.classes, facts.names, can]);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    this.can = can;
+    byId("labels").replaceChildren(...facts.classes.map((label) => this.labelButton(label)));
+    for (const button of document.querySelectorAll("button[data-command]")) {
+      if (button.id !== "pause") this.allow(button, button.dataset.command);
+    }
+    this.allow(byId("pause"), "pause");
+    this.allow(byId("correct"), "correct");
+    this.allow(byId("new-class").querySelector("button"), "new_class");
+    byId("new-name").disabled = !can.new_class;
+    byId("replay").hidden = !(can.speed || can.hold);
+    this.allow(byId("hold"), "hold");
+    byId("replay-speed").disabled = !can.speed;
+  }
+
+  allow(button, command) {
+    button.disabled = !this.can[command];
+    button.title = button.disabled ? REASONS[command] ?? "not available in this run" : "";
+  }
+
+  labelButton(label) {
+    const name = this.page.name(label);
+    const button = element(
+      "button",
+      { type: "button", title: name },
+      element("span", { className: "name", textContent: name }),
+    );
+    if (label <= 9) button.append(element("kbd", { textContent: String(label) }));
+    button.disabled = !this.can.label;
+    if (button.disabled) button.title = REASONS.label;
+    button.addEventListener("click", () => this.label(label));
+    return button;
+  }
+
+  label(label) {
+    if (!this.can?.label) return this.say(`not available: ${REASONS.label}`, true);
+    const name = this.page.name(label);
+    if (this.correcting) {
+      this.setCorrecting(false);
+      return this.command({ name: "correct", label }, `last label corrected to ${name}`);
+    }
+    const span = byId("span").value;
+    this.command({ name: "label", label, span_us: span ? Number(span) : null }, `label ${name}`);
+  }
+
+  setCorrecting(on) {
+    if (on && !this.can?.correct) return this.say(`not available: ${REASONS.correct}`, true);
+    this.correcting = on;
+    byId("correct").setAttribute("aria-pressed", String(on));
+    if (on) this.say("Which class was it? Choose one.");
+  }
+
+  showLearning(learning) {
+    const paused = learning === "paused";
+    const pause = byId("pause");
+    pause.dataset.command = paused ? "resume" : "pause";
+    setText(pause.firstChild, paused ? "Resume learning" : "Pause learning");
+  }
+
+  press(button) {
+    const words = { pause: "learning paused", resume: "learning goes on", reset: "state at rest", save: "saved" };
+    const name = button.dataset.command;
+    this.command({ name }, words[name] ?? name);
+  }
+
+  command(fields, words) {
+    const id = ++this.sent;
+    this.waiting.set(id, words);
+    if (this.waiting.size > 32) this.waiting.delete(this.waiting.keys().next().value);
+    this.page.send({ kind: "command", id, ...fields });
+  }
+
+  showAnswer(answer) {
+    const words = this.waiting.get(answer.id) ?? "done";
+    this.waiting.delete(answer.id);
+    if (!answer.ok) return this.say(answer.error, true);
+    this.say(answer.path ? `${words}: ${answer.path}` : words);
+  }
+
+  say(text, failed = false) {
+    const said = byId("said");
+    said.classList.toggle("failed", failed);
+    setText(said, text);
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.key === "Escape") this.setCorrecting(false);
+    if (event.target.matches("input, select, textarea")) return;
+    if (/^[0-9]$/.test(event.key)) {
+      const label = Number(event.key);
+      if (this.page.classes.includes(label)) this.label(label);
+    } else if (event.key === "p") {
+      byId("pause").click();
+    } else if (event.key === "s") {
+      document.querySelector('button[data-command="save"]').click();
+    } else if (event.key === "c") {
+      this.setCorrecting(!this.correcting);
+    } else if (event.key === "n" && !byId("new-name").disabled) {
+      event.preventDefault();
+      byId("new-name").focus();
+    }
+  }
+}

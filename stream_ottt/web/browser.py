@@ -1,0 +1,148 @@
+"""One connected browser: it is sent only what it has room for, and only the latest of each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from stream_ottt.web.message import MAX_BYTES, Command, Ready, Wish, decode_incoming, encode_part
+from stream_ottt.web.slot import Slot
+
+FRAME_S = 1 / 30
+"""Shortest time between two messages to one browser."""
+
+IN_FLIGHT = 2
+"""Messages that may be under way to a browser that has not said that it has drawn them."""
+
+COMMANDS_PER_S = 20
+"""Commands that are taken from one browser; more than that in a second ends the connection."""
+
+GOING_AWAY, TOO_MUCH, UNREADABLE = 1001, 1008, 1007
+"""WebSocket close codes."""
+
+
+class Shown(Protocol):
+    """What a page shows, and what can be done on it."""
+
+    def slots(self, wish: Wish) -> Iterable[Slot]:
+        """The slots that a browser with this wish is sent, in the order of sending."""
+
+    async def carry_out(self, command: Command) -> dict[str, Any]:
+        """Do what a command says; returns what the answer holds beside ``ok``.
+
+        Raises:
+            StreamOtttError: it cannot be done, with the reason.
+        """
+
+
+Answer = Callable[[Command], Awaitable[dict[str, Any]]]
+
+
+class Browser:
+    """Sends parts to one browser and takes its messages.
+
+    The browser says when it has drawn a message. One that sleeps, hides the page or reads slowly says nothing, so that
+    nothing is encoded or kept for it: it costs one look at the clock, thirty times a second.
+
+    Args:
+        socket: its connection, accepted.
+        shown: what the page shows.
+        answer: does a command, and never raises.
+
+    Attributes:
+        gone: set once the connection has ended.
+    """
+
+    def __init__(self, socket: WebSocket, shown: Shown, answer: Answer) -> None:
+        self._socket = socket
+        self._shown = shown
+        self._answer = answer
+        self._wish = Wish(kind="wish")
+        self._in_flight = 0
+        self._seen: dict[Slot, int] = {}
+        self._answers: deque[bytes] = deque(maxlen=COMMANDS_PER_S)
+        self._command_times: deque[float] = deque(maxlen=COMMANDS_PER_S)
+        self._ending = False
+        self.gone = asyncio.Event()
+
+    @property
+    def wish(self) -> Wish:
+        """What the browser wants to see."""
+        return self._wish
+
+    async def run(self) -> None:
+        """Serve the browser until it is gone, or breaks the rules."""
+        sending = asyncio.create_task(self._send_all())
+        receiving = asyncio.create_task(self._receive_all())
+        done, pending = await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        self.gone.set()
+        for task in done:
+            error = task.exception()
+            if error is not None and not isinstance(error, WebSocketDisconnect):
+                raise error
+
+    def finish(self) -> None:
+        """Nothing changes any more: send what is newest, as soon as the browser can take it, and close."""
+        self._ending = True
+
+    async def _send_all(self) -> None:
+        while True:
+            started = time.perf_counter()
+            if self._in_flight < IN_FLIGHT:
+                ending = self._ending
+                message = b"".join(self._take(at_once=ending))
+                if message:
+                    self._in_flight += 1
+                    await self._socket.send_bytes(message)
+                if ending:
+                    await self._socket.close(GOING_AWAY)
+                    return
+            await asyncio.sleep(max(0.0, started + FRAME_S - time.perf_counter()))
+
+    def _take(self, *, at_once: bool) -> Iterator[bytes]:
+        """The parts that the browser does not have yet."""
+        while self._answers:
+            yield self._answers.popleft()
+        seen, self._seen = self._seen, {}
+        for slot in self._shown.slots(self._wish):
+            version = self._seen[slot] = slot.poll(at_once=at_once)
+            if version != seen.get(slot, 0):
+                yield slot.part()
+
+    async def _receive_all(self) -> None:
+        while True:
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            text = received.get("text")
+            try:
+                if text is None or len(text) > MAX_BYTES:
+                    raise ValueError("expected one JSON object in a text message")
+                message = decode_incoming(text)
+            except ValueError as e:
+                await self._socket.close(UNREADABLE, reason=str(e)[:100])
+                return
+            if isinstance(message, Ready):
+                self._in_flight = max(0, self._in_flight - 1)
+            elif isinstance(message, Wish):
+                self._wish = message
+            elif self._is_flood():
+                await self._socket.close(TOO_MUCH, reason=f"more than {COMMANDS_PER_S} commands in a second")
+                return
+            else:
+                answer = await self._answer(message)
+                self._answers.append(encode_part("answer", {"id": message.id, **answer}))
+
+    def _is_flood(self) -> bool:
+        now = time.perf_counter()
+        full = len(self._command_times) == COMMANDS_PER_S and now - self._command_times[0] < 1
+        self._command_times.append(now)
+        return full

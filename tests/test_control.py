@@ -1,0 +1,274 @@
+"""The control socket under commands that are none, and what each command does to a run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from helpers import (
+    WINDOW,
+    ListSink,
+    ListSource,
+    LiveSource,
+    intervals,
+    labelled_events,
+    pipeline_of,
+    small_session,
+    to_the_end,
+)
+
+from stream_ottt.errors import UsageError
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.session import Session
+from stream_ottt.live.control import ControlServer
+from stream_ottt.live.inputs import LiveInputs
+from stream_ottt.pipeline.learner_thread import MAX_TASKS
+from stream_ottt.pipeline.pipeline import Pipeline
+from stream_ottt.pipeline.source_reader import MAX_LABELS
+
+HOSTILE = [
+    b"",
+    b"[]",
+    b"{}",
+    b'{"v":1}',
+    b'{"v":1,"command":["save"]}',
+    b'{"v":1,"command":{}}',
+    b'{"v":1,"command":null}',
+    b'{"v":1,"command":1e999}',
+    b'{"v":1,"command":"\\ud800"}',
+    b'{"v":1,"command":"\\u0000"}',
+    b'{"v":"\\ud800","command":"status"}',
+    b'{"v":1e400,"command":"status"}',
+    b"\xff\xfe",
+    b"[" * 3000,
+    b'{"v":1,"command":"broken"}',
+    b'{"v":1,"command":"surrogate"}',
+    b'{"v":1,"command":"unsayable"}',
+]
+
+
+def asked(endpoint: str, *frames: bytes) -> dict[str, Any]:
+    with zmq.Context() as context, context.socket(zmq.REQ) as client:
+        client.linger = 0
+        client.connect(endpoint)
+        client.send_multipart(frames)
+        assert client.poll(20_000), "no answer"
+        return json.loads(client.recv())
+
+
+def command(name: str) -> bytes:
+    return json.dumps({"v": 1, "command": name}).encode()
+
+
+def test_whatever_is_sent_is_answered_and_the_next_command_too() -> None:
+    async def go() -> None:
+        async def status() -> dict[str, Any]:
+            return {"status": 1}
+
+        async def broken() -> dict[str, Any]:
+            raise ZeroDivisionError("in the command")
+
+        async def surrogate() -> dict[str, Any]:
+            return {"status": "\ud800"}
+
+        async def unsayable() -> dict[str, Any]:
+            return {"status": {1, 2}}
+
+        commands = {"status": status, "broken": broken, "surrogate": surrogate, "unsayable": unsayable}
+        server = ControlServer("zmq+rep://127.0.0.1:0", commands)
+        server.start()
+        for message in HOSTILE:
+            answer = await asyncio.to_thread(asked, server.endpoint, message)
+            assert answer["ok"] is (b"surrogate" in message), message
+        assert not (await asyncio.to_thread(asked, server.endpoint, b"{}", b"{}"))["ok"]
+        assert (await asyncio.to_thread(asked, server.endpoint, command("status")))["status"] == 1
+        await server.close()
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+
+
+class Gate(ListSink):
+    """Tells the test of its n-th result."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.there = at, threading.Event()
+
+    async def consume(self, result: StepResult) -> None:
+        await super().consume(result)
+        if len(self.results) == self.at:
+            self.there.set()
+
+
+class Held:
+    """Holds the learner's thread before the ``at``-th timestep, until what was asked of the run is done."""
+
+    def __init__(self, session: Session, at: int) -> None:
+        self.process, self.at, self.release = session.process, at, threading.Event()
+        session.process = self  # type: ignore[assignment, method-assign]
+
+    def __call__(self, timestep: Timestep) -> StepResult:
+        if timestep.index == self.at:
+            assert self.release.wait(20)
+        return self.process(timestep)
+
+
+def inputs_of(pipeline: Pipeline, saved: list[str]) -> LiveInputs:
+    def save() -> str:
+        saved.append(threading.current_thread().name)
+        return "m.safetensors"
+
+    return LiveInputs(pipeline, key_span=10 * WINDOW, labels=True, save=save, status=lambda s: {"read": s.ledger.read})
+
+
+def test_commands_do_what_they_say() -> None:
+    """Each acts between two timesteps, in the learner's thread."""
+    session = small_session(LabelTimeline(intervals(60)))
+    rested: list[str] = []
+    reset = session.reset
+
+    def reset_and_look() -> None:
+        reset()
+        rested.append(threading.current_thread().name)
+
+    session.reset = reset_and_look  # type: ignore[method-assign]
+    gate, saved = Gate(20), []
+    held = Held(session, 25)
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [gate], session)
+
+    async def go() -> None:
+        inputs = inputs_of(pipeline, saved)
+        endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
+
+        async def say(name: str) -> dict[str, Any]:
+            return await asyncio.to_thread(asked, endpoint, command(name))
+
+        assert "has not begun" in (await say("pause"))["error"]
+        assert (await say("status"))["status"] == {"read": 0}
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(gate.there.wait, 20)
+        asking = [asyncio.create_task(say(name)) for name in ("reset", "save")]
+        while len(pipeline.learning._tasks) < 1:  # noqa: ASYNC110 - until one waits
+            await asyncio.sleep(0.001)
+        held.release.set()
+        assert [(await task)["ok"] for task in asking] == [True, True]
+        await running
+        await inputs.close()
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert rested == saved == ["learner"]
+
+
+def test_pausing_stops_learning_and_resuming_goes_on() -> None:
+    session = small_session(LabelTimeline(intervals(60)))
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [], session)
+    updates: list[int] = []
+    process = session.process
+
+    def process_and_toggle(timestep: Timestep) -> StepResult:
+        result = process(timestep)
+        updates.append(session.counters.updates.live)
+        if timestep.index in (100, 200):
+            inputs.toggle()
+        return result
+
+    session.process = process_and_toggle  # type: ignore[method-assign]
+    inputs = inputs_of(pipeline, [])
+    asyncio.run(asyncio.wait_for(to_the_end(pipeline), 60))
+    assert updates[101:201] == [updates[100]] * 100
+    assert updates[-1] == updates[200] + len(updates) - 201
+
+
+def test_a_late_label_over_many_waiting_timesteps_delays_no_command() -> None:
+    """Six hundred timesteps become due at once; a command is done after one of them, not after all."""
+    session = small_session(LabelTimeline(), late_labels=True)
+    done_after: list[int] = []
+    learn_due = session.learn_due
+
+    def learn_and_ask() -> bool:
+        if session.counters.updates.deferred == 1 and not done_after:
+            pipeline.do(lambda s: done_after.append(s.counters.updates.deferred))
+        return learn_due()
+
+    session.learn_due = learn_and_ask  # type: ignore[method-assign]
+
+    class Labelled(ListSource):
+        @property
+        def synchronous(self) -> bool:
+            return False
+
+        async def __aiter__(self):
+            async for packet in super().__aiter__():
+                yield packet
+            pipeline.add_label(LabelInterval(0, 600 * WINDOW, 1))
+
+    pipeline = pipeline_of(Labelled(labelled_events(0, 60)), [], session)
+    asyncio.run(asyncio.wait_for(to_the_end(pipeline), 60))
+    assert done_after == [2] and session.counters.updates.deferred == 599  # all but the window that is still open
+
+
+def test_no_prediction_of_a_live_stream_waits_for_what_is_due() -> None:
+    """Labels come at the end of each interval; all timesteps wait already, so that what is due comes after the last."""
+    events = labelled_events(0, 20)
+    session = small_session(LabelTimeline(intervals(20), delay="end"))
+    pieces_before: list[int] = []
+    process = session.process
+    pause = threading.Event()
+
+    def slowly(timestep: Timestep) -> StepResult:
+        pause.wait(0.002)  # the binner keeps ahead
+        pieces_before.append(session.counters.updates.deferred)
+        return process(timestep)
+
+    session.process = slowly  # type: ignore[method-assign]
+    sink = ListSink()
+    pipeline = pipeline_of(LiveSource(events, cut=len(events)), [sink], session, policy="drop-oldest")
+    asyncio.run(asyncio.wait_for(to_the_end(pipeline), 60))
+    assert len(sink.results) == 200
+    updates = session.counters.updates
+    assert updates.deferred + updates.live == 200  # in the end all are learned
+    assert pieces_before[-1] < 20
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------
+
+
+def test_labels_and_tasks_that_wait_are_bounded() -> None:
+    session = small_session(LabelTimeline(), late_labels=True)
+    held = Held(session, 3)
+    gate = Gate(3)
+
+    class Pouring(LiveSource):
+        async def __aiter__(self):
+            async for packet in super().__aiter__():
+                yield packet
+                await asyncio.sleep(0)
+            assert await asyncio.to_thread(gate.there.wait, 20)
+            for i in range(MAX_LABELS + 500):
+                pipeline.add_label(LabelInterval(10**9 + i, 10**9 + i + 1, 1))
+            futures = [pipeline.do(lambda s: None) for _ in range(MAX_TASKS + 10)]
+            refused.extend(f for f in futures if f.done() and isinstance(f.exception(), UsageError))
+            held.release.set()
+
+    refused: list[Any] = []
+    pipeline = pipeline_of(Pouring(labelled_events(0, 1)), [gate], session, policy="drop-oldest")
+    asyncio.run(asyncio.wait_for(to_the_end(pipeline), 60))
+    snapshot = pipeline.snapshot()
+    assert len(refused) == 10
+    assert snapshot.labels_refused > 0
+    assert snapshot.labels_refused + session.counters.labels_taken == MAX_LABELS + 500
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_what_is_asked_outside_a_run_is_refused(where: str, tmp_path: Path) -> None:
+    pipeline = pipeline_of(ListSource(labelled_events(0, 1)), [], small_session(None))
+    if where == "after":
+        asyncio.run(to_the_end(pipeline))
+    with pytest.raises(UsageError, match="has not begun" if where == "before" else "is ending"):
+        pipeline.do(lambda s: None).result(5)

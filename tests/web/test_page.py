@@ -1,0 +1,239 @@
+"""The page alone, in Chromium, fed with an example."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from web.example import NAMES, Example
+from web.helpers import served
+
+from stream_ottt.web.message import encode_part
+
+ALL_SHOWN = (
+    "() => document.querySelectorAll('#memory li').length === 3 && document.getElementById('layer').length === 2"
+)
+
+
+def show_all(page):
+    """Scroll to every panel, so that it is asked for, and wait for what was."""
+    for panel in (".raster", ".memory"):
+        page.locator(panel).scroll_into_view_if_needed()
+    page.wait_for_function(ALL_SHOWN)
+
+
+def test_it_loads_shows_every_part_and_updates(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_selector("text=of presentations right")
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        assert page.inner_text("#state") == "learning"
+        assert page.inner_text("#predicted") == "circle"
+        assert page.inner_text("#accuracy") == "50 %"
+        assert page.locator("#per-class tbody tr").count() == 3
+        assert page.locator("#confusion td").count() == 9
+        assert "overflow" in page.inner_text("#account")
+        show_all(page)
+        example.step = 2
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '2'")
+
+
+def test_what_comes_from_outside_is_text_and_never_markup(visit):
+    with served(Example()) as server:
+        page = visit(server.url)
+        show_all(page)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, header b").count() == 0
+        assert NAMES[1] in page.inner_text("#labels")
+        assert "<b>source</b>" in page.inner_text("#source")
+
+
+def test_arrays_and_fields_arrive_as_they_were_sent(visit):
+    parts = encode_part("µ", {"a": [1, None, "ü"]}, {"b": np.arange(5, dtype=np.uint8)})
+    parts += encode_part("two", {}, {"f": np.array([[0.5], [np.nan]], np.float32), "i": np.array([-7], np.int32)})
+    with served(Example()) as server:
+        page = visit(server.url)
+        found = page.evaluate(
+            """async (bytes) => {
+              const { decodeParts } = await import("./parts.js");
+              return decodeParts(new Uint8Array(bytes).buffer).map((part) => ({
+                ...part,
+                arrays: Object.entries(part.arrays).map(
+                  ([name, a]) => [name, a.constructor.name, a.shape, [...a].map(String)]),
+              }));
+            }""",
+            list(parts),
+        )
+    assert found[0]["kind"] == "µ" and found[0]["a"] == [1, None, "ü"]
+    assert found[0]["arrays"] == [["b", "Uint8Array", [5], ["0", "1", "2", "3", "4"]]]
+    assert found[1]["arrays"] == [["f", "Float32Array", [2, 1], ["0.5", "NaN"]], ["i", "Int32Array", [1], ["-7"]]]
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_selector("#labels button")
+        page.keyboard.press("2")
+        page.keyboard.press("p")
+        page.wait_for_function("() => document.getElementById('state').textContent === 'paused'")
+        assert page.inner_text("#pause").startswith("Resume")
+        page.keyboard.press("s")
+        page.wait_for_selector(".said.failed")
+        assert page.inner_text("#said") == "no file to save the model in"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "circle0"
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.getElementById('said').textContent === 'label circle'")
+        assert [(c.name, c.label) for c in example.commands] == [
+            ("label", 2),
+            ("pause", None),
+            ("save", None),
+            ("label", 0),
+        ]
+        page.select_option("#span", "2000000")
+        page.keyboard.press("Escape")
+        page.locator("#labels button").nth(1).click()
+        page.wait_for_function("() => document.getElementById('said').textContent.startsWith('label <img')")
+        assert (example.commands[-1].label, example.commands[-1].span_us) == (1, 2_000_000)
+
+
+def test_what_this_run_does_not_offer_says_so(visit):
+    with served(Example()) as server:
+        page = visit(server.url)
+        page.wait_for_selector("#labels button")
+        for selector in ("#correct", "#new-class button", "[data-command=checkpoint]"):
+            assert page.locator(selector).is_disabled()
+            assert page.get_attribute(selector, "title")
+        assert not page.locator("#replay").is_visible()
+        page.keyboard.press("c")
+        assert "not available" in page.inner_text("#said")
+
+
+def test_every_control_and_picture_has_a_name(visit):
+    with served(Example()) as server:
+        page = visit(server.url)
+        show_all(page)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, [role=img], [role=group], section")]
+              .filter((node) => !(node.ariaLabel || node.textContent.trim() || node.labels?.length ||
+                document.getElementById(node.getAttribute("aria-labelledby"))))
+              .map((node) => node.outerHTML)"""
+        )
+        assert nameless == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1440, 2560])
+def test_no_width_scrolls_sideways(visit, width):
+    with served(Example()) as server:
+        page = visit(server.url, viewport={"width": width, "height": 800})
+        show_all(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_dark_and_reduced_motion_are_respected(visit):
+    example = Example()
+    with served(example) as server:
+        light = visit(server.url, color_scheme="light")
+        dark = visit(server.url, color_scheme="dark", reduced_motion="reduce")
+        for page in (light, dark):
+            page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        ground = "getComputedStyle(document.body).backgroundColor"
+        assert light.evaluate(ground) != dark.evaluate(ground)
+        bar = "getComputedStyle(document.querySelector('.bars .fill')).transitionDuration"
+        assert light.evaluate(bar) == "0.09s" and dark.evaluate(bar) == "0s"
+        picture = "document.getElementById('frame').toDataURL()"
+        before = dark.evaluate(picture)
+        dark.emulate_media(color_scheme="light")
+        dark.wait_for_function(f"(before) => {picture} !== before", arg=before)
+
+
+def test_after_a_restart_the_page_connects_again_by_itself(visit):
+    example = Example()
+    with served(example) as server:
+        port = server.port
+        page = visit(server.url, noisy=True)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+    page.wait_for_function("() => document.getElementById('state').textContent === 'connecting again'")
+    example.step = 77
+    with served(example, port=port):
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '77'")
+        assert page.inner_text("#state") == "learning"
+    with served(example, port=port, token="new"):
+        page.wait_for_function("() => document.getElementById('notice').textContent.includes('token is needed')")
+
+
+def test_two_browsers_see_what_either_does(visit):
+    with served(Example()) as server:
+        one, two = visit(server.url), visit(server.url)
+        one.click("#pause")
+        two.wait_for_function("() => document.getElementById('state').textContent === 'paused'")
+        two.click("#pause")
+        one.wait_for_function("() => document.getElementById('state').textContent === 'learning'")
+
+
+def test_a_wrong_token_gets_nothing_and_the_right_one_everything(visit):
+    with served(Example(), token="right-token") as server:
+        base = server.url.split("?")[0]
+        wrong = visit(f"{base}?token=wrong", noisy=True)
+        assert wrong.inner_text("body").startswith("stream-ottt: a token is needed")
+        failed = wrong.evaluate(
+            """(url) => new Promise((done) => {
+              const socket = new WebSocket(url);
+              socket.onerror = () => done(true);
+              socket.onopen = () => done(false);
+            })""",
+            base.replace("http", "ws") + "live",
+        )
+        assert failed
+        page = visit(server.url)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        assert "token" not in page.url
+
+
+def test_what_is_not_on_the_screen_is_not_asked_for(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url, viewport={"width": 390, "height": 600})
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        assert not (example._wish.inside or example._wish.memory)
+        page.locator(".raster").scroll_into_view_if_needed()
+        page.wait_for_function("() => document.getElementById('layer').length === 2")
+        assert example._wish.inside
+        page.select_option("#layer", "conv2")
+        page.fill("#neuron", "33")
+        page.keyboard.press("Enter")
+        example.step += 1
+        page.wait_for_function("() => streamOttt.inside.layer === 'conv2' && streamOttt.inside.neuron === 33")
+        page.evaluate("scrollTo(0, 0)")
+        example.step += 1
+        page.wait_for_function("() => !streamOttt.page.connection.wish.inside")
+
+
+def test_an_open_page_does_not_grow(visit, chromium):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        show_all(page)
+        session = page.context.new_cdp_session(page)
+
+        def heap_after(steps):
+            for _ in range(steps):
+                example.step += 1
+                page.wait_for_function(
+                    f"() => document.getElementById('timesteps').textContent === '{example.step:,}'", polling="raf"
+                )
+            session.send("HeapProfiler.collectGarbage")
+            return session.send("Runtime.getHeapUsage")["usedSize"]
+
+        heap_after(30)
+        before = heap_after(20)
+        after = heap_after(60)
+        assert after - before < 0.02 * before + 100_000, json.dumps([before, after])
