@@ -339,9 +339,9 @@ class CompiledNeuronState:
         """[neurons], above 0 where a neuron fired (and was not dropped out)."""
         return self.image.inside.reshape(-1).numpy()
 
-    def potential(self, threshold: float) -> Array:
-        """[neurons], membrane potential before reset."""
-        return self.v.reshape(-1) + threshold * (self.spikes() > 0)
+    def potential(self, neuron: int, threshold: float) -> float:
+        """One neuron's membrane potential before reset."""
+        return float(self.v.reshape(-1)[neuron] + threshold * (self.spikes()[neuron] > 0))
 
     def reset(self) -> None:
         """Back to rest, for a new sample."""

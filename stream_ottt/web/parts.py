@@ -168,7 +168,7 @@ def _middle(frames: npt.NDArray[np.uint8], timesteps: int = 3) -> npt.NDArray[np
 def thumbnail(counts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """A small picture of counts [polarity, height, width]."""
     level = np.sqrt(_shrunk(counts, THUMBNAIL_SIDE).astype(np.float32))
-    return (level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
+    return np.rint(level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
 
 
 def _shrunk(counts: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
