@@ -335,6 +335,14 @@ class CompiledNeuronState:
         if value is not None:
             self.image.tensor.copy_(as_tensor(value))
 
+    def spikes(self) -> Array:
+        """[neurons], above 0 where a neuron fired (and was not dropped out)."""
+        return self.image.inside.reshape(-1).numpy()
+
+    def potential(self, neuron: int, threshold: float) -> float:
+        """One neuron's membrane potential before reset."""
+        return float(self.v.reshape(-1)[neuron] + threshold * (self.spikes()[neuron] > 0))
+
     def reset(self) -> None:
         """Back to rest, for a new sample."""
         self.v.fill(0)

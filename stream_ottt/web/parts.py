@@ -86,7 +86,7 @@ def status_part(status: Status) -> bytes:
             "presentations": session.presentations,
             "per_class": session.per_class,
             "confusion": session.confusion,
-            "updates": {"live": session.live, "deferred": session.deferred, "rehearsed": session.rehearsed},
+            "updates": session.updates,
             "due": session.due,
             "waiting": session.waiting,
             "timesteps_not_kept": session.timesteps_not_kept,
@@ -168,7 +168,7 @@ def _middle(frames: npt.NDArray[np.uint8], timesteps: int = 3) -> npt.NDArray[np
 def thumbnail(counts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """A small picture of counts [polarity, height, width]."""
     level = np.sqrt(_shrunk(counts, THUMBNAIL_SIDE).astype(np.float32))
-    return (level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
+    return np.rint(level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
 
 
 def _shrunk(counts: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
