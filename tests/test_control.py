@@ -124,7 +124,9 @@ def inputs_of(pipeline: Pipeline, saved: list[str]) -> LiveInputs:
         saved.append(threading.current_thread().name)
         return "m.safetensors"
 
-    return LiveInputs(pipeline, key_span=10 * WINDOW, labels=True, save=save, status=lambda s: {"read": s.ledger.read})
+    return LiveInputs(
+        pipeline, key_span=10 * WINDOW, labels=True, save=save, can_save=True, status=lambda s: {"read": s.ledger.read}
+    )
 
 
 def test_commands_do_what_they_say() -> None:

@@ -61,7 +61,7 @@ class BinningThread:
     Args:
         reader: the source's end.
         binning: how events become timesteps.
-        begin_pass: what depends on a pass, from the source's own labels.
+        begin_pass: what depends on a pass, from the source's own labels and the first event's time (µs).
         queue: where timesteps go; whoever takes them closes it when it ends.
         stopped: once set, no further timestep is made.
         timed: True where the moment at which a packet came means something.
@@ -75,7 +75,7 @@ class BinningThread:
         self,
         reader: SourceReader,
         binning: BinningConfig,
-        begin_pass: Callable[[Labels | None], Pass],
+        begin_pass: Callable[[Labels | None, int], Pass],
         queue: BoundedQueue[Handed],
         *,
         stopped: Event,
@@ -196,7 +196,8 @@ class BinningThread:
         self._pass_number = arrived.pass_number
         if self._restored is None:
             self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
-        begins = self._begin_pass(arrived.labels)
+        first = int(packet.events["t"][0]) if len(packet) else 0
+        begins = self._begin_pass(arrived.labels, first)
         self._binner = Binner(
             self._binning,
             packet.width,

@@ -117,6 +117,7 @@ class Run:
             checkpoint=self.checkpoint,
             learn=request.learn,
             takes_labels=self._takes_labels,
+            say=say,
         )
 
     async def go(self) -> int:
@@ -273,6 +274,9 @@ class Run:
             say(f"{source}: {lost} messages never came; see the summary's gaps")
         if overflow := snapshot.ledger.dropped.get("overflow"):
             say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
+        if session is not None and session.intervals and not session.intervals_met and session.label_span is not None:
+            start, end = session.label_span
+            say(f"no label met the stream: the labels lie at {start / 1e6:g} … {end / 1e6:g} s; see --labels.shift")
         if session is not None and session.learning == "no labels":
             how = (
                 "no label has come with the stream"
