@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.web.message import encode_part
+from stream_ottt.web.message import Arrays, encode_part
 from stream_ottt.web.neurons import Layer, layers_of
 
 ROWS = 64
@@ -159,7 +159,7 @@ def probe_part(watched: Watched) -> bytes:
         "threshold": watched.threshold,
         "layers": [{"name": name, "neurons": n, "rate": rate} for name, n, rate in watched.rates],
     }
-    arrays = {
+    arrays: Arrays = {
         "steps": np.array([m.step for m in moments], np.int32),
         "spikes": np.stack([m.spikes for m in moments]).astype(np.uint8),
         "rows": watched.rows.astype(np.int32),
