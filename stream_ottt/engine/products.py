@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BLOCK = 600_000
 """Numbers of a gradient that are made at a time: 2.4 MB of float32, about a core's own cache."""
 
+LARGE = 2**22
+"""Multiplications from which on a product is large enough for oneDNN, whose calls take some microseconds more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -50,6 +53,11 @@ class Shape:
     @property
     def pixels(self) -> int:
         return self.height * self.width
+
+    @property
+    def work(self) -> int:
+        """Multiplications of one product; none of patches for a feedback connection."""
+        return self.pixels * self.fan_in * self.out if self.patches else 0
 
     @property
     def outer(self) -> bool:
@@ -175,7 +183,7 @@ def products_over(space: Buffers, wide: set[Shape], rounding: Rounding) -> Calla
     if not (rounding.reduced and wide):
         if space.error.dtype != torch.float32 or not one_dnn_is_faster():
             return partial(Products, space=space)
-        return lambda shape: (OneDnnProducts if shape in wide else Products)(shape, space)
+        return lambda shape: (OneDnnProducts if shape.work >= LARGE else Products)(shape, space)
     from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
 
     half = BFloat16Buffers(list(wide))
