@@ -26,7 +26,7 @@ from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.topologies import build_network
 
-STEPS = 24
+STEPS = 16
 FRAMES = np.random.default_rng(0).integers(0, 3, (STEPS, 2, SIZE, SIZE)).astype(np.float32)
 FRAMES[:, 0, 0, 0] = np.arange(STEPS)  # tells them apart, also when they come back from memory
 
@@ -99,14 +99,16 @@ class Promise(RuleBasedStateMachine):
         return {i for i in range(STEPS) if interval.holds((i + 0.5) * WINDOW)}
 
     @precondition(lambda self: self.at < STEPS)
-    @rule(n=st.integers(1, 5))
+    @rule(n=st.integers(1, 10))
     def watch(self, n: int) -> None:
         for i in range(self.at, min(self.at + n, STEPS)):
             scored_before = self.session.evaluator.steps.n
             self.taught_at.append(set(self.learner.taught))
             interval = self.timeline.at((i + 0.5) * WINDOW)
             nothing_used = not self.learner.taught and not self.session.due
+            updates = self.learner.counts.updates
             result = self.session.process(Timestep(FRAMES[i], i * WINDOW, (i + 1) * WINDOW, self.index, 1, not i))
+            assert self.learner.counts.updates - updates <= 1
             if result.scored:
                 assert interval is not None
                 assert not self.taught_at[i] & self.frames_of(interval)

@@ -67,10 +67,10 @@ class NeuronState:
         assert self.s is not None
         return self.s[0].reshape(-1).cpu().numpy()
 
-    def potential(self, threshold: float) -> npt.NDArray[Any]:
-        """[neurons] of the first of the batch: membrane potential before reset; not at rest."""
+    def potential(self, neuron: int, threshold: float) -> float:
+        """Membrane potential before reset of one neuron of the first of the batch; not at rest."""
         assert self.u is not None
-        return self.u[0].reshape(-1).cpu().numpy()
+        return float(self.u[0].reshape(-1)[neuron])
 
 
 class Neurons:

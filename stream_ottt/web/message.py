@@ -27,8 +27,10 @@ MAX_BYTES = 4096
 DTYPES = {"uint8", "int32", "float32"}
 """Element types that a part may hold."""
 
+Arrays = Mapping[str, npt.NDArray[Any]]
 
-def encode_part(kind: str, fields: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None = None) -> bytes:
+
+def encode_part(kind: str, fields: Mapping[str, Any], arrays: Arrays | None = None) -> bytes:
     """One part.
 
     Args:
