@@ -32,6 +32,10 @@ def test_the_page_of_settings_is_what_the_classes_say() -> None:
     assert text("docs/settings.md") == document.settings(), "run `make settings`"
 
 
+def test_the_page_of_formats_is_what_the_sources_say() -> None:
+    assert text("docs/formats.md") == document.formats(), "run `make settings`"
+
+
 def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert text("docs/commands.md") == document.commands(), "run `make settings`"
 
@@ -49,6 +53,7 @@ def test_every_setting_is_explained(model: type[RunConfig]) -> None:
     ("documents", "names"),
     [
         (["docs/settings.md"], SOURCES.names()),
+        (["docs/formats.md"], [n for n in SOURCES.names() if SOURCES.get(n).reads_files]),
         (["docs/settings.md"], SINKS.names()),
         (["docs/replay.md"], DATASETS.names()),
         (["docs/replay.md"], METHODS.names()),

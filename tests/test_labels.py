@@ -100,7 +100,7 @@ def test_finds_since_when_nothing_has_a_label(intervals, end, span) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shift"),
-    [("1.5s", 1_500_000), ("-2ms", -2000), (-7, -7), (0, 0), ("auto", "auto")],
+    [("1.5s", 1_500_000), ("-2ms", -2000), ("-7us", -7), ("0", 0), ("auto", "auto")],
 )
 def test_a_shift_is_a_time_of_either_sign_or_auto(value: object, shift: object) -> None:
     assert LabelsConfig.load({"shift": value}).shift == shift

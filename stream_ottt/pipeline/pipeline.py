@@ -203,6 +203,8 @@ class Pipeline:
             labels_refused=self._refused,
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
+            clock=self.binner.clock.facts(),
+            size_from=self.source.size_from,
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------
