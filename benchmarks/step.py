@@ -16,11 +16,10 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from baselines import LR, MOMENTUM, Step, released, spikingjelly, three_convolutions
+from baselines import ADAM_LR, LR, MOMENTUM, TIME_STEPS, Step, Work, released, spikingjelly, three_convolutions
 from torch import Tensor
 
 from stream_ottt.engine.config import EngineConfig
@@ -35,6 +34,12 @@ NETWORKS: dict[str, tuple[tuple[int | str, ...], tuple[int, int, int]]] = {
     "VGG 3×32×32": (VGG, (3, 32, 32)),
     "16-AP2-32-AP2-32 2×32×32": ((16, "AP2", 32, "AP2", 32), (2, 32, 32)),
 }
+WORK = {name: Work(layers, shape) for name, (layers, shape) in NETWORKS.items()} | {
+    "VGG 2×48×48, neuron dropout": Work(VGG, (2, 48, 48), dropout=0.1),
+    "VGG 2×48×48, Adam": Work(VGG, (2, 48, 48), adam=True),
+    "VGG-F 3×32×32": Work(VGG, (3, 32, 32), feedback=True),
+    "NF-ResNet-18 3×32×32": Work((), (3, 32, 32)),
+}
 AGAINST = ("released code's way", "SpikingJelly")
 RECORD = Path(__file__).with_name("step.json")
 TOLERANCE = 0.15
@@ -43,14 +48,18 @@ TOLERANCE = 0.15
 RATE, GAIN = 0.5, 1.3
 
 
-def ours(layers: Sequence[int | str], shape: tuple[int, int, int], engine: EngineConfig, *, learn: bool = True) -> Step:
+def ours(work: Work, engine: EngineConfig, *, learn: bool = True) -> Step:
     """A step of this package's learner."""
-    network = build_network(NetworkConfig(layers=tuple(layers)), input_shape=shape, classes=CLASSES)
-    learner = build_learner(network, config=LearnerConfig(lr=LR, momentum=MOMENTUM, time_steps=6), engine=engine)
+    topology = ("layers-f" if work.feedback else "layers") if work.layers else "nf-resnet-18"
+    layers = {"layers": work.layers} if work.layers else {}
+    config = NetworkConfig.load({"topology": topology, "dropout": work.dropout, **layers})
+    network = build_network(config, input_shape=work.shape, classes=CLASSES)
+    rule = {"optimizer": "adam", "lr": ADAM_LR} if work.adam else {"lr": LR, "momentum": MOMENTUM}
+    learner = build_learner(network, config=LearnerConfig.load({"time_steps": TIME_STEPS, **rule}), engine=engine)
     for name, value in learner.network.parameters.items():
-        if name.endswith("gain"):
+        if name.endswith("gain") and "skip" not in name:
             value.fill_(GAIN)
-    learner.network.weights_changed()
+    learner.network.weights_changed(centred=learner.network.centred)
     clock = iter(range(10**9))
 
     def step(frame: Tensor, target: Tensor) -> None:
@@ -62,33 +71,39 @@ def ours(layers: Sequence[int | str], shape: tuple[int, int, int], engine: Engin
     return step
 
 
-def contenders(layers: Sequence[int | str], shape: tuple[int, int, int]) -> dict[str, Step]:
-    """Every way to do a step, by name."""
+def contenders(work: Work) -> dict[str, Step]:
+    """Every way to do a step, by name; for variants of the VGG, only the engines in float32."""
     candidates: dict[str, Step | None] = {
-        "released code's way": released(layers, shape[0], CLASSES),
-        "SpikingJelly": spikingjelly(layers, shape[0], CLASSES),
-        "plain": ours(layers, shape, EngineConfig(engine="plain")),
-        "fast": ours(layers, shape, EngineConfig(engine="fast")),
-        "fast, bf16-backward": ours(layers, shape, EngineConfig(precision="bf16-backward")),
-        "fast, bf16": ours(layers, shape, EngineConfig(precision="bf16")),
-        "fast, predicting only": ours(layers, shape, EngineConfig(engine="fast"), learn=False),
-        "three convolutions": three_convolutions(layers, shape),
+        "released code's way": released(work, CLASSES),
+        "SpikingJelly": spikingjelly(work, CLASSES),
+        "plain": ours(work, EngineConfig(engine="plain")),
+        "fast": ours(work, EngineConfig(engine="fast")),
     }
+    if work in (WORK[name] for name in NETWORKS):
+        candidates |= {
+            "fast, bf16-backward": ours(work, EngineConfig(precision="bf16-backward")),
+            "fast, bf16": ours(work, EngineConfig(precision="bf16")),
+            "fast, predicting only": ours(work, EngineConfig(engine="fast"), learn=False),
+            "three convolutions": three_convolutions(work),
+        }
     return {name: step for name, step in candidates.items() if step is not None}
 
 
 def measure(steps: dict[str, Step], shape: tuple[int, int, int], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender's steps, one of each a round."""
+    """Seconds of a core that each contender's steps take, one of each a round.
+
+    Of a core, not of the clock: what else runs on a machine takes no part, but for the share of memory that it takes.
+    """
     generator = torch.Generator().manual_seed(0)
     frames = [torch.poisson(torch.full((1, *shape), RATE), generator=generator) for _ in range(8)]
     target = torch.tensor([3])
     times: dict[str, list[float]] = {name: [] for name in steps}
     for i in range(-3, rounds):
         for name, step in steps.items():
-            started = time.perf_counter()
+            started = time.process_time()
             step(frames[i % 8], target)
             if i >= 0:
-                times[name].append(time.perf_counter() - started)
+                times[name].append(time.process_time() - started)
     return times
 
 
@@ -144,12 +159,12 @@ def main() -> int:
     torch.set_num_threads(1)
     print(machine())
     now = {}
-    for network, (layers, shape) in NETWORKS.items():
+    for network, work in WORK.items():
         if options.only and options.only not in network:
             continue
         torch.manual_seed(0)
-        rounds = options.rounds if layers is VGG else options.rounds * 20
-        times = measure(contenders(layers, shape), shape, rounds)
+        rounds = options.rounds * (20 if len(work.layers) == 5 else 1)
+        times = measure(contenders(work), work.shape, rounds)
         now[network] = ratios(times)
         print("\n" + table(network, times), flush=True)
     if options.write:

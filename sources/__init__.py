@@ -17,6 +17,7 @@ SOURCES = Registry(
         "npz": "stream_ottt.sources.npz:NpzSource",
         "npy": "stream_ottt.sources.npy:NpySource",
         "hdf5": "stream_ottt.sources.hdf5:Hdf5Source",
+        "mat": "stream_ottt.sources.mat:MatSource",
         "csv": "stream_ottt.sources.csv:CsvSource",
         "synthetic": "stream_ottt.sources.synthetic:SyntheticSource",
         "rcls": "stream_ottt.sources.rcls:RclsSource",

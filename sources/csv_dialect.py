@@ -64,7 +64,9 @@ def split(line: bytes, separator: bytes) -> list[bytes]:
 
 def separator_of(line: bytes) -> bytes:
     """What stands between the fields of this line."""
-    return next((s for s in (b",", b";", b"\t") if s in line), b" ")
+    if line.count(b"\t") >= len(ORDER) - 1 and b"," not in line and b";" not in line:
+        return b"\t"
+    return next((s for s in (b",", b";") if s in line), b" ")
 
 
 def read_dialect(head: bytes) -> Dialect:

@@ -20,6 +20,8 @@ from pydantic import Field, model_validator
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.images import IMAGES
+from stream_ottt.images.base import ImageSet, Item, select
 from stream_ottt.scene.camera_model import EventCamera
 from stream_ottt.settings import Duration
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
@@ -78,22 +80,17 @@ class RclsSource(SampleSource):
 
     def __init__(self, config: RclsConfig) -> None:
         super().__init__(config)
-        self._images: list[Any] = []
-        self._raw: Any = None
+        self._images: list[Item] = []
+        self._set: ImageSet
 
     def open_stream(self) -> LabelledStream:
-        # Imported here: the data sets know this source's package.
-        from stream_ottt.replay.config import DataConfig
-        from stream_ottt.replay.datasets import open_dataset
-
         c = self.config
-        limit = {c.part: c.limit}
-        dataset = open_dataset(DataConfig(name=c.dataset, path=str(c.path), **limit))
-        if not dataset.static:
-            raise InputError(f"data set {c.dataset!r} is of events already; give it as a source itself", path=c.path)
-        self._images = dataset.train if c.part == "train" else dataset.test
-        self._raw = dataset.decode
-        self._names = dict(enumerate(dataset.class_names))
+        images: ImageSet = IMAGES.get(c.dataset)(c.path)
+        self._images = select(images.train if c.part == "train" else images.test, c.limit)
+        if not self._images:
+            raise InputError(f"no images in the {c.part} part", path=c.path)
+        self._set = images
+        self._names = dict(enumerate(images.class_names))
         slot = c.model_copy(update={"duration": c.duration or c.loops * c.loop})
         return LabelledStream(
             [item.label for item in self._images],
@@ -106,7 +103,7 @@ class RclsSource(SampleSource):
     def _read(self, i: int) -> Iterator[EventPacket]:
         """The events of one image, in one packet a loop."""
         c = self.config
-        light = intensity(self._raw(self._images[i])[0])
+        light = intensity(self._set.image(self._images[i]))
         camera = EventCamera(c.size, c.size, noise_hz=c.noise, seed=c.seed)
         camera.reset((c.seed, i))
         for loop in range(c.loops):
@@ -121,9 +118,10 @@ class RclsSource(SampleSource):
 
 
 def intensity(pixels: npt.NDArray[Any]) -> Image:
-    """Light in 0…1 of an image uint8 [1 or 3, height, width]."""
-    luma = np.array([0.299, 0.587, 0.114] if len(pixels) == 3 else [1.0], np.float32)
-    grey = np.tensordot(luma, pixels.astype(np.float32) / 255, 1)
+    """Light in 0…1 of an image uint8 [height, width] or [height, width, 3]."""
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    part = pixels.astype(np.float32) / 255
+    grey = part if pixels.ndim == 2 else part @ luma
     light: Image = grey.astype(np.float32) ** np.float32(GAMMA)
     return light
 

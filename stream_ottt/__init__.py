@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "engine.build": ["build_learner"],
+    "learning.build": ["build_learner"],
     "engine.config": ["EngineConfig"],
     "errors": ["InputError", "ModelError", "OutputError", "StreamOtttError", "UsageError"],
     "events.binning": ["Binner", "BinningConfig"],

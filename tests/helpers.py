@@ -70,7 +70,7 @@ class Prepared:
         self.session = session
         self.timeline = timeline
 
-    def begin_pass(self, labels: object) -> Pass:
+    def begin_pass(self, labels: object, first: int) -> Pass:
         timeline = self.timeline
         return Pass(timeline, () if timeline is None else tuple(timeline.boundaries()))
 

@@ -140,6 +140,12 @@ def write_hdf5(path: Path, events: EventArray) -> None:
             file[f"events/{name}"] = events[name]
 
 
+def write_mat(path: Path, events: EventArray) -> None:
+    from scipy.io import savemat
+
+    savemat(path, {name: events[name] for name in "xytp"}, appendmat=False)
+
+
 def write_nmnist(path: Path, e: EventArray) -> None:
     t = e["t"] | e["p"].astype(int) << 23
     path.write_bytes(np.stack([e["x"], e["y"], t >> 16, t >> 8 & 0xFF, t & 0xFF], axis=1).astype(np.uint8).tobytes())
@@ -296,6 +302,7 @@ FILES = {
     "npz": FileRecipe(by_writer("npz"), ".npz", kept=0, offset=False),
     "npy": FileRecipe(write_npy, ".npy", options={"width": SIDE, "height": SIDE}),
     "hdf5": FileRecipe(write_hdf5, kept=0, offset=False),
+    "mat": FileRecipe(write_mat, ".mat", options={"width": SIDE, "height": SIDE}, cut=20, kept=0, offset=False),
     "csv": FileRecipe(by_writer("csv"), cut=3),
     "nmnist": FileRecipe(write_nmnist),
 }

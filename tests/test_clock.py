@@ -57,7 +57,7 @@ class Model:
                 self.adopt()
             self.rivals = []
         elif self.rivals:
-            if len(self.rivals) >= self.confirm and t <= self.rival_newest + module.GAP_US:
+            if len(self.rivals) >= self.confirm and t <= self.rival_newest + module.CLIMB_US:
                 self.begin_epoch()
             elif not self.held and t <= self.newest + module.GAP_US:
                 self.rivals = []
@@ -165,7 +165,9 @@ def through(clock: Clock, events: EventArray, cut: int = 1 << 16) -> EventArray:
 STEP = st.one_of(
     st.integers(0, 30),
     st.integers(-40, 40),
-    st.sampled_from([0, 900, 1000, 1001, 5000, -5000, 100_000, -100_000, 3_000_000, -3_000_000, 2**27, -(2**27)]),
+    st.sampled_from(
+        [0, 900, 9999, 10_000, 10_001, -10_001, 5000, -5000, 100_000, -100_000, 3_000_000, -3_000_000, 2**27, -(2**27)]
+    ),
     st.sampled_from([2**52, -(2**52), 2**61, -(2**61)]),
 )
 PIECE = st.tuples(STEP, st.integers(1, 9), st.integers(0, 400))

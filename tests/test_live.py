@@ -65,7 +65,7 @@ def ask(endpoint: str, command: object) -> dict[str, Any]:
 def test_three_processes(tmp_path: Path) -> None:
     """publish → run → listen, with labels on the way and commands meanwhile."""
     sink = free_port()
-    play = ["publish", "synthetic:?presentations=4&duration=400ms&pause=100ms", "--name", "cam", "--speed", "1.5x"]
+    play = ["publish", "synthetic:?presentations=4&duration=400ms&pause=100ms", "--name", "cam", "--speed", "0.5x"]
     settings = [
         "--binning.width",
         "16",

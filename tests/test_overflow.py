@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import SIZE, WINDOW, ListSink, LiveSource, pipeline_of, run, small_session, to_the_end
 
+from stream_ottt.events.clock import CONFIRM
 from stream_ottt.events.packet import EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -74,6 +75,7 @@ def test_every_event_is_in_exactly_one_count(policy: OverflowPolicy, room: int) 
     seen = [r.timestep.t_start // WINDOW for r in sink.results if r.timestep.events]
     assert ledger.binned == PER_PACKET * len(seen)
     in_flight = LIVE_WAITING + 3  # with the binner, on the way, with the learner
+    in_flight += 2 * (CONFIRM // PER_PACKET + 1)  # with the clock, at the beginning and after a gap
     assert room <= len(seen) <= room + in_flight
     if policy == "drop-oldest":
         assert seen[-room:] == list(range(300 - room, 300))  # the newest are there

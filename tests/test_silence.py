@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.clock import CONFIRM
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.pipeline.sink import Sink, SinkConfig
@@ -131,7 +132,8 @@ class Waiting(Sink):
 @pytest.mark.parametrize("patience", [0.05, None])
 def test_a_live_stream_that_falls_silent_is_predicted_to_its_end(patience: float | None) -> None:
     async def go() -> int:
-        source = Pausing(at_times([0, WINDOW + 1, 2 * WINDOW + 1]))
+        # The first events of a stream are held until there are some to believe its clock.
+        source = Pausing(at_times([0] * CONFIRM + [WINDOW + 1, 2 * WINDOW + 1]))
         session = small_session(None)
         sink = Waiting(3 if patience else 2)
         pipeline = pipeline_of(source, [sink], session, policy="drop-oldest", patience=patience)

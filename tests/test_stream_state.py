@@ -46,7 +46,7 @@ def thread_of(queue: BoundedQueue[Handed], passes: int, cut: int) -> BinningThre
     ready.set()
     reader = FileReader(ListSource(EVENTS, cut=cut), passes=passes, speed=None, stopped=Event(), ready=ready)
     begins = Pass(TIMELINE, tuple(TIMELINE.boundaries()))
-    return BinningThread(reader, BINNING, lambda _: begins, queue, stopped=Event(), timed=False)
+    return BinningThread(reader, BINNING, lambda *_: begins, queue, stopped=Event(), timed=False)
 
 
 def taken_from(queue: BoundedQueue[Handed]) -> list[Handed]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.sources.prophesee.base import Header, PropheseeSource, parse_header
-from stream_ottt.sources.prophesee.words import DatDecoder
+from stream_ottt.sources.prophesee.words import Dat1Decoder, DatDecoder
 
 EVENT_2D = 0x00
 EVENT_CD = 0x0C
@@ -45,9 +45,7 @@ class DatSource(PropheseeSource):
                     header.size,
                 )
             width, height = self.sensor(header)
-            decoder = self.decoder()
-            if self._first_version(header):
-                decoder.version_1()
+            decoder = Dat1Decoder() if self._first_version(header) else DatDecoder()
             for _, block in self.blocks(file):
                 for events in decoder.decode(block):
                     yield EventPacket(events, width, height, decoder.reach.within(width, height))

@@ -154,12 +154,9 @@ def evt3(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
 
 
 @jit(exact=True)
-def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
-    """DAT: int64 words of time (32 bits), x, y and polarity, an event each.
-
-    state: time, overflows, bits of x, bits of y, and the bits of polarity, which stand above them, as a mask.
-    """
-    last, wraps, x_bits, y_bits, polarity = state
+def _dat(words: Any, out: Any, state: Any, reach: Any, x_bits: int, y_bits: int, polarity: int) -> tuple[int, int, int]:
+    """DAT with fields of constant widths; ``polarity`` is a mask for the bits above x and y."""
+    last, wraps = state[0], state[1]
     right, bottom, times = reach
     n = min(len(words), len(out))
     for i in range(n):
@@ -177,3 +174,15 @@ def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
     state[0], state[1] = last, wraps
     reach[:] = right, bottom, times
     return n, n, 0
+
+
+@jit(exact=True)
+def dat(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
+    """DAT: int64 words of time (32 bits), x (14), y (14) and polarity (4), an event each. state: time, overflows."""
+    return _dat(words, out, state, reach, 14, 14, 0xF)
+
+
+@jit(exact=True)
+def dat_1(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
+    """DAT of version 1, with x of 9 bits, y of 8 and polarity of one; as :func:`dat`."""
+    return _dat(words, out, state, reach, 9, 8, 1)

@@ -118,7 +118,7 @@ class DatDecoder(WordDecoder):
     """DAT: https://docs.prophesee.ai/stable/data/file_formats/dat.html"""
 
     word = np.dtype("<i8")
-    initial = (0, 0, 14, 14, 0xF)
+    initial = (0, 0)
 
     @classmethod
     def kernel(cls) -> Kernel:
@@ -126,6 +126,12 @@ class DatDecoder(WordDecoder):
 
         return dat
 
-    def version_1(self) -> None:
-        """The words are those of version 1, of the first cameras."""
-        self._state[2:] = 9, 8, 1
+
+class Dat1Decoder(DatDecoder):
+    """DAT of version 1, of the first cameras."""
+
+    @classmethod
+    def kernel(cls) -> Kernel:
+        from stream_ottt.sources.prophesee.kernels import dat_1
+
+        return dat_1

@@ -149,9 +149,9 @@ def run(
 
 def _with_web_address(words: list[str]) -> list[str]:
     """The command line with ``--web=`` where no address follows ``--web``, which must have a value for typer."""
-    following = [*words[1:], "--"]
-    pairs = zip(words, following, strict=True)
-    return [f"{word}=" if word == "--web" and after.startswith("-") else word for word, after in pairs]
+    following = [*words[1:], "-"]
+    bare = [word == "--web" and after.startswith("-") for word, after in zip(words, following, strict=False)]
+    return [f"{word}=" if is_bare else word for word, is_bare in zip(words, bare, strict=True)]
 
 
 @app.command()

@@ -9,11 +9,11 @@ be wrong: left over from the last session, a bit flipped, or a clock that was se
   the step. A rival may branch off from before the step. Once it has ``CONFIRM`` events, or when the next event could
   follow both or comes after a step itself, the longer of the two is right; the other one is **left out**.
 - A rival is also left out when as many events speak against it as for it.
-- A rival that begins before everything that was passed on means that the clock may have jumped back. ``CONFIRM`` of
-  its events begin a new **epoch** where the jump is longer than ``FAR_US``; after a shorter one, ``MAX_RIVALS`` events
-  do, or all those up to where the rival has come up to the line, or up to the end: short steps back are mostly
-  packets in the wrong order, for which ``tolerance`` is the cure. The new epoch goes on one silence (``SILENCE_US``)
-  after the newest event before it.
+- A rival that begins before everything that was passed on means that the clock may have jumped back. ``CONFIRM`` of its
+  events begin a new **epoch** where the jump is longer than ``FAR_US``. After a shorter one, ``MAX_RIVALS`` events do,
+  or all those up to where the rival has come up to the line (without a step of more than ``CLIMB_US``) or up to the
+  end: short steps back are mostly packets in the wrong order, for which ``tolerance`` is the cure. The new epoch goes
+  on one silence (``SILENCE_US``) after the newest event before it.
 - A step forward of more than ``PAUSE_US`` that lasts is a new epoch, too. Its times stay as they are: a clock that was
   set forward cannot be told from a pause, and labels are given in the recording's own time.
 - Times below 0 or from ``LIMIT_US`` on are no times; such events are left out.
@@ -31,8 +31,9 @@ import numpy.typing as npt
 
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray, join_events
 
-GAP_US = 1_000
+GAP_US = 10_000
 CONFIRM = 32
+CLIMB_US = 1_000
 FAR_US = 1_000_000
 MAX_RIVALS = 4096
 PAUSE_US = 60_000_000
@@ -114,6 +115,14 @@ class Clock:
         """Decide on the events that are held, since no more are to come for now; those that are ready."""
         return self._in_place(self._walk(None) if len(self._undecided) else NO_EVENTS, end=True)
 
+    def forget(self) -> int:
+        """Give up the events that are held; how many they were."""
+        count = self.held
+        self._undecided = self._disordered = NO_EVENTS
+        self._held, self._kinds, self._rivals = [], [], []
+        self._state[6] = 0  # no rivals
+        return count
+
     def facts(self) -> dict[str, Any]:
         """JSON-ready: ``epochs``, ``left_out``, ``jumps`` (``before``, ``after``, ``at``, µs)."""
         jumps = [{"before": j.before, "after": j.after, "at": j.at} for j in self.jumps]
@@ -171,7 +180,7 @@ class Clock:
         line, kinds = _filled(self._held, len(t)), _filled(self._kinds, len(t))
         rivals = _filled(self._rivals, MAX_RIVALS)
         times, jumps = np.empty(len(t), np.int64), np.empty((MAX_JUMPS - len(self.jumps), 3), np.int64)
-        rules = np.array([self.tolerance, GAP_US, CONFIRM, FAR_US, PAUSE_US, SILENCE_US, LIMIT_US])
+        rules = np.array([self.tolerance, GAP_US, CONFIRM, CLIMB_US, FAR_US, PAUSE_US, SILENCE_US, LIMIT_US])
         s[[PASSED, END, JUMPS]] = 0, len(self._held), 0
         if events is None:
             finish(t, line, kinds, times, rivals, jumps, s, rules)

@@ -23,7 +23,7 @@ from stream_ottt.compiled import jit
     STATE,  # the state's length
 ) = range(11)
 
-(TOLERANCE, GAP, CONFIRM, FAR, PAUSE, SILENCE, LIMIT) = range(7)
+(TOLERANCE, GAP, CONFIRM, CLIMB, FAR, PAUSE, SILENCE, LIMIT) = range(8)
 """The rules, as the module of the clock has them; µs but for CONFIRM."""
 
 
@@ -41,7 +41,7 @@ def walk(t: Any, first: int, line: Any, kinds: Any, times: Any, rivals: Any, jum
         jumps: int64 [most jumps, 3], filled with the jumps that begin epochs: the time from which and the one to which
             the sensor's clock went, and when that is in the times that are passed on.
         s: int64 [STATE].
-        rules: int64 [7].
+        rules: int64 [8].
     """
     tolerance, gap, confirm = rules[TOLERANCE], rules[GAP], rules[CONFIRM]
     i = first - 1
@@ -60,7 +60,7 @@ def walk(t: Any, first: int, line: Any, kinds: Any, times: Any, rivals: Any, jum
                     if now >= s[RIVAL_NEWEST] - tolerance and s[RIVALS] > ahead(t, line, rivals, s, tolerance):
                         adopt(t, line, kinds, times, rivals, jumps, s, rules)
                     s[RIVALS] = 0
-                elif s[RIVALS] >= confirm and now <= s[RIVAL_NEWEST] + gap:  # it has come up to the line
+                elif s[RIVALS] >= confirm and now <= s[RIVAL_NEWEST] + rules[CLIMB]:  # it has come up to the line
                     begin_epoch(t, line, kinds, times, rivals, jumps, s, rules)
                 elif s[PASSED] == s[END] and now <= s[NEWEST] + gap:
                     s[RIVALS] = 0

@@ -124,5 +124,8 @@ def open_filters(specs: Iterable[Spec], width: int, height: int) -> FilterChain:
     for filter_class, config in [parse_filter(spec) for spec in specs]:
         filters.append(filter_class(config, chain.width, chain.height))
         chain = FilterChain(filters, width, height)
-    chain(np.empty(0, EVENT_DTYPE))
+    none = np.empty(0, EVENT_DTYPE)
+    for writable in (True, False):  # events that came over a socket are read-only: a type of its own for numba
+        none.flags.writeable = writable
+        chain(none)
     return chain

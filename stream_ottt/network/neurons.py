@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -60,6 +61,16 @@ class NeuronState:
         self.s: Tensor | None = None
         self.mask: Tensor | None = None
         self.output: Tensor | None = None
+
+    def spikes(self) -> npt.NDArray[Any]:
+        """[neurons] of the first of the batch, above 0 where a neuron fired; not at rest."""
+        assert self.s is not None
+        return self.s[0].reshape(-1).cpu().numpy()
+
+    def potential(self, neuron: int, threshold: float) -> float:
+        """Membrane potential before reset of one neuron of the first of the batch; not at rest."""
+        assert self.u is not None
+        return float(self.u[0].reshape(-1)[neuron])
 
 
 class Neurons:

@@ -10,6 +10,7 @@ from threading import Event, Lock
 from typing import Any
 
 from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, split_well_formed
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -61,13 +62,14 @@ class BinningThread:
     Args:
         reader: the source's end.
         binning: how events become timesteps.
-        begin_pass: what depends on a pass, from the source's own labels.
+        begin_pass: what depends on a pass, from the source's own labels and the first event's time (µs).
         queue: where timesteps go; whoever takes them closes it when it ends.
         stopped: once set, no further timestep is made.
         timed: True where the moment at which a packet came means something.
 
     Attributes:
         ledger: what became of events here.
+        clock: what makes one time of the sensor's, of the pass that was begun last.
         error: what ended the thread before its end.
     """
 
@@ -75,7 +77,7 @@ class BinningThread:
         self,
         reader: SourceReader,
         binning: BinningConfig,
-        begin_pass: Callable[[Labels | None], Pass],
+        begin_pass: Callable[[Labels | None, int], Pass],
         queue: BoundedQueue[Handed],
         *,
         stopped: Event,
@@ -84,6 +86,7 @@ class BinningThread:
         self.ledger = Ledger()
         self.error: BaseException | None = None
         self._reader = reader
+        self.clock = Clock(reader.source.config.tolerance)
         self._binning = binning
         self._begin_pass = begin_pass
         self._queue = queue
@@ -117,7 +120,7 @@ class BinningThread:
                         self._mark_wanted = False
                         self._put(Handed(mark=self.state_dict()))
             if self._binner is not None and not self._stopped.is_set():
-                self._emit(self._binner.flush(), time.perf_counter())
+                self._end_pass(self._binner, time.perf_counter())
         except BaseException as e:
             self.error = e
             self._stopped.set()
@@ -140,7 +143,7 @@ class BinningThread:
 
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
-        return self._handing + (0 if self._binner is None else self._binner.held)
+        return self._handing + self.clock.held + (0 if self._binner is None else self._binner.held)
 
     def state_dict(self) -> dict[str, Any]:
         """The state at the end of a packet, for :meth:`load_state_dict` of a thread that has not begun.
@@ -151,6 +154,7 @@ class BinningThread:
             "place": dict(self._place),
             "index": self._index,
             "binner": None if self._binner is None else self._binner.state_dict(),
+            "clock": self.clock.state_dict(),
             "ledger": self.ledger.state_dict(),
             "reader": {**self._reader.ledger.state_dict(), "read": self._reader.ledger.read - self._reader.held()},
         }
@@ -160,6 +164,7 @@ class BinningThread:
         self._place = dict(state["place"])
         self._index = int(state["index"])
         self._restored = state["binner"]
+        self.clock.load_state_dict(state["clock"])
         self.ledger.load_state_dict(state["ledger"])
         self._reader.ledger.load_state_dict(state["reader"])
         self._reader.skip(self._place["pass"], self._place["events"])
@@ -172,6 +177,8 @@ class BinningThread:
         if arrived.came and not first:
             self._put(Handed(came=arrived.came))
         if packet is None:
+            if arrived.quiet and self._binner is not None:
+                self._emit(self._binner.feed(self._last()), arrived.at)
             if arrived.quiet and self._binner is not None and self._binner.newest is not None:
                 now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
                 self._emit(self._binner.advance(now), arrived.at)
@@ -180,6 +187,7 @@ class BinningThread:
         if arrived.pass_number != self._pass_number:
             self._begin(packet, arrived)
         elif arrived.number != self._number + 1 and self._binner is not None:
+            self._emit(self._binner.feed(self._last()), arrived.at)  # what came before the loss
             self._binner.lost_some()
         if arrived.came and first:
             self._put(Handed(came=arrived.came))
@@ -192,11 +200,13 @@ class BinningThread:
     def _begin(self, packet: EventPacket, arrived: Arrived) -> None:
         """End the pass before, and begin that of ``packet``."""
         if self._binner is not None:
-            self._emit(self._binner.flush(), arrived.at)
+            self._end_pass(self._binner, arrived.at)
         self._pass_number = arrived.pass_number
         if self._restored is None:
+            self.clock = Clock(self._reader.source.config.tolerance)
             self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
-        begins = self._begin_pass(arrived.labels)
+        first = int(packet.events["t"][0]) if len(packet) else 0
+        begins = self._begin_pass(arrived.labels, first)
         self._binner = Binner(
             self._binning,
             packet.width,
@@ -211,14 +221,28 @@ class BinningThread:
         self._put(Handed(begins=begins))
 
     def _usable(self, packet: EventPacket) -> EventArray:
-        """The events of a packet that are fit to be binned; the others are counted.
+        """The events of a packet that are fit to be binned, in order of time; the others are counted.
 
-        Whatever else looks at events one after the other, such as a clock that judges their times or filters, belongs
-        here, between validation and binning.
+        Whatever else looks at events one after the other, such as filters, belongs here, before binning.
         """
         events, malformed = split_well_formed(packet)
         self.ledger.malformed += malformed
+        left_out = self.clock.left_out
+        events = self.clock.feed(events)
+        self.ledger.malformed += self.clock.left_out - left_out
         return events
+
+    def _last(self) -> EventArray:
+        """What the clock held, since nothing more comes for now."""
+        left_out = self.clock.left_out
+        events = self.clock.flush()
+        self.ledger.malformed += self.clock.left_out - left_out
+        return events
+
+    def _end_pass(self, binner: Binner, at: float) -> None:
+        self._emit(binner.feed(self._last()), at)
+        if not self._stopped.is_set():
+            self._emit(binner.flush(), at)
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 
@@ -238,6 +262,7 @@ class BinningThread:
 
     def _give_up(self) -> None:
         """Count what will not be binned any more."""
+        self.ledger.drop("stopped", self.clock.forget())
         if self._binner is not None:
             self._binner.abandon("stopped")
         self.ledger.drop("stopped", self._reader.close())

@@ -40,8 +40,8 @@ Reason = Literal["end", "max-steps", "interrupted", "damaged", "failed"]
 class Builder(Protocol):
     """Builds what needs the stream to have begun."""
 
-    def begin_pass(self, labels: Labels | None) -> Pass:
-        """What depends on a pass, from the source's own labels; in the binner's thread.
+    def begin_pass(self, labels: Labels | None, first: int) -> Pass:
+        """What depends on a pass, from the source's own labels and the first event's time; in the binner's thread.
 
         Raises:
             StreamOtttError: labels that cannot be used.
@@ -203,6 +203,8 @@ class Pipeline:
             labels_refused=self._refused,
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
+            clock=self.binner.clock.facts(),
+            size_from=self.source.size_from,
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------

@@ -168,35 +168,16 @@ class BlockingSource(Source):
         return True
 
     def excerpt(self) -> Iterator[EventPacket]:
-        """The stream as the user wants it: :meth:`packets` with the options of time applied."""
-        return self.packets()
-
-    async def __aiter__(self) -> AsyncIterator[EventPacket]:
-        async with aclosing(off_the_loop(self.excerpt())) as packets:
-            async for packet in packets:
-                yield packet
-
-
-class FileSource(BlockingSource):
-    """A source that reads a file."""
-
-    reads_files = True
-    Config = FileConfig
-    config: FileConfig
-
-    @property
-    def path(self) -> Path:
-        """The file being read."""
-        return self.config.path
-
-    def excerpt(self) -> Iterator[EventPacket]:
-        """:meth:`packets`, sorted, cut out and moved as the options say.
+        """The stream as the user wants it: :meth:`packets`, sorted, cut out and moved as the options say.
 
         Raises:
             InputError: as :meth:`packets`.
             UsageError: ``shift`` for a labelled collection, whose labels would stay where they are.
         """
         config = self.config
+        if not isinstance(config, FileConfig):
+            yield from self.packets()
+            return
         start = stop = None
         if config.from_ is not None or config.to is not None:
             origin = self.origin()
@@ -228,8 +209,28 @@ class FileSource(BlockingSource):
     def _unlabelled(self, packets: Iterator[EventPacket]) -> Iterator[EventPacket]:
         for packet in packets:
             if self.labels is not None:
-                raise UsageError(f"{self.path}: 'shift' is not for a labelled collection: it begins at 0 already")
+                raise UsageError(
+                    f"{self.config.path}: 'shift' is not for a labelled collection, which begins at 0 already"
+                )
             yield packet
+
+    async def __aiter__(self) -> AsyncIterator[EventPacket]:
+        async with aclosing(off_the_loop(self.excerpt())) as packets:
+            async for packet in packets:
+                yield packet
+
+
+class FileSource(BlockingSource):
+    """A source that reads a file."""
+
+    reads_files = True
+    Config = FileConfig
+    config: FileConfig
+
+    @property
+    def path(self) -> Path:
+        """The file being read."""
+        return self.config.path
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes. Raises InputError when it cannot be read."""

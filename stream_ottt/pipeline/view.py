@@ -74,6 +74,8 @@ class RunSnapshot:
         labels_refused: labels that came when too many waited already.
         sinks: by name.
         transport: what a live source has counted of its own.
+        clock: ``epochs`` of the sensor's clock, events ``left_out`` for their times, ``jumps`` (µs).
+        size_from: where the sensor's size comes from: ``file``, ``option``, ``camera`` or ``guess``.
     """
 
     session: SessionSnapshot | None
@@ -84,6 +86,8 @@ class RunSnapshot:
     labels_refused: int = 0
     sinks: dict[str, SinkState] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
+    clock: dict[str, Any] = field(default_factory=dict)
+    size_from: str = "file"
 
 
 @dataclass(frozen=True, slots=True)

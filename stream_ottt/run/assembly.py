@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
-from stream_ottt.labels.timeline import LabelTimeline
+from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
@@ -34,6 +35,7 @@ class Assembly:
         checkpoint: the model to start from, or None.
         learn: False only predicts and scores.
         takes_labels: whether labels may come while the run runs.
+        say: told in one line what a user should know at the start.
 
     Attributes:
         learner: the learner, once it was built.
@@ -51,7 +53,9 @@ class Assembly:
         checkpoint: Checkpoint | None,
         learn: bool,
         takes_labels: bool,
+        say: Callable[[str], None],
     ) -> None:
+        self.say = say
         self.config = config
         self.facts = facts
         self.source = source
@@ -60,15 +64,23 @@ class Assembly:
         self.takes_labels = takes_labels
         self.learner: OnlineLearner | None = None
         self._timeline: LabelTimeline | None = None  # of all passes; None: the source's own, or none
+        self._of_file: LabelTimeline | None = None  # before the stream has begun
         self._label_names: dict[int, str] = {}
         labels = config.labels
         if labels.file is not None:
             found = read_label_csv(labels.file, self._expected_classes(), self._known_names())
             self._label_names = found.names
-            self._timeline = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
+            self._of_file = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
 
-    def begin_pass(self, labels: Labels | None) -> Pass:
-        """The labels of a pass: those of a file, else the source's own, else those that will come with the stream."""
+    def begin_pass(self, labels: Labels | None, first: int) -> Pass:
+        """The labels of a pass: those of a file, else the source's own, else those that will come with the stream.
+
+        Args:
+            labels: the source's own.
+            first: time of the first event, µs.
+        """
+        if self._timeline is None and self._of_file is not None:
+            self._timeline = self._placed(self._of_file, first)
         timeline = self._timeline
         if timeline is None and labels is not None:
             timeline = LabelTimeline(labels, delay=self.config.labels.delay, name=self.facts.source)
@@ -118,6 +130,22 @@ class Assembly:
             class_names=self._known_names() or self._label_names,
         )
         return session, facts
+
+    def _placed(self, timeline: LabelTimeline, first: int) -> LabelTimeline:
+        """The labels of a file, shifted as ``labels.shift`` says; where all lie before the stream, that is said."""
+        span, shift = timeline.span, self.config.labels.shift
+        before = span is not None and span[1] <= first
+        if shift == "auto":
+            shift = first if before else 0
+        elif before and span is not None and span[1] + shift <= first:
+            self.say(
+                f"{timeline.name}: the labels lie at {span[0] / 1e6:g} … {span[1] / 1e6:g} s and the stream begins at "
+                f"{first / 1e6:g} s, so that no label meets it; shift them with --labels.shift auto, or by a time"
+            )
+        if not shift:
+            return timeline
+        moved = (LabelInterval(i.t_start + shift, i.t_end + shift, i.label) for i in timeline)
+        return LabelTimeline(moved, delay=timeline.delay, name=timeline.name)
 
     def _known_names(self) -> dict[int, str]:
         return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})

@@ -16,6 +16,7 @@ from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
+from stream_ottt.pipeline.verdict import size_note, unusable
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
 from stream_ottt.run.config import RunConfig, merge, to_tables
@@ -117,6 +118,7 @@ class Run:
             checkpoint=self.checkpoint,
             learn=request.learn,
             takes_labels=self._takes_labels,
+            say=say,
         )
 
     async def go(self) -> int:
@@ -238,16 +240,23 @@ class Run:
 
     def _problems_of_input(self, snapshot: RunSnapshot) -> list[Problem]:
         found = []
-        ledger, source = snapshot.ledger, self.request.source
+        ledger, source, facts = snapshot.ledger, self.request.source, self.pipeline.view.facts
         parts = []
         if ledger.malformed:
-            width, height = self.pipeline.view.facts.sensor or (0, 0)
-            parts.append(f"{ledger.malformed} events outside the {width}×{height} sensor or outside the range of times")
+            width, height = facts.sensor or (0, 0)
+            wrong = snapshot.clock.get("left_out", 0)
+            outside = ledger.malformed - wrong
+            if outside:
+                parts.append(f"{outside} events outside the {width}×{height} sensor or outside the range of times")
+            if wrong:
+                parts.append(f"{wrong} events whose times run in no order")
         if ledger.late:
             parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
         if parts:
             text = f"{source}: {' and '.join(parts)} were left out and counted; all others were used"
-            found.append((InputError.exit_code, text))
+            wrong = snapshot.clock.get("left_out", 0)
+            why = unusable(self.source, ledger.read, ledger.malformed - wrong, wrong, facts.sensor or (0, 0))
+            found.append((InputError.exit_code, text if why is None else f"{source}: {why}"))
         if malformed := snapshot.transport.get("malformed_messages"):
             text = (
                 f"{source}: {malformed} messages could not be read and were left out "
@@ -269,10 +278,21 @@ class Run:
         session, source = snapshot.session, self.request.source
         for text in session.warnings if session is not None else ():
             say(text)
+        sensor = self.pipeline.view.facts.sensor
+        if sensor is not None and (note := size_note(self.source, sensor)):
+            say(f"{source}: {note}")
+        if snapshot.clock.get("epochs", 1) > 1:
+            say(
+                f"{source}: the sensor's clock jumped {snapshot.clock['epochs'] - 1} times; times after a jump back go "
+                "on after those before it; see the summary's clock"
+            )
         if lost := snapshot.transport.get("lost_messages"):
             say(f"{source}: {lost} messages never came; see the summary's gaps")
         if overflow := snapshot.ledger.dropped.get("overflow"):
             say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
+        if session is not None and session.intervals and not session.intervals_met and session.label_span is not None:
+            start, end = session.label_span
+            say(f"no label met the stream: the labels lie at {start / 1e6:g} … {end / 1e6:g} s; see --labels.shift")
         if session is not None and session.learning == "no labels":
             how = (
                 "no label has come with the stream"

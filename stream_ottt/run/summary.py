@@ -115,6 +115,10 @@ def summarize(
             "waiting": s.waiting,
             "due": s.due,
         },
+        "sensor": None
+        if facts.sensor is None
+        else {"width": facts.sensor[0], "height": facts.sensor[1], "size_from": snapshot.size_from},
+        "clock": snapshot.clock,
         "transport": snapshot.transport,
         "warnings": list(s.warnings),
         "sinks": {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
-from stream_ottt.web.message import encode_part
+from stream_ottt.web.message import Arrays, encode_part
 
 LONGEST_SIDE = 192
 """Pixels of the longer side of a frame as it is sent; larger ones are put together block by block."""
@@ -86,7 +86,7 @@ def status_part(status: Status) -> bytes:
             "presentations": session.presentations,
             "per_class": session.per_class,
             "confusion": session.confusion,
-            "updates": {"live": session.live, "deferred": session.deferred, "rehearsed": session.rehearsed},
+            "updates": session.updates,
             "due": session.due,
             "waiting": session.waiting,
             "timesteps_not_kept": session.timesteps_not_kept,
@@ -153,7 +153,7 @@ def memory_part(memory: Remembered) -> bytes:
     """
     labels = [label for label, some in memory.frames.items() for _ in some]
     pictures = [thumbnail(_middle(frames).sum(axis=0)) for some in memory.frames.values() for frames in some]
-    arrays = {
+    arrays: Arrays = {
         "thumbnails": np.stack(pictures) if pictures else np.zeros((0, 1, 1, 1), np.uint8),
         "of": np.array(labels, np.int32),
     }
@@ -168,7 +168,7 @@ def _middle(frames: npt.NDArray[np.uint8], timesteps: int = 3) -> npt.NDArray[np
 def thumbnail(counts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """A small picture of counts [polarity, height, width]."""
     level = np.sqrt(_shrunk(counts, THUMBNAIL_SIDE).astype(np.float32))
-    return (level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
+    return np.rint(level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
 
 
 def _shrunk(counts: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:

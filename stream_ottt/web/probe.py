@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.web.message import encode_part
+from stream_ottt.web.message import Arrays, encode_part
 from stream_ottt.web.neurons import Layer, layers_of
 
 ROWS = 64
-"""Neurons of a layer that a raster shows, evenly spread over it."""
+"""Neurons of a layer that a raster shows, drawn at random."""
 
 TIMESTEPS = 256
 """Timesteps that are kept until somebody takes them; the oldest go."""
@@ -32,7 +33,7 @@ FORGOTTEN_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One timestep: its index, the spikes of the raster's neurons, and the picked neuron's u and â (NaN: none)."""
+    """One timestep: its index, the spikes of the raster's neurons, and the picked neuron's u and â."""
 
     step: int
     spikes: npt.NDArray[np.bool_]
@@ -45,14 +46,18 @@ class Watched:
     """What a probe has seen since it was last read.
 
     Attributes:
-        layer: which layer.
-        neuron: index of the picked neuron in it.
+        layer: name of the layer.
+        neurons: how many it has.
+        threshold: V_th of them.
+        neuron: index of the picked neuron.
         rows: index of the neuron in each row of the raster.
         rates: of each layer: its name, its number of neurons, the share of them that fire at a timestep.
         moments: the timesteps, oldest first.
     """
 
-    layer: Layer
+    layer: str
+    neurons: int
+    threshold: float
     neuron: int
     rows: npt.NDArray[np.intp]
     rates: list[tuple[str, int, float]]
@@ -64,23 +69,19 @@ class Probe:
 
     Args:
         layer: name of the layer; None, or one that there is not, for the first.
-        neuron: index of the neuron in it; one beyond the last means the last.
-
-    Attributes:
-        error: what went wrong in the learner's thread; it ends the probe alone.
+        neuron: index of the neuron in it; one beyond the last means the last, None one that fires.
     """
 
-    def __init__(self, layer: str | None, neuron: int) -> None:
+    def __init__(self, layer: str | None, neuron: int | None) -> None:
         self._name = layer
         self._wanted = neuron
+        self._found: tuple[str, int, float, int, npt.NDArray[np.intp]] | None = None
         self._moments: deque[Moment] = deque(maxlen=TIMESTEPS)
-        self._layer: Layer | None = None
-        self._neuron = 0
-        self._rows = np.zeros(0, np.intp)
         self._rates: list[tuple[str, int, float]] = []
+        self._trace = 0.0
         self._count_at = 0.0
         self._read_at = time.monotonic()
-        self.error: Exception | None = None
+        self._error: Exception | None = None
 
     @property
     def is_forgotten(self) -> bool:
@@ -94,50 +95,56 @@ class Probe:
         try:
             self._note(learner, result)
         except Exception as e:  # a page must not end the learning
-            self.error = e
-            return False
-        return True
+            self._error = e
+        return self._error is None
 
     def take(self) -> Watched | None:
-        """What was seen since the last time; None when that is nothing. Raises what went wrong."""
+        """What was seen since the last time; None when that is nothing. Raises what went wrong while watching."""
         self._read_at = time.monotonic()
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise self._error
         moments = []
         while self._moments:
             moments.append(self._moments.popleft())
-        if not moments or self._layer is None:
+        if not moments or self._found is None:
             return None
-        return Watched(self._layer, self._neuron, self._rows, self._rates, moments)
+        name, neurons, threshold, neuron, rows = self._found
+        return Watched(name, neurons, threshold, neuron, rows, self._rates, moments)
 
     def _note(self, learner: OnlineLearner, result: StepResult) -> None:
         layers = layers_of(learner.network)
         if not layers:
             return
         layer = next((one for one in layers if one.name == self._name), layers[0])
-        if self._layer is None:
-            self._neuron = min(self._wanted, layer.neurons - 1)
-            rows = np.linspace(0, layer.neurons - 1, min(ROWS, layer.neurons)).astype(np.intp)
-            self._rows = np.unique(np.append(rows, self._neuron))
-            self._layer = layer
+        spikes = layer.spikes()
+        if self._found is None:
+            self._found = self._choose(layer, spikes)
+        *_, neuron, rows = self._found
         now = time.monotonic()
         if now >= self._count_at:
             self._count_at = now + RATES_S
-            counts = [np.count_nonzero(one.spikes()) / one.neurons for one in layers]
-            means = [mean for _, _, mean in self._rates] or counts
-            self._rates = [
-                (one.name, one.neurons, mean + SMOOTHING * (count - mean))
-                for one, count, mean in zip(layers, counts, means, strict=True)
-            ]
-        trace = layer.trace()
-        self._moments.append(
-            Moment(
-                result.timestep.index,
-                layer.spikes()[self._rows] > 0,
-                float(layer.u()[self._neuron]),
-                np.nan if trace is None else float(trace[self._neuron]),
-            )
-        )
+            self._count(layers)
+        # The presynaptic factor as the learning rule has it, from the moment at which the probe began.
+        before = 0.0 if result.timestep.new_sample else self._trace
+        self._trace = learner.network.decay * before + bool(spikes[neuron] > 0)
+        self._moments.append(Moment(result.timestep.index, spikes[rows] > 0, layer.potential(neuron), self._trace))
+
+    def _choose(self, layer: Layer, spikes: npt.NDArray[Any]) -> tuple[str, int, float, int, npt.NDArray[np.intp]]:
+        neurons = spikes.size
+        neuron = int(spikes.argmax()) if self._wanted is None else min(self._wanted, neurons - 1)
+        # At random, as an even spread would meet the same channels everywhere; the same ones each time.
+        rows = np.random.default_rng(0).choice(neurons, min(ROWS, neurons), replace=False)
+        return layer.name, neurons, layer.threshold, neuron, np.unique(np.append(rows, neuron))
+
+    def _count(self, layers: list[Layer]) -> None:
+        means = {name: mean for name, _, mean in self._rates}
+        rates = []
+        for layer in layers:
+            spikes = layer.spikes()
+            rate = float(np.count_nonzero(spikes) / spikes.size)
+            mean = means.get(layer.name, rate)
+            rates.append((layer.name, spikes.size, mean + SMOOTHING * (rate - mean)))
+        self._rates = rates
 
 
 def probe_part(watched: Watched) -> bytes:
@@ -148,13 +155,13 @@ def probe_part(watched: Watched) -> bytes:
     """
     moments = watched.moments
     fields = {
-        "layer": watched.layer.name,
+        "layer": watched.layer,
         "neuron": watched.neuron,
-        "neurons": watched.layer.neurons,
-        "threshold": watched.layer.threshold,
+        "neurons": watched.neurons,
+        "threshold": watched.threshold,
         "layers": [{"name": name, "neurons": n, "rate": rate} for name, n, rate in watched.rates],
     }
-    arrays = {
+    arrays: Arrays = {
         "steps": np.array([m.step for m in moments], np.int32),
         "spikes": np.stack([m.spikes for m in moments]).astype(np.uint8),
         "rows": watched.rows.astype(np.int32),

@@ -79,7 +79,7 @@ class RunPage:
         self._samples: deque[_Sample] = deque([_Sample(time.perf_counter(), 0.0, 0)], maxlen=round(SPEED_S / SAMPLE_S))
         self._sample_at = 0.0
         self._shown_facts: tuple[object, object] = (None, None)
-        self._probes: dict[tuple[str | None, int], _Watch] = {}
+        self._probes: dict[tuple[str | None, int | None], _Watch] = {}
         self._always = [
             Slot(self._facts, lambda _: parts.facts_part(run.facts, available(run.controls)), STATUS_S),
             Slot(lambda: self._latest, parts.frame_part, FRAME_S),
@@ -149,7 +149,7 @@ class RunPage:
             return future
         return self._run.controls.ask(act)
 
-    def _probe(self, layer: str | None, neuron: int) -> Slot:
+    def _probe(self, layer: str | None, neuron: int | None) -> Slot:
         """The slot of a probe of this layer and neuron; those that no browser reads any more go."""
         self._probes = {key: held for key, held in self._probes.items() if held.is_alive()}
         held = self._probes.get((layer, neuron))

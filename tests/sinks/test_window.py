@@ -42,7 +42,7 @@ async def until(what):
 
 async def main():
     run, seen = factory.make_run(), []
-    run.controls = Controls(seen.append, lambda: seen.append("paused"))
+    run.controls = Controls(label_now=seen.append, toggle=lambda: seen.append("paused"))
     sink = open_sink("window:?scale=5")
     await sink.open(run)
     await sink.consume(factory.make_result(0, frame=frame))
@@ -86,7 +86,7 @@ def test_keys_reach_their_controls_and_none_is_no_harm() -> None:
     WindowSink._on_key(ord("3"), Controls())
     WindowSink._on_key(ord("p"), Controls())
     seen: list[object] = []
-    controls = Controls(seen.append, lambda: seen.append("paused"))
+    controls = Controls(label_now=seen.append, toggle=lambda: seen.append("paused"))
     for code in (ord("0"), ord("9"), ord("p"), ord("x"), 255):
         WindowSink._on_key(code, controls)
     assert seen == [0, 9, "paused"]

@@ -74,8 +74,8 @@ def test_a_shift_moves_the_image() -> None:
     light[:, :15] = 1
     at_rest, shifted = moved(light, 20, 2.0, 0, 0), moved(light, 20, 2.0, 2.0, 0)
     assert np.allclose(shifted[:, 2:], at_rest[:, :-2], atol=1e-3)
-    assert intensity(np.full((3, 2, 2), 255, np.uint8)) == pytest.approx(1)
-    assert intensity(np.zeros((1, 2, 2), np.uint8)).max() == 0
+    assert intensity(np.full((2, 2, 3), 255, np.uint8)) == pytest.approx(1)
+    assert intensity(np.zeros((2, 2), np.uint8)).max() == 0
     assert STEP_US > 0
 
 

@@ -15,10 +15,10 @@ DATASETS = Registry(
         "ncars": "stream_ottt.replay.datasets.ncars:NCars",
         "cifar10-dvs": "stream_ottt.replay.datasets.cifar10_dvs:Cifar10Dvs",
         "dvs-gesture": "stream_ottt.replay.datasets.dvs_gesture:DvsGesture",
-        "cifar10": "stream_ottt.replay.datasets.cifar:Cifar10",
-        "cifar100": "stream_ottt.replay.datasets.cifar:Cifar100",
-        "mnist": "stream_ottt.replay.datasets.mnist:Mnist",
-        "folder": "stream_ottt.replay.datasets.images:ImageFolder",
+        "cifar10": "stream_ottt.replay.datasets.images:Cifar10Data",
+        "cifar100": "stream_ottt.replay.datasets.images:Cifar100Data",
+        "mnist": "stream_ottt.replay.datasets.images:MnistData",
+        "folder": "stream_ottt.replay.datasets.images:FolderData",
     },
 )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,27 +11,13 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray
+from stream_ottt.images.base import Item, select
 from stream_ottt.replay.cache import SampleCache, cache_folder
 from stream_ottt.replay.config import DataConfig
 from stream_ottt.replay.framing import Raw, frame_events
 
 KEEP_BYTES = 512 * 2**20
 """Decoded samples kept in memory by one data set, bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One sample.
-
-    Attributes:
-        label: its class, 0, 1, 2, ….
-        key: what tells it from all others of the data set, for the cache.
-        where: where it lies, as the data set wants it.
-    """
-
-    label: int
-    key: str
-    where: Any
 
 
 class DataSet(ABC):
@@ -145,47 +130,6 @@ class EventData(DataSet):
         return self._cache.get(item.key, lambda: frame_events(self.events(item), self.size(item), self.config))
 
 
-Image = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 [height, width] or [height, width, 3], RGB."""
-
-
-def scaled(image: Image, width: int | None, height: int | None) -> Image:
-    """An image in another size, each pixel the mean of those that it covers; None keeps a side."""
-    size = width or image.shape[1], height or image.shape[0]
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    import cv2
-
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-class ImageData(DataSet):
-    """A data set of images, scaled to ``data.width`` × ``data.height`` unless ``data.keep_aspect``."""
-
-    static = True
-
-    @abstractmethod
-    def image(self, item: Item) -> Image:
-        """One image."""
-
-    def decode(self, item: Item) -> Raw:
-        image = self.image(item)
-        if not self.config.keep_aspect:
-            image = scaled(image, self.config.width, self.config.height)
-        return image[None, None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))[None]
-
-
-def select(items: Sequence[Item], n: int | None) -> list[Item]:
-    """The first ``n`` items, classes in turn so that each has its share, in the order of ``items``; all for None."""
-    if n is None or n >= len(items):
-        return list(items)
-    by_class: dict[int, list[int]] = {}
-    for i, item in enumerate(items):
-        by_class.setdefault(item.label, []).append(i)
-    turns = [i for _, i in sorted((k, i) for own in by_class.values() for k, i in enumerate(own))]
-    return [items[i] for i in sorted(turns[:n])]
-
-
 def read_events(path: Path, **options: Any) -> EventArray:
     """All events of one recording in any format that is read here."""
     from stream_ottt.pipeline.source import BlockingSource
@@ -203,10 +147,3 @@ def join(parts: Iterator[EventArray]) -> EventArray:
 
     kept = list(parts)
     return np.concatenate(kept) if kept else np.zeros(0, EVENT_DTYPE)
-
-
-def class_folders(path: Path) -> list[Path]:
-    """The folders in ``path`` in alphabetical order, hidden ones left out.; none where there is no folder."""
-    if not path.is_dir():
-        return []
-    return sorted(d for d in path.iterdir() if d.is_dir() and not d.name.startswith("."))

@@ -1,61 +1,69 @@
-"""A folder of images: ``train/<class>/*`` and ``val/<class>/*`` as ImageNet has it, or ``<class>/*`` alone."""
+"""Data sets of images (:mod:`stream_ottt.images`), each shown as equal frames."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from stream_ottt.errors import InputError
-from stream_ottt.replay.datasets.base import ImageData, Item, class_folders
+from stream_ottt.images.base import Image, ImageSet, Item
+from stream_ottt.images.cifar import Cifar10, Cifar100
+from stream_ottt.images.folder import ImageFolder
+from stream_ottt.images.mnist import Mnist
+from stream_ottt.replay.datasets.base import DataSet
+from stream_ottt.replay.framing import Raw
 
-ENDINGS = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm"}
+
+def scaled(image: Image, width: int | None, height: int | None) -> Image:
+    """An image in another size, each pixel the mean of those that it covers; None keeps a side."""
+    size = width or image.shape[1], height or image.shape[0]
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    import cv2
+
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class ImageFolder(ImageData):
-    """Images in class folders. Without train/ and val/ the last share of each class is tested on."""
+class ImageData(DataSet):
+    """A data set of images, scaled to ``data.width`` × ``data.height`` unless ``data.keep_aspect``.
 
-    name = "folder"
-    published = (
-        "name a folder of images with --data.path, as <class>/*.jpg or as train/<class>/*.jpg with val/<class>/*.jpg "
-        "(ImageNet is published at https://www.image-net.org; sort its validation images into class folders)"
-    )
+    Class attributes:
+        images: what reads its files.
+    """
+
+    static = True
+    images: ClassVar[type[ImageSet]]
+
+    def __init_subclass__(cls) -> None:
+        cls.name, cls.published = cls.images.name, cls.images.published
 
     def open(self) -> tuple[list[Item], list[Item]]:
-        tested = next((d for d in ("val", "test") if (self.path / d).is_dir()), None)
-        split = (self.path / "train").is_dir() and tested is not None
-        root = self.path / "train" if split else self.path
-        self.class_names = [d.name for d in class_folders(root)]
-        train = self._part(root)
-        if not train:
-            raise self.missing("<class>/*.jpg")
-        if split:
-            assert tested is not None
-            return train, self._part(self.path / tested)
-        kept: list[Item] = []
-        held: list[Item] = []
-        for label in range(len(self.class_names)):
-            own = [i for i in train if i.label == label]
-            cut = len(own) - max(round(self.config.test_share * len(own)), 1)
-            kept, held = kept + own[:cut], held + own[cut:]
-        return kept, held
+        self._set = self.images(self.config.path, test_share=self.config.test_share)
+        self.class_names = self._set.class_names
+        return self._set.train, self._set.test
 
-    def _part(self, root: Path) -> list[Item]:
-        items: list[Item] = []
-        for folder in class_folders(root):
-            if folder.name not in self.class_names:
-                raise InputError(f"class {folder.name!r} is not among those of the training folder", path=folder)
-            label = self.class_names.index(folder.name)
-            files = sorted(f for f in folder.iterdir() if f.suffix.lower() in ENDINGS)
-            items += [Item(label, f"{root.name}/{folder.name}/{f.name}", f) for f in files]
-        return items
+    def image(self, item: Item) -> Image:
+        """One image."""
+        return self._set.image(item)
 
-    def image(self, item: Item) -> npt.NDArray[np.uint8]:
-        import cv2
+    def decode(self, item: Item) -> Raw:
+        image = self.image(item)
+        if not self.config.keep_aspect:
+            image = scaled(image, self.config.width, self.config.height)
+        return image[None, None] if image.ndim == 2 else np.ascontiguousarray(image.transpose(2, 0, 1))[None]
 
-        decoded = cv2.imread(str(item.where), cv2.IMREAD_COLOR)
-        if decoded is None:
-            raise InputError("no readable image", path=item.where)
-        rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(decoded[..., ::-1])
-        return rgb
+
+class Cifar10Data(ImageData):
+    images = Cifar10
+
+
+class Cifar100Data(ImageData):
+    images = Cifar100
+
+
+class MnistData(ImageData):
+    images = Mnist
+
+
+class FolderData(ImageData):
+    images = ImageFolder

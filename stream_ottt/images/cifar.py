@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
-from stream_ottt.replay.datasets.base import ImageData, Item
+from stream_ottt.images.base import ImageSet, Item
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * 32 * 32
 
 
-class _Cifar(ImageData):
+class _Cifar(ImageSet):
     """What the two have in common: rows of 3072 bytes, red, green, blue."""
 
     published: ClassVar[str]

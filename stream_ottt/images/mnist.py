@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
-from stream_ottt.replay.datasets.base import ImageData, Item
+from stream_ottt.images.base import ImageSet, Item
 
 MAX_BYTES = 1 << 30
 
 
-class Mnist(ImageData):
+class Mnist(ImageSet):
     """Handwritten digits, 28×28 (LeCun et al. 1998)."""
 
     name = "mnist"

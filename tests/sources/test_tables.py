@@ -1,0 +1,322 @@
+"""What all table-like recordings have in common: columns, units of time, sensors, wraps, and the options of time."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.io import savemat
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.pipeline.source import BlockingSource
+from stream_ottt.sources.columns import find_columns, to_us, unit_in
+from stream_ottt.sources.guesses import guess_sensor
+from stream_ottt.sources.opening import open_source
+
+N = 1500
+RNG = np.random.default_rng(5)
+T = np.sort(RNG.integers(0, 37_900, N))
+T[0] = 0
+BASE = make_events(RNG.integers(0, 323, N), RNG.integers(0, 244, N), T, RNG.random(N) < 0.5)
+BASE[1]["x"], BASE[1]["y"] = 322, 243
+T_, X, Y, P = (BASE[k].astype(np.int64) for k in "txyp")
+TABLE = np.stack([T_, X, Y, P], axis=1)
+EPOCH = 1_589_163_147_368_868
+
+
+def read(uri: object) -> EventArray:
+    source = open_source(str(uri))
+    assert isinstance(source, BlockingSource)
+    packets = list(source.excerpt())
+    assert {(p.width, p.height) for p in packets} == {(346, 260)} and source.size_from == "guess"
+    return np.concatenate([p.events for p in packets])
+
+
+def why(uri: object) -> str:
+    source = open_source(str(uri))
+    assert isinstance(source, BlockingSource)
+    with pytest.raises(InputError) as error:
+        list(source.excerpt())
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def text(rows: Any, form: str = "{},{},{},{}", head: str = "") -> bytes:
+    return (head + "".join(form.format(*row) + "\n" for row in rows)).encode()
+
+
+SECONDS = [(f"{t // 10**6}.{t % 10**6:06}", x, y, p) for t, x, y, p in TABLE.tolist()]
+TEXTS = {
+    "seconds, as in the RPG data sets": text(SECONDS, "{}000 {} {} {}"),
+    "polarity -1 and 1": text([(t, x, y, 2 * p - 1) for t, x, y, p in SECONDS], "{} {} {} {}"),
+    "seconds under a name": text(SECONDS, head="timestamp,x,y,polarity\n"),
+    "tabs, x y t p": text(TABLE[:, [1, 2, 0, 3]], "{}\t{}\t{}\t{}"),
+    "x y p t without a header": text(TABLE[:, [1, 2, 3, 0]]),
+    "semicolons": text(TABLE, "{};{};{};{}", "t;x;y;p\n"),
+    "blanks in any number": text(TABLE, "  {}   {}\t{} {} "),
+    "words": text([(i, *r[:3], bool(r[3])) for i, r in enumerate(TABLE)], "{},{},{},{},{}", ",t,x,y,p\n"),
+    "whole floats": text(TABLE.astype(float), head="t,x,y,p\n"),
+    "exponents": text(TABLE.astype(float), "{:.18e} {:.18e} {:.18e} {:.18e}"),
+    "comments": text(TABLE, head="% a recording\n# t, x, y, p\n"),
+    "ns under a name": text([(1000 * t + 499, x, y, p) for t, x, y, p in TABLE.tolist()], head="t_ns,x,y,p\n"),
+    "carriage returns": text(TABLE, "{},{},{},{}\r", "Time [us],X,Y,Polarity\r\n"),
+    "gzip": gzip.compress(text(TABLE, head="t,x,y,p\n")),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_dialect_of_text(tmp_path: Path, name: str) -> None:
+    (tmp_path / "events").write_bytes(TEXTS[name])
+    assert np.array_equal(read(tmp_path / "events"), BASE)
+
+
+@pytest.mark.parametrize("head", ["346 260\n", "%geometry:346,260\n", "# geometry 346x260\n", "t,x@346,y@260,p\n"])
+def test_a_size_that_the_text_says(tmp_path: Path, head: str) -> None:
+    blanks = "," not in head
+    (tmp_path / "a.txt").write_bytes(text(TABLE, "{} {} {} {}" if blanks else "{},{},{},{}", head))
+    source = open_source(tmp_path / "a.txt")
+    (packet,) = source.packets()  # type: ignore[attr-defined]
+    assert (packet.width, packet.height, source.size_from) == (346, 260, "file")
+    assert np.array_equal(packet.events, BASE)
+
+
+def arrays(path: Path, **columns: Any) -> Path:
+    np.savez(path, **columns)
+    return path.with_name(path.name + ".npz")
+
+
+@pytest.mark.parametrize("order", ["txyp", "xytp", "xypt", "tpxy", "ptxy"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_arrays_without_names(tmp_path: Path, order: str, turned: bool) -> None:
+    table = np.stack([BASE[c].astype(np.int64) for c in order], axis=1)
+    table = table.T if turned else table
+    np.save(tmp_path / "a.npy", table)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["events"] = table.T if turned else table
+    savemat(tmp_path / "a.mat", {"data": table})
+    arrays(tmp_path / "b", anything=table, other=np.arange(3))
+    for name in ("a.npy", "a.h5", "a.mat", "b.npz"):
+        assert np.array_equal(read(tmp_path / name), BASE), name
+
+
+def test_arrays_under_other_names(tmp_path: Path) -> None:
+    xy = np.stack([X, Y], axis=1).astype(np.uint16)
+    assert np.array_equal(read(arrays(tmp_path / "a", events_xy=xy, events_t=T_ / 1e6, events_p=P.astype("u1"))), BASE)
+    two = arrays(tmp_path / "b", left=TABLE, right=TABLE[::-1][:9])
+    assert "left [1500, 4], right [9, 4]; say which holds the events with array=" in why(two)
+    assert np.array_equal(read(f"{two}?array=left"), BASE)
+    assert "no array 'middle'; found left, right" in why(f"{two}?array=middle")
+    savemat(tmp_path / "c.mat", {"ts": T_[:, None], "x": X[:, None], "y": Y[:, None], "pol": P[:, None]})
+    assert np.array_equal(read(tmp_path / "c.mat"), BASE)
+    savemat(tmp_path / "d.mat", {"spikes": np.zeros((3, 5))})
+    assert "it holds spikes double [3, 5]" in why(tmp_path / "d.mat")
+
+
+def test_float_seconds_are_found_in_all_tables(tmp_path: Path) -> None:
+    columns = {"t": (T_ + EPOCH) * 1e-6, "x": X, "y": Y, "p": P}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, column in columns.items():
+            file[f"raw_events/{name}"] = column
+    for uri in (arrays(tmp_path / "a", **columns), tmp_path / "a.h5"):
+        assert np.array_equal(read(uri)["t"], T_ + EPOCH)
+        assert np.array_equal(read(f"{uri}?shift=auto"), BASE)
+
+
+def test_a_unit_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
+    columns = {"x": X, "y": Y, "p": P}
+    coarse = arrays(tmp_path / "a", t=T_ // 1000 * 1000 / 1e6, **columns)  # s with three digits, or ms
+    assert "say their unit with time=, such as time=s or time=ms" in why(coarse)
+    assert np.array_equal(read(f"{coarse}?time=s")["t"], T_ // 1000 * 1000)
+    ms = arrays(tmp_path / "b", t=T_ // 1000, **columns)
+    assert "1,500 events in 37 µs is more than a camera gives; say the unit of the times with ?time=ms" in why(ms)
+    assert np.array_equal(read(f"{ms}?time=ms")["t"], T_ // 1000 * 1000)
+    assert np.array_equal(read(f"{ms}?time=us")["t"], T_ // 1000)
+    ns = arrays(tmp_path / "c", t=(T_ + EPOCH) * 1000 + 400, **columns)
+    assert np.array_equal(read(ns)["t"], T_ + EPOCH)
+    with pytest.raises(UsageError, match=r"source\.time"):
+        open_source(f"{ms}?time=min")
+
+
+def test_columns_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.tile([[1, 1, 1, 1]], (20, 1)))
+    assert read_any(f"{tmp_path / 'a.npy'}?columns=xytp") == 20
+    np.save(tmp_path / "b.npy", np.stack([T_ % 99, X, Y, P + 5], axis=1))
+    assert "say it with columns=" in why(tmp_path / "b.npy")
+    (tmp_path / "c.csv").write_bytes(text(np.stack([T_ % 99, X, Y, P + 5], axis=1)))
+    assert "say it with columns=" in why(tmp_path / "c.csv")
+    np.save(tmp_path / "d.npy", TABLE[:, [1, 2, 0, 3]][:5])
+    assert "say it with columns=" in why(tmp_path / "d.npy")  # too few for an unusual order
+    far = arrays(tmp_path / "e", t=T_, x=32 * X, y=32 * Y, p=P)
+    assert "lie outside of any sensor" in why(far)
+
+
+def read_any(uri: object) -> int:
+    return sum(map(len, open_source(str(uri)).packets()))  # type: ignore[attr-defined]
+
+
+def test_fractions_of_pixels_on_request(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "a", t=T_, x=X + 0.37, y=Y + 0.81, p=P)
+    assert "pixels=floor" in why(path)
+    assert np.array_equal(read(f"{path}?pixels=floor"), BASE)
+    (tmp_path / "a.csv").write_bytes(
+        text([(t, x + 0.25, y + 0.5, p) for t, x, y, p in TABLE.tolist()], head="t,x,y,p\n")
+    )
+    assert "x is " in why(tmp_path / "a.csv")
+    assert np.array_equal(read(f"{tmp_path / 'a.csv'}?pixels=floor"), BASE)
+
+
+@settings(max_examples=30)
+@given(start=st.integers(0, 2**32 - 1), steps=st.lists(st.integers(0, 10**8), min_size=2, max_size=99))
+def test_times_of_32_bits_go_on_after_a_turn(
+    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("w") / "a.npy"
+    t = start + np.cumsum(steps)
+    table = np.empty(len(t), [("t", "u4"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
+    table["t"], table["x"], table["y"], table["p"] = t % 2**32, 3, 4, 1
+    np.save(path, table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 7)
+        out = np.concatenate([p.events["t"] for p in open_source(path).packets()])  # type: ignore[attr-defined]
+    assert np.array_equal(np.diff(out), np.diff(t))
+
+
+@pytest.mark.parametrize("ending", ["csv", "npy", "npz", "h5"])
+@pytest.mark.parametrize(("start", "stop"), [("50ms", "60ms"), (None, "1s"), ("190ms", None), ("0ms", "0ms")])
+def test_an_excerpt_is_what_lies_between_two_times(
+    tmp_path: Path, ending: str, start: str | None, stop: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 1000)
+    t = 7_000_000 + np.arange(200_000)
+    events = make_events(np.full(len(t), 322), np.full(len(t), 243), t, t % 2 == 0)
+    path = tmp_path / f"a.{ending}"
+    if ending == "csv":
+        path.write_bytes(text(np.stack([t, events["x"], events["y"], events["p"]], axis=1)))
+    elif ending == "npz":
+        np.savez(path, **{k: events[k] for k in "txyp"})
+    elif ending == "npy":
+        np.save(path, events)
+    else:
+        with h5py.File(path, "w") as file:
+            for k in "txyp":
+                file[f"events/{k}"] = events[k]
+    options = "&".join(f"{k}={v}" for k, v in (("from", start), ("to", stop)) if v)
+    low = 7_000_000 + (int(start[:-2]) * 1000 if start else 0)
+    high = 7_000_000 + ({"60ms": 60_000, "1s": 10**6, "0ms": 0}[stop] if stop else 10**9)
+    out = [p.events for p in open_source(f"{path}?{options}").excerpt()]  # type: ignore[attr-defined]
+    assert np.array_equal(np.concatenate([events[:0], *out]), events[(t >= low) & (t < high)])
+
+
+def test_the_beginning_of_an_excerpt_is_found_without_reading_what_comes_before(tmp_path: Path) -> None:
+    t = np.arange(1 << 20)
+    np.save(tmp_path / "a.npy", make_events(t % 300, t % 200, t, t % 2 == 0))
+    source: Any = open_source(f"{tmp_path / 'a.npy'}?width=346&height=260")
+    first = next(source.packets_from(10**6)).events["t"][0]
+    assert 10**6 - 4 * (1 << 16) < first <= 10**6
+
+
+def test_an_unsorted_recording_is_sorted_on_request(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "a", **{k: BASE[np.random.default_rng(0).permutation(N)][k] for k in "txyp"})
+    out = read(f"{path}?sort=true")
+    assert np.array_equal(out["t"], T_) and np.array_equal(np.sort(out, order=["t", "x", "y", "p"]),
+                                                           np.sort(BASE, order=["t", "x", "y", "p"]))  # fmt: skip
+
+
+@pytest.mark.parametrize(("shift", "added"), [("-1s", -(10**6)), ("1500", 1500), ("2ms", 2000), ("-7", -7)])
+def test_times_are_shifted(tmp_path: Path, shift: str, added: int) -> None:
+    path = arrays(tmp_path / "a", t=T_ + 10**7, x=X, y=Y, p=P)
+    assert np.array_equal(read(f"{path}?shift={shift}")["t"], T_ + 10**7 + added)
+    with pytest.raises(UsageError, match=r"source\.shift"):
+        open_source(f"{path}?shift=soon")
+
+
+def test_what_options_of_time_are_not_for(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", t=[1, 2], x=[1, 1], y=[1, 1], p=[0, 1], offsets=[0, 1, 2], labels=[0, 1])
+    with pytest.raises(UsageError, match="begins at 0 already"):
+        list(open_source(f"{tmp_path / 'a.npz'}?shift=auto").excerpt())  # type: ignore[attr-defined]
+
+
+def test_an_hdf5_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 1000)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for k, column in zip("xypt", (X, Y, P, T_), strict=True):
+            file[f"events/{k}"] = np.tile(column, 100)
+    source: Any = open_source(f"{path}?width=346&height=260&time=us")
+    packets = source.packets()
+    next(packets)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(InputError, match="has become shorter while it was read"):
+        next(packets)
+
+
+def test_links_of_hdf5_to_other_files_are_not_followed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        for k in "txyp":
+            file[f"events/{k}"] = BASE[k]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["events"] = h5py.ExternalLink("secret.h5", "/events")
+    assert "a link to the file 'secret.h5', which is not followed" in why(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        for k in "txy":
+            file[f"events/{k}"] = BASE[k]
+        file["events/p"] = h5py.ExternalLink("secret.h5", "/events/p")
+    assert "not followed" in why(tmp_path / "b.h5")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        for k in "txyp":
+            file[f"real/{k}"] = BASE[k]
+        file["events"] = h5py.SoftLink("/real")
+        file["loop"] = h5py.SoftLink("/loop")
+    assert np.array_equal(read(tmp_path / "c.h5"), BASE)
+    assert "leads nowhere" in why(f"{tmp_path / 'c.h5'}?group=loop")
+
+
+def test_blosc_and_other_codecs_of_hdf5plugin(tmp_path: Path) -> None:
+    import hdf5plugin
+
+    for codec in (hdf5plugin.Blosc(), hdf5plugin.Zstd(), hdf5plugin.LZ4()):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            for k in "txyp":
+                file.create_dataset(f"events/{k}", data=BASE[k], chunks=(500,), **codec)
+        assert np.array_equal(read(tmp_path / "a.h5"), BASE)
+
+
+def test_a_shuffled_collection_does_not_fill_the_temporary_folder(tmp_path: Path) -> None:
+    n = 1 << 24
+    zeros = np.zeros(n, np.int64)
+    np.savez_compressed(tmp_path / "a.npz", t=zeros, x=zeros, y=zeros, p=zeros, offsets=[0, n], labels=[0],
+                        width=9, height=9)  # fmt: skip
+    assert (tmp_path / "a.npz").stat().st_size < 1 << 20
+    assert "which is no recording" in why(f"{tmp_path / 'a.npz'}?shuffle=true&duration=1s")
+
+
+def test_names_of_columns() -> None:
+    assert find_columns(["Events_X", "ys", "timestamp (ns)", "on"]) == {
+        "x": "Events_X", "y": "ys", "t": "timestamp (ns)", "p": "on"
+    }  # fmt: skip
+    assert [unit_in(n) for n in ("t", "ts", "t_us", "time[s]", "t (ms)", "timestamp_ns", "time_seconds", "xs")] == [
+        None, None, "us", "s", "ms", "ns", "s", None
+    ]  # fmt: skip
+
+
+@given(st.integers(-(2**60), 2**60), st.sampled_from(["s", "ms", "us", "ns"]))
+def test_whole_times_are_exact(value: int, unit: Any) -> None:
+    exact = {"s": value * 10**6, "ms": value * 1000, "us": value, "ns": (value + 500) // 1000}[unit]
+    (out,) = to_us(np.array([value]), unit)[0].tolist()
+    assert out == exact or (abs(exact) >= 2**62 - 10**6 and abs(out) >= 2**62 - 10**6)
+
+
+def test_a_guessed_sensor_is_a_real_one_or_what_is_seen() -> None:
+    assert guess_sensor(323, 244) == (346, 260)
+    assert guess_sensor(34, 34) == (34, 34)
+    assert guess_sensor(1200, 700) == (1280, 720)
+    assert guess_sensor(100, 128) == (128, 128)
+    assert guess_sensor(5, 4) == (5, 4) and guess_sensor(2000, 900) == (2000, 900)

@@ -1,0 +1,43 @@
+"""Labels that count from the recording's first event, and what is said where they do not meet the stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import intervals, labelled_events
+
+from stream_ottt.run.run import RunRequest, run
+
+BEGINS = 900_000_000_000_000
+"""Times of the recording begin late, as those of a wall clock do, µs."""
+
+
+@pytest.mark.parametrize(
+    ("shift", "met", "said"),
+    [("auto", 4, ""), (str(BEGINS) + "us", 4, ""), ("0", 0, "no label meets it")],
+)
+def test_labels_are_shifted(
+    shift: str, met: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    events = labelled_events(0, 4)
+    events["t"] += BEGINS - int(events["t"][0])
+    np.savez(tmp_path / "x.npz", width=8, height=8, **{k: events[k] for k in "xytp"})
+    rows = [f"{i.label},{i.t_start},{i.t_end}" for i in intervals(4)]
+    (tmp_path / "x.csv").write_text("class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n")
+    small = {"binning": {"window": "1ms", "width": 8, "height": 8}, "network": {"layers": [4]}}
+    labels = {"file": str(tmp_path / "x.csv"), "shift": shift}
+    request = RunRequest(
+        f"{tmp_path / 'x.npz'}?time=us",
+        overrides={**small, "labels": labels},
+        sinks=[],
+        summary=tmp_path / "s.json",
+    )
+    assert run(request) == 0
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["labels"]["intervals_met"] == summary["presentations"] == met
+    err = capsys.readouterr().err
+    assert said in err and ("no label met the stream" in err) == (not met)
