@@ -72,14 +72,20 @@ def evt21(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
         if kind <= 1:
             x, y = (head >> 11) & 0x7FF, head & 0x7FF
             bottom = max(bottom, y)
-            for i in range(32):
-                if pixels >> i & 1:
+            while pixels:
+                if not pixels & 0xFF:  # most words have few
+                    pixels >>= 8
+                    x += 8
+                    continue
+                if pixels & 1:
                     event = out[events]
-                    right = max(right, x + i)
-                    event.xy = x + i | y << 16
+                    event.xy = x | y << 16
                     event.t = time | ((head >> 22) & 0x3F)
                     event.p = kind == 1
                     events += 1
+                    right = max(right, x)
+                pixels >>= 1
+                x += 1
         elif kind == 0x8:
             high = head & 0xFFFFFFF
             if last - high >= EVT2_WRAP:
