@@ -195,6 +195,10 @@ class Presentations:
     def end_pass(self) -> None:
         """The stream has ended once. What comes is seen again: no test any more, where something was learned."""
         self._seen_before = self._seen_before or self._label_used
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """What comes may have any time."""
         self.now = 0
         if self.timeline is not None:
             self.timeline.begin_again()

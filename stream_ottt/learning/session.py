@@ -147,6 +147,11 @@ class Session:
         self._room.clear()
         self._count_live(self.learner.reset)
 
+    def go_on_after_gap(self) -> None:
+        """The stream has gone on while nobody looked, perhaps with another clock; what is due stays due."""
+        self.finish()
+        self._presentations.begin_again()
+
     # --- labels that come while the stream runs, and pausing --------------------------------------------------------
 
     def add_label(self, interval: LabelInterval) -> int:

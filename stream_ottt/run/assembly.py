@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.alignment import misfit, shift_of
@@ -20,10 +21,24 @@ from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels
 from stream_ottt.pipeline.view import RunFacts
 from stream_ottt.run.config import RunConfig
-from stream_ottt.run.model_file import Checkpoint
 
 UNLABELLED_CLASSES = 10
 """Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""
+
+
+class StartingPoint(Protocol):
+    """What a learner begins with that has learned before."""
+
+    @property
+    def classes(self) -> list[int]:
+        """The label at each position of the logits."""
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Label → name."""
+
+    def restore(self, learner: OnlineLearner) -> None:
+        """Put what was learned into ``learner``. Raises ModelError where it does not fit."""
 
 
 class Assembly:
@@ -33,7 +48,7 @@ class Assembly:
         config: the run's settings.
         facts: what is known of the run before.
         source: where events come from.
-        checkpoint: the model to start from, or None.
+        checkpoint: the model or the run to go on from, or None.
         learn: False only predicts and scores.
         takes_labels: whether labels may come while the run runs.
         say: told in one line what a user should know at the start.
@@ -51,7 +66,7 @@ class Assembly:
         facts: RunFacts,
         source: Source,
         *,
-        checkpoint: Checkpoint | None,
+        checkpoint: StartingPoint | None,
         learn: bool,
         takes_labels: bool,
         say: Callable[[str], None],
