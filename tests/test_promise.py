@@ -77,7 +77,7 @@ class Promise(RuleBasedStateMachine):
         cuts=cuts,
         delay=st.sampled_from([0, 2 * WINDOW, 2 * WINDOW + 1, "end"]),
         live=st.booleans(),
-        mode=st.sampled_from(["off", "ratio", "idle"]),
+        mode=st.sampled_from(["off", "alongside", "ratio", "idle"]),
     )
     def begin(self, cuts: list[int], delay: object, live: bool, mode: str) -> None:
         given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in pairwise(cuts)]
