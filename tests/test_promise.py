@@ -183,7 +183,7 @@ acts = st.one_of(
     st.lists(st.integers(0, STEPS), min_size=3, max_size=8, unique=True).map(sorted),
     st.sampled_from([0, 2 * WINDOW, 2 * WINDOW + 1, "end"]),
     st.booleans(),
-    st.sampled_from(["off", "ratio", "idle"]),
+    st.sampled_from(["off", "alongside", "ratio", "idle"]),
     st.lists(acts, min_size=12, max_size=40),
 )
 def test_nothing_that_was_learned_is_scored(cuts: list[int], delay: object, live: bool, mode: str, program) -> None:

@@ -23,6 +23,7 @@ from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.presentation import Presentation, Presentations
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
+from stream_ottt.learning.stretch_run import Kind
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
 from stream_ottt.state import State, Stateful, part, take, under
 
@@ -107,6 +108,7 @@ class Session:
         caution.of_delay(self.counters, self.learner.config, timestep, shown.interval)
         learned = self.learner.counts.learned
         self._count_live(lambda: self.learner.feedback(timestep.index, label))
+        self._due.learned()
         if self.learner.counts.learned > learned:
             prediction.learned = True
             prediction.learned_from = self.learner.learned_from
@@ -218,20 +220,19 @@ class Session:
     def learn_due(self) -> bool:
         """Learn one timestep of what is due, one update; True while more is due."""
         if self.learns:
-            self._learn_piece()
+            self._learn_piece(self._due.learn_piece)
         return self.due
 
     def idle(self) -> bool:
         """Use time that the stream leaves for one timestep: what is due, then rehearsal; False: nothing to do."""
         if not self.learns:
             return False
-        if not self._due and self.rehearsal.mode == "idle":
-            self._due.begin_rehearsal()
-        return self._learn_piece()
+        rehearse = not self._due and self.rehearsal.mode == "idle"
+        return self._learn_piece(self._due.rehearse if rehearse else self._due.learn_piece)
 
-    def _learn_piece(self) -> bool:
+    def _learn_piece(self, learn: Callable[[], Kind | None]) -> bool:
         started, before = time.perf_counter(), self.learner.counts.updates
-        kind = self._due.learn_piece()
+        kind = learn()
         if kind is None:
             return False
         self.counters.updates.add(kind, self.learner.counts.updates - before)

@@ -44,7 +44,7 @@ class SessionSnapshot:
         hits: a byte for each of them, in order: 1 where it was right.
         memory: label → stretches remembered.
         due: timesteps whose label is known and that are still to be learned.
-        rehearsals_due: remembered stretches that are still to be learned again.
+        rehearsals_due: remembered timesteps that are still to be learned again; whole stretches in ``ratio`` mode.
         rehearsals_given_up: those that were due and no longer are, because too many were.
         waiting: timesteps that wait for a label or to be learned.
         waiting_bytes: memory that these take.
