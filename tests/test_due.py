@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import WINDOW, intervals, labelled_events, small_session, timesteps
+from helpers import WINDOW, intervals, labelled_events, small_learner, small_session, timesteps
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -140,3 +140,33 @@ def test_a_label_that_a_waiting_timestep_needs_is_not_forgotten() -> None:
     with pytest.raises(UsageError, match="overlap"):
         session.add_label(LabelInterval(0, 5 * WINDOW, 2))
     assert session.add_label(LabelInterval(0, 4 * WINDOW, 2)) == 4
+
+
+@pytest.mark.parametrize(("steps", "updates"), [(11, 2), (10, 2), (13, 3)])
+def test_the_end_of_a_stretch_applies_what_ottt_a_still_sums_up(steps: int, updates: int) -> None:
+    session = small_session(
+        LabelTimeline(), late_labels=True, learner=small_learner(rule="ottt_a", time_steps=6 if steps > 10 else 5)
+    )
+    for t in STEPS[:steps]:
+        session.process(t)
+    session.add_label(LabelInterval(0, steps * WINDOW, 1))
+    while session.due:
+        before = session.learner.counts.updates
+        session.learn_due()
+        assert session.learner.counts.updates - before <= 1
+    assert session.snapshot().updates["deferred"] == session.learner.counts.updates == updates
+
+
+def test_a_reset_ends_a_stretch() -> None:
+    session = small_session(LabelTimeline(LABELS), rehearsal=RehearsalConfig(mode="idle", stretch=8))
+    for t in STEPS[:4]:
+        session.process(t)
+    session.reset()  # half a stretch is remembered
+    for t in STEPS[4:7]:
+        session.process(t)
+    session.reset()  # less is not
+    for t in STEPS[7:11]:
+        session.process(t)
+    assert session.snapshot().memory == {1: 1}
+    (stretch,) = session.memory._kept[1]
+    assert [f.sum() for f in stretch.frames] == [t.frame.sum() for t in STEPS[:4]]

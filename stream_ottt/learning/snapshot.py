@@ -51,6 +51,7 @@ class SessionSnapshot:
         intervals: label intervals known so far.
         intervals_met: those of them in which the stream has had a timestep.
         label_span: (start of the first, end of the last) of them, µs; None without any.
+        stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
@@ -78,6 +79,7 @@ class SessionSnapshot:
     intervals: int
     intervals_met: int
     label_span: tuple[int, int] | None
+    stream_span: tuple[int, int] | None
     step_ms: Durations
     rehearsal_ms: Durations
     labels_taken: int
