@@ -15,7 +15,7 @@ from stream_ottt.run.resume import find
 from stream_ottt.run.run import RunRequest
 from stream_ottt.run.run import run as run_request
 
-SOURCE = "synthetic:?presentations=8&duration=100ms&pause=50ms&classes=3"
+SOURCE = "synthetic:?presentations=6&duration=100ms&pause=50ms&classes=3"
 SMALL: dict[str, Any] = {
     "binning": {"width": 8, "height": 8, "window": "10ms"},
     "network": {"layers": [4]},
