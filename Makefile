@@ -9,7 +9,7 @@ help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
 	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
-	@echo "make settings    docs/settings.md and docs/commands.md, from the classes and the commands"
+	@echo "make settings    the pages of docs/ that the classes and the commands say"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
 	@echo "make screenshots pictures of the page for the docs"

@@ -1,7 +1,8 @@
 """What the page costs a run: while nobody looks, while a browser sleeps, and while one draws.
 
 For each case: processor time of the whole run (server and learner, all threads) for a timestep that went through the
-network, live or again, and wall time for it, both against the case without a browser.
+network, live or again, and wall time for it, both against the case without a browser; and the share of one processor
+that the page's own thread takes.
 
 The run is one process at full speed; browsers are others. The three cases follow each other in short turns, so that
 whatever else the machine does meets all of them alike.
@@ -67,17 +68,20 @@ def main() -> None:
     address = "ws://127.0.0.1:8790/live"
     while not hasattr(run, "pipeline") or work(run) < 2000:
         time.sleep(0.1)
-    found: dict[str, list[tuple[float, float]]] = {case: [] for case in CASES}
+    page = next(thread.ident for thread in threading.enumerate() if thread.name == "sink web")
+    clock = time.pthread_getcpuclockid(page or 0)
+    found: dict[str, list[tuple[float, float, float]]] = {case: [] for case in CASES}
     for _ in range(given.turns):
         for case, program in CASES.items():
             client = None
             if program is not None:
                 client = subprocess.Popen([sys.executable, "-c", program[0], address, program[1]])
                 time.sleep(0.7)  # until it has connected
-            before, wall, processor = work(run), time.perf_counter(), time.process_time()
+            before = work(run), time.process_time(), time.perf_counter(), time.clock_gettime(clock)
             time.sleep(given.turn_s)
-            done = work(run) - before
-            found[case].append(((time.process_time() - processor) / done, (time.perf_counter() - wall) / done))
+            after = work(run), time.process_time(), time.perf_counter(), time.clock_gettime(clock)
+            done, processor, wall, own = (b - a for a, b in zip(before, after, strict=True))
+            found[case].append((processor / done, wall / done, own / wall))
             if client is not None:
                 client.kill()
                 client.wait()
@@ -90,7 +94,7 @@ def main() -> None:
             each = [cost[which] for cost in costs]
             ratios = [cost[which] / nobody[which] for cost, nobody in zip(costs, found["nobody"], strict=True)]
             line += f"  {name} {statistics.median(each) * 1e3:.3f} ms × {statistics.median(ratios):.3f}"
-        print(line)
+        print(f"{line}  page {statistics.median(cost[2] for cost in costs):.1%}")
 
 
 def work(run: object) -> int:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PRESENTATIONS = 60
+PRESENTATIONS = 70
 """Presentations that have been scored when the pictures are taken."""
 
 VIEWS: dict[str, dict[str, Any]] = {
@@ -27,7 +27,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
-    command = [sys.executable, "-m", "stream_ottt", *RUN, "--speed", "1x", "--quiet", "--web", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "stream_ottt", *RUN, "--speed", "0.5x", "--quiet", "--web", "127.0.0.1:0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run, sync_playwright() as playwright:
         try:
             assert run.stderr is not None

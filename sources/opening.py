@@ -52,9 +52,18 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     for name in SOURCES.names():
         # A source's own name is tried without importing the others.
         if scheme == name or (scheme not in SOURCES.names() and scheme in SOURCES.get(name).schemes):
-            return cast("Source", SOURCES.get(name).from_options(address=f"{scheme}:{rest}", **merged))
+            return _open_address(SOURCES.get(name), f"{scheme}:{rest}", rest, merged)
     schemes = [s for n in SOURCES.names() for s in SOURCES.get(n).schemes]
     raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
+
+
+def _open_address(cls: type[Source], address: str, rest: str, options: dict[str, Any]) -> Source:
+    """A source that is no file; it is told its address where its options have a place for one."""
+    if "address" in cls.Config.model_fields:
+        return cls.from_options(address=address, **options)
+    if rest:
+        raise UsageError(f"{address}: {cls.name} takes no address; give its options as {cls.name}:?KEY=VALUE")
+    return cls.from_options(**options)
 
 
 def _open_file(path: Path, options: dict[str, Any], *, shown: Path) -> FileSource:

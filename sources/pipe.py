@@ -7,6 +7,7 @@ import os
 import select
 import stat
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,16 +46,17 @@ class Spooled:
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = tempfile.NamedTemporaryFile(prefix="stream-ottt-", suffix=path.suffix)  # noqa: SIM115
-        self.path = Path(self.file.name)
+        file, name = tempfile.mkstemp(prefix="stream-ottt-", suffix=path.suffix)
+        self.path = Path(name)
+        weakref.finalize(self, self.path.unlink, missing_ok=True)
         try:
-            pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            try:
-                while data := _next(pipe, path):
-                    self.file.write(data)
-                self.file.flush()
-            finally:
-                os.close(pipe)
+            with open(file, "wb") as out:  # noqa: PTH123 - a descriptor
+                pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    while data := _next(pipe, path):
+                        out.write(data)
+                finally:
+                    os.close(pipe)
         except OSError as e:
             raise InputError(f"cannot be read into {tempfile.gettempdir()}: {e.strerror}", path=path) from e
 

@@ -17,7 +17,7 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-# What is installed is tested. The checkout's folder, where `python -m pytest` is called, holds only a part of the package:
+# What is installed is tested. The checkout, where `python -m pytest` is called, holds only a part of the package:
 # sources/ and sinks/ are in it once it is installed.
 sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != ROOT]
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -186,8 +186,7 @@ def test_a_time_at_the_end_of_int64_is_malformed_and_ends_no_run() -> None:
     run(pipeline, 20)
     ledger = pipeline.snapshot().ledger
     assert (ledger.malformed, ledger.binned) == (2, len(events) - 2)
-    # A packet whose maker vouches for it is not trusted with its times either.
-    kept, malformed = split_well_formed(EventPacket(events, SIZE, SIZE, well_formed=True))
+    kept, malformed = split_well_formed(EventPacket(events, SIZE, SIZE))
     assert (len(kept), malformed) == (len(events) - 2, 2)
 
 

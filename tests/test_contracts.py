@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from source_recipes import FILES, STREAMS, some_events
 
+from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket, make_events
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.labels.timeline import LabelInterval
@@ -44,7 +46,14 @@ def test_every_source_keeps_its_promises(name: str, tmp_path: Path) -> None:
     check_source(lambda: open_source({"uri": str(path), "format": name, **recipe.options}))
 
 
-SINKS = ["jsonl:{here}/{n}.jsonl", "csv:{here}/{n}.csv", "video:{here}/{n}.mp4", "terminal", "zmq+pub://127.0.0.1:0"]
+SINKS = [
+    "jsonl:{here}/{n}.jsonl",
+    "csv:{here}/{n}.csv",
+    "video:{here}/{n}.mp4",
+    "terminal",
+    "web:127.0.0.1:0",
+    "zmq+pub://127.0.0.1:0",
+]
 
 
 @pytest.mark.parametrize("target", SINKS)
@@ -54,6 +63,7 @@ def test_every_sink_keeps_its_promises(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.usefixtures("one_thread")
 def test_every_method_keeps_its_promises(name: str) -> None:
     check_method(METHODS.get(name))
 
@@ -180,3 +190,13 @@ class Forgetful(OtttO):
 def test_a_method_that_learns_nothing_is_caught(check: str) -> None:
     with pytest.raises(AssertionError):
         METHOD_CHECKS[check](Forgetful)
+
+
+def test_a_source_of_another_package_needs_no_place_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stream_ottt.sources import SOURCES
+
+    monkeypatch.setitem(SOURCES._targets, "good", f"{__name__}:Good")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Good.__module__])
+    assert type(open_source("good:?tolerance=5ms")) is Good
+    with pytest.raises(UsageError, match="good takes no address"):
+        open_source("good:somewhere")

@@ -115,3 +115,16 @@ def test_no_label_reaches_back_into_a_presentation_that_is_forgotten() -> None:
     assert scored(session) == (18, 3)
     assert session.snapshot().labels_refused == 2
     assert session.snapshot().label_refusal.startswith("labels: interval 15000..15000")
+
+
+def test_in_another_pass_labels_may_lie_where_others_were_forgotten() -> None:
+    session = live()
+    for t in STEPS[:15]:
+        session.process(t)
+    session.add_label(LABELS[0])
+    session.label_now(2, 5 * WINDOW)
+    session.end_pass()
+    for t in STEPS[:15]:
+        session.process(t)
+    assert session.add_label(LabelInterval(5 * WINDOW, 18 * WINDOW, 1)) == 10
+    assert scored(session) == (15, 2)  # the second time nothing is a test

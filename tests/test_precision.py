@@ -80,22 +80,22 @@ def test_products_of_rounded_operands(
         near = {"rtol": 4 * unit, "atol": 8 * unit * depth**0.5}
         np.testing.assert_allclose(np.asarray(found) / factor, expected.numpy(), **near)
 
-    found.make_current(image, rows)
+    current = found.make_current(image, rows)
     exact = patches.double() @ weights.double().t()
     half = rounded(patches, format) @ rounded(weights, format).t()
-    close(found.current, half if forward else exact, shape.fan_in, size, forward)
+    close(current, half if forward else exact, shape.fan_in, size, forward)
 
     found.error[:] = error * size
     found.take_error()
-    found.make_columns(rows)
+    columns = found.make_columns(rows)
     if size == 1.0:  # else its square is beyond float32
-        close(found.columns, rounded(error, format) @ rounded(weights, format), shape.out, 1.0)
+        close(columns, rounded(error, format) @ rounded(weights, format), shape.out, 1.0)
 
     found.take_trace(image)
     expected = rounded(error, format).t() @ rounded(patches, format)
     close(found.make_gradient(), expected, shape.pixels, size)
-    for block, (first, gradient) in enumerate(found.blocks):
-        found.make_block(block)
+    for block, (first, _) in enumerate(found.blocks):
+        gradient = found.make_block(block)
         close(gradient, expected[first : first + len(gradient)], shape.pixels, size)
 
 

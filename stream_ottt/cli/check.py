@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stream_ottt.registry import split_uri
 from stream_ottt.run.config import RunConfig, merge
 from stream_ottt.run.model_file import load_checkpoint, settings_to_keep
 from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sources.opening import open_source
+from stream_ottt.sources.pipe import is_pipe
 
 
 def check_run(*, source: str, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None) -> None:
@@ -19,6 +21,8 @@ def check_run(*, source: str, preset: str | None, overrides: Tables, sinks: list
     """
     learned_with = {} if load is None else settings_to_keep(load_checkpoint(load))
     RunConfig.load(merge(learned_with, {} if preset is None else RUNS.read(preset), overrides))
-    open_source(source)
+    _, path, _ = split_uri(source)
+    if not is_pipe(Path(path)):  # what came through a pipe would be gone
+        open_source(source)
     for sink in sinks:
         open_sink(sink)

@@ -1,4 +1,4 @@
-"""``python -m stream_ottt.cli.document``: docs/settings.md and docs/commands.md, from the classes and the commands."""
+"""``python -m stream_ottt.cli.document``: the pages of docs/ that are made from the classes and the commands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stream_ottt.cli.settings_text import as_markdown
+from stream_ottt.pipeline.source import FileConfig
 from stream_ottt.registry import Registry
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.run.config import RunConfig
@@ -30,6 +31,54 @@ COMMANDS = """# Commands
 
 This page is made from the commands by `make settings`. Exit codes are in [summary.md](summary.md#exit-codes).
 """
+
+
+FORMATS = """# Formats of recordings
+
+This page is made from the sources by `make settings`. The content decides the format of a file, not its name;
+`?format=NAME` decides otherwise. Options follow a question mark: `'events.txt?time=ms&width=346&height=260'`. All are
+in [settings.md](settings.md#of-a-source).
+
+**Names.** An existing file wins over an address, whatever its name holds (`?`, `#`, `:`, `&`, blanks). `-` is standard
+input, with `?format=`; a named pipe or `<(zcat x.gz)` is read once, into a temporary file.
+
+**The sensor's size** comes from the recording, from its camera's or data set's name, or from `?width=&height=`. Where
+nothing says it, it is guessed from the largest coordinates. `info`, the summary (`sensor.size_from`) and one line on
+stderr say so.
+
+**Times** are µs. These options are for every recording:
+
+| | |
+|---|---|
+| `from`, `to` | a part, such as `?from=10s&to=20s`, counted from the first event; NumPy and HDF5 skip to it |
+| `shift` | `auto` moves the first event to 0; a number of µs (or `-1.5s`) is added to all times |
+| `tolerance` | events that come up to so much too late are put in their place; 10 ms for files, 0 for live sources |
+| `sort` | `true` puts a whole recording in order, in memory |
+
+**Wrong times.** An event that runs against the others is left out and counted (`malformed`, `wrong_times`). When the
+clock jumps back for good, a new epoch begins one second after the events before it. When it jumps ahead by more than
+a minute, a new epoch begins, too, but its times stay. Where more than 2 % of the events cannot be used, the exit code
+is 3 and one line names the likeliest cause.
+
+**Tables** (CSV, NumPy, HDF5, MAT) have four columns. They are told by their names, or by the values where these leave
+one reading: times do not decrease, polarities are 0 and 1 or -1 and 1, x stands before y. Else `?columns=x,y,t,p` is
+asked for. Times with fractions are seconds, where they cannot be milliseconds; whole numbers are µs, or ns from 10^17
+on; `?time=s|ms|us|ns` decides. They are rounded to the nearest µs, halves up. µs of 32 bits that begin again at 0 go
+on.
+"""
+
+
+def formats() -> str:
+    """The page of the formats of recordings."""
+    parts = [FORMATS]
+    for name in SOURCES.names():
+        cls = SOURCES.get(name)
+        if cls.reads_files and cls.__module__.startswith("stream_ottt."):
+            module = inspect.getdoc(inspect.getmodule(cls)) or ""
+            own = [key for key in cls.Config.model_fields if key not in FileConfig.model_fields]
+            options = f"\n\nOptions: {', '.join(f'`{key}`' for key in own)}." if own else ""
+            parts.append(f"## {name}\n\n{_first_line(cls)}\n\n{module.replace('``', '`')}{options}\n")
+    return "\n".join(parts)
 
 
 def settings() -> str:
@@ -97,9 +146,10 @@ def _command(name: str, command: Any) -> str:
 
 
 def main() -> None:
-    """Write both pages into docs/ of the checkout that is the working directory."""
+    """Write the pages into docs/ of the checkout that is the working directory."""
     Path("docs/settings.md").write_text(settings(), encoding="utf-8")
     Path("docs/commands.md").write_text(commands(), encoding="utf-8")
+    Path("docs/formats.md").write_text(formats(), encoding="utf-8")
 
 
 if __name__ == "__main__":

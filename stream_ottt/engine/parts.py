@@ -96,12 +96,12 @@ class CompiledConnection:
 
     def forward(self, x: Image, work: CompiledWork, add: Array | None = None) -> tuple[Array, Array, Array]:
         products, rows = work.products[self.index], work.rows[self.index]
-        if self.stride > 1 or not self._scatter(x, products, rows):
-            products.make_current(x, rows)
+        scattered = self.stride == 1 and self._scatter(x, products, rows)
+        current = products.error if scattered else products.make_current(x, rows)
         if add is None:
-            return products.current, rows.k_in, rows.bias
-        neuron_kernels.add_current(products.current, rows.k_in, rows.bias, add)
-        return products.current, self._ones, self._zeros
+            return current, rows.k_in, rows.bias
+        neuron_kernels.add_current(current, rows.k_in, rows.bias, add)
+        return current, self._ones, self._zeros
 
     def current(self, x: Image, work: CompiledWork) -> Image:
         """The current as an image, where no neurons take it up."""
@@ -121,7 +121,7 @@ class CompiledConnection:
             return False
         transpose.follow(rows)
         spike_kernels.scatter(
-            x.array, x.border, products.found, n, transpose.columns, s.kernel, s.width, products.current
+            x.array, x.border, products.found, n, transpose.columns, s.kernel, s.width, products.error
         )
         return True
 
@@ -152,11 +152,11 @@ class CompiledConnection:
 
     def backward(self, error: Products, saved: Saved, work: CompiledWork) -> Delta:
         below: Delta = saved.below
-        error.make_columns(work.rows[self.index])
+        columns = error.make_columns(work.rows[self.index])
         if self.stride == 1:
-            pixel_kernels.fold(error.columns, self.kernel, below.array)
+            pixel_kernels.fold(columns, self.kernel, below.array)
         else:
-            pixel_kernels.fold_strided(error.columns, self.kernel, self.stride, below.array)
+            pixel_kernels.fold_strided(columns, self.kernel, self.stride, below.array)
         return below
 
     def plain(self, error: Products, work: CompiledWork) -> tuple[Array, Array, Array]:
@@ -232,10 +232,11 @@ class FeedbackProducts(Products):
         else:
             self._trace.copy_(trace.inside.reshape(self._small, s.channels))
 
-    def make_block(self, block: int) -> None:
+    def make_block(self, block: int) -> Array:
         rows, channels = self._slices[block], self.shape.channels
         error = self._rows_parts.t()[rows.start * self._taps : rows.stop * self._taps]
         torch.mm(error, self._trace, out=self._gradients[block].view(-1, channels))
+        return self.blocks[block][1]
 
     def make_gradient(self) -> Tensor:
         return torch.mm(self._rows_parts.t(), self._trace).view(self.shape.out, self.shape.fan_in)

@@ -17,13 +17,16 @@ from torch import Tensor
 
 from stream_ottt.compiled import Array
 from stream_ottt.engine.images import Image
-from stream_ottt.engine.precision import Rounding
+from stream_ottt.engine.precision import Rounding, one_dnn, one_dnn_is_faster
 
 if TYPE_CHECKING:
     from stream_ottt.engine.rows import Rows
 
 BLOCK = 600_000
 """Numbers of a gradient that are made at a time: 2.4 MB of float32, about a core's own cache."""
+
+LARGE = 2**22
+"""Multiplications from which on a product is large enough for oneDNN, whose calls take some microseconds more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class Shape:
     @property
     def pixels(self) -> int:
         return self.height * self.width
+
+    @property
+    def work(self) -> int:
+        """Multiplications of one product; none of patches for a feedback connection."""
+        return self.pixels * self.fan_in * self.out if self.patches else 0
 
     @property
     def outer(self) -> bool:
@@ -88,7 +96,7 @@ class Products:
     Attributes:
         shape: of the connection.
         columns: patches, [pixels, fan_in].
-        error: at the membrane, [pixels, out]; ``current`` is the same memory, for the forward pass.
+        error: at the membrane, [pixels, out]; in the forward pass, room for a current.
         blocks: the gradient of the weights a few rows at a time: (first row, buffer [rows, fan_in]).
         bias, along, gain: gradient of the bias, what the gain's follows from, gradient of the gain, [out].
         found: indices of active inputs.
@@ -108,7 +116,6 @@ class Products:
         self._error = space.error[: s.pixels * s.out].view(s.pixels, s.out)
         self._error_rows = self._error.t()
         self.error: Array = self._error.numpy()
-        self.current: Array = self.error
         self._slices = parts(s.out, max(space.gradient.numel() // s.fan_in, 1))
         self._gradients = [space.gradient[: (x.stop - x.start) * s.fan_in].view(-1, s.fan_in) for x in self._slices]
         self._error_parts = [self._error_rows[x] for x in self._slices]
@@ -118,32 +125,60 @@ class Products:
         self.bias, self.along, self.gain = space.vectors[:, : s.out].numpy()
         self.found: Array = space.found
 
-    def make_current(self, image: Image, rows: Rows) -> None:
-        """``current`` [pixels, out] = patches · Wᵀ."""
+    def make_current(self, image: Image, rows: Rows) -> Array:
+        """Patches · Wᵀ [pixels, out], to be overwritten by who takes it."""
         self._patches.copy_(image.patches(self.shape.kernel, self.shape.stride))
         torch.mm(self._columns, rows.columns, out=self._error)
+        return self.error
 
     def take_error(self) -> None:
         """``error`` is filled in: bring it into the form in which it is multiplied."""
 
-    def make_columns(self, rows: Rows) -> None:
-        """``columns`` [pixels, fan_in] = error · W, the error per patch."""
+    def make_columns(self, rows: Rows) -> Array:
+        """error · W [pixels, fan_in], the error per patch."""
         torch.mm(self._error, rows.rows, out=self._columns)
+        return self.columns
 
     def take_trace(self, trace: Image) -> None:
         """Hold the patches of the trace ready for :meth:`make_block` or :meth:`make_gradient`."""
         self._patches.copy_(trace.patches(self.shape.kernel, self.shape.stride))
 
-    def make_block(self, block: int) -> None:
-        """A block of rows of the gradient [out, fan_in] = errorᵀ · patches of the trace.
+    def make_block(self, block: int) -> Array:
+        """A block of rows of the gradient [out, fan_in] = errorᵀ · patches of the trace, to be overwritten.
 
         A few rows at a time, they are still in the cache when the update reads them.
         """
         torch.mm(self._error_parts[block], self._columns, out=self._gradients[block])
+        return self.blocks[block][1]
 
     def make_gradient(self) -> Tensor:
         """All rows of the gradient, in memory of their own."""
         return torch.mm(self._error_rows, self._columns)
+
+
+class OneDnnProducts(Products):
+    """Products of float32 by oneDNN, which some processors multiply faster with; it gives memory of its own."""
+
+    def __init__(self, shape: Shape, space: Buffers) -> None:
+        super().__init__(shape, space)
+        self._pixels = parts(shape.pixels, max(4 * BLOCK // shape.fan_in, 1))
+
+    def make_current(self, image: Image, rows: Rows) -> Array:
+        self._patches.copy_(image.patches(self.shape.kernel, self.shape.stride))
+        return one_dnn(self._columns, rows.rows).numpy()
+
+    def make_columns(self, rows: Rows) -> Array:
+        if len(self._pixels) == 1:
+            return one_dnn(self._error, rows.columns).numpy()
+        for pixels in self._pixels:  # of a large image some at a time, so that what oneDNN allocates stays small
+            self._columns[pixels] = one_dnn(self._error[pixels], rows.columns)
+        return self.columns
+
+    def make_block(self, block: int) -> Array:
+        return one_dnn(self._error_parts[block], self._columns.t()).numpy()
+
+    def make_gradient(self) -> Tensor:
+        return one_dnn(self._error_rows, self._columns.t())
 
 
 def parts(whole: int, most: int) -> list[slice]:
@@ -154,7 +189,9 @@ def parts(whole: int, most: int) -> list[slice]:
 def products_over(space: Buffers, wide: set[Shape], rounding: Rounding) -> Callable[[Shape], Products]:
     """What makes a connection's products over ``space``: those of ``wide`` shapes with rounded operands."""
     if not (rounding.reduced and wide):
-        return partial(Products, space=space)
+        if space.error.dtype != torch.float32 or not one_dnn_is_faster():
+            return partial(Products, space=space)
+        return lambda shape: (OneDnnProducts if shape.work >= LARGE else Products)(shape, space)
     from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
 
     half = BFloat16Buffers(list(wide))

@@ -125,8 +125,8 @@ class Rows:
         """One optimizer step from the error and the trace in ``products`` into ``updated``, perhaps this set itself."""
         transpose = updated.transpose
         transpose.forget(updated)
-        for block, (first, gradient) in enumerate(products.blocks):
-            products.make_block(block)
+        for block, (first, _) in enumerate(products.blocks):
+            gradient = products.make_block(block)
             new = slice(first, first + len(gradient))
             if step.adam:
                 weight_kernels.adam(

@@ -32,8 +32,8 @@ class EventPacket:
         events: [n] of :data:`EVENT_DTYPE`, in the order of the stream.
         width: sensor width in pixels; x is expected in [0, width).
         height: sensor height in pixels; y is expected in [0, height).
-        well_formed: True when whoever made it knows that all its events lie on the sensor and at t ≥ 0; False says
-            nothing.
+        well_formed: True when whoever made it knows that all its events lie on the sensor and at times in
+            [0, ``LAST_US``); False says nothing.
     """
 
     events: EventArray
@@ -147,13 +147,11 @@ def split_well_formed(packet: EventPacket) -> tuple[EventArray, int]:
         The well-formed events [m ≤ n] (the packet's own array when all are), and n - m.
     """
     e = packet.events
-    if not len(e):
+    if packet.well_formed or not len(e):
         return e, 0
     x, y, t = e["x"], e["y"], e["t"]
     # The extremes decide the common case without building a mask; negative numbers turn large as unsigned.
-    if t.view("<u8").max() < LAST_US and (
-        packet.well_formed or (x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height)
-    ):
+    if x.view("<u2").max() < packet.width and y.view("<u2").max() < packet.height and t.view("<u8").max() < LAST_US:
         return e, 0
     good = (x >= 0) & (x < packet.width) & (y >= 0) & (y < packet.height) & (t >= 0) & (t < LAST_US)
     return e[good], int(len(e) - np.count_nonzero(good))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import select
 
 
 def is_loopback(host: str) -> bool:
@@ -30,7 +31,10 @@ async def readable(descriptor: int, within: float | None = None) -> bool:
         async with asyncio.timeout(within):
             await ready
     except TimeoutError:
-        return False
+        # Where the event loop was held up for so long, there may be something all the same.
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
     finally:
         loop.remove_reader(descriptor)
     return True

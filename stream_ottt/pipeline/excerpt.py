@@ -79,4 +79,4 @@ def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPa
         events = packet.events.copy()
         with np.errstate(over="ignore"):
             events["t"] += shift
-        yield EventPacket(events, packet.width, packet.height, packet.well_formed and shift > 0)
+        yield EventPacket(events, packet.width, packet.height)

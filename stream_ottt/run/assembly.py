@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from stream_ottt.errors import UsageError
+from stream_ottt.labels.alignment import misfit, shift_of
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
@@ -147,20 +148,13 @@ class Assembly:
         return session, facts
 
     def _placed(self, timeline: LabelTimeline, first: int) -> LabelTimeline:
-        """The labels of a file, shifted as ``labels.shift`` says; where all lie before the stream, that is said."""
-        span, shift = timeline.span, self.config.labels.shift
-        before = span is not None and span[1] <= first
-        if shift == "auto":
-            shift = first if before else 0
-        elif before and span is not None and span[1] + shift <= first:
-            self.say(
-                f"{timeline.name}: the labels lie at {span[0] / 1e6:g} … {span[1] / 1e6:g} s and the stream begins at "
-                f"{first / 1e6:g} s, so that no label meets it; shift them with --labels.shift auto, or by a time"
-            )
-        if not shift:
+        """The labels of a file, shifted as ``labels.shift`` says; where none can meet the stream, that is said."""
+        if timeline.span is None:
             return timeline
-        moved = (LabelInterval(i.t_start + shift, i.t_end + shift, i.label) for i in timeline)
-        return LabelTimeline(moved, delay=timeline.delay, name=timeline.name)
+        placed = timeline.shifted(shift_of(self.config.labels.shift, timeline.span, first, name=timeline.name))
+        if line := misfit(placed.span, (first, None), name=timeline.name):
+            self.say(line)
+        return placed
 
     def _known_names(self) -> dict[int, str]:
         return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})

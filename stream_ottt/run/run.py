@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
+from stream_ottt.labels.alignment import unmet
 from stream_ottt.live.inputs import LiveInputs
 from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
@@ -373,9 +374,8 @@ class Run:
             say(f"{source}: {lost} messages never came; see the summary's gaps")
         if overflow := snapshot.ledger.dropped.get("overflow"):
             say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
-        if session is not None and session.intervals and not session.intervals_met and session.label_span is not None:
-            start, end = session.label_span
-            say(f"no label met the stream: the labels lie at {start / 1e6:g} … {end / 1e6:g} s; see --labels.shift")
+        if session is not None and session.label_span and session.stream_span and not session.intervals_met:
+            say(unmet(session.label_span, session.stream_span, name=self.config.labels.file or source))
         if session is not None and session.learning == "no labels":
             how = (
                 "no label has come with the stream"

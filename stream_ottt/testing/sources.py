@@ -9,8 +9,6 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-import numpy as np
-
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventPacket, split_well_formed
 from stream_ottt.pipeline.source import FileSource, Source, SourceConfig

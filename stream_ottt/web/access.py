@@ -7,7 +7,6 @@ import ipaddress
 import secrets
 import socket
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
@@ -118,7 +117,7 @@ class Access:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    cookies: SimpleCookie[Any] = SimpleCookie()
+    cookies = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:

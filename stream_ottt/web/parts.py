@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
-from stream_ottt.web.message import encode_part
+from stream_ottt.web.message import Arrays, encode_part
 
 LONGEST_SIDE = 192
 """Pixels of the longer side of a frame as it is sent; larger ones are put together block by block."""
@@ -137,11 +137,13 @@ class Remembered:
     Attributes:
         stretches: label → how many.
         bytes: of all frames.
+        ids: of the stretches that are shown.
         frames: label → frames uint8 [timesteps, polarities, height, width] of some of them.
     """
 
     stretches: dict[int, int]
     bytes: int
+    ids: tuple[int, ...]
     frames: dict[int, list[npt.NDArray[np.uint8]]]
 
 
@@ -153,7 +155,7 @@ def memory_part(memory: Remembered) -> bytes:
     """
     labels = [label for label, some in memory.frames.items() for _ in some]
     pictures = [thumbnail(_middle(frames).sum(axis=0)) for some in memory.frames.values() for frames in some]
-    arrays = {
+    arrays: Arrays = {
         "thumbnails": np.stack(pictures) if pictures else np.zeros((0, 1, 1, 1), np.uint8),
         "of": np.array(labels, np.int32),
     }

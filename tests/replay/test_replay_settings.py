@@ -190,9 +190,6 @@ ELSEWHERE = {
 }
 """Keys whose effect needs more than two small replays, each with the test that sees it."""
 
-TO_GO = {"learner.history"}
-"""Keys that do nothing in a replay and are on their way out of the settings."""
-
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -220,7 +217,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_key_has_its_line() -> None:
     known = set(keys(ReplayConfig))
-    assert known - TO_GO == EFFECTS.keys() | ELSEWHERE.keys() and not EFFECTS.keys() & ELSEWHERE.keys()
+    assert known == EFFECTS.keys() | ELSEWHERE.keys() and not EFFECTS.keys() & ELSEWHERE.keys()
 
 
 @pytest.mark.parametrize("key", EFFECTS)

@@ -1,0 +1,131 @@
+"""What is opened for which words: names of any kind, pipes, and what people give in place of a recording."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events.packet import make_events
+from stream_ottt.registry import split_uri
+from stream_ottt.sinks.writers import WRITERS
+from stream_ottt.sources import pipe
+from stream_ottt.sources.opening import open_source
+
+N = 60
+EVENTS = make_events(np.arange(N) % 34, np.arange(N) % 30, 1000 + 10 * np.arange(N), np.arange(N) % 2 == 0)
+
+
+def write(path: Path, form: str) -> Path:
+    with WRITERS.get(form)(path, 34, 34) as writer:
+        writer.write(EVENTS)
+    return path
+
+
+def events_of(uri: str) -> Any:
+    return np.concatenate([p.events for p in open_source(uri).excerpt()])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name", ["what? rec.csv", "a&b=c.csv", "50% 100%20.csv", "hash#1.csv", "rec-2024-01-02T10:11:12.csv", "事件.csv"]
+)
+def test_a_file_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, "csv")
+    for uri in (name, f"{name}?from=0s", f"./{name}?shift=auto&from=0s"):
+        assert len(events_of(uri)) == N
+
+
+@pytest.mark.parametrize("uri", ["r" * 300, f"{'r' * 5000}?format=csv", "tonic:" + "x" * 300, "a\0b"])
+def test_names_that_cannot_be_any(uri: str) -> None:
+    with pytest.raises((InputError, UsageError)) as error:
+        list(open_source(uri).packets())  # type: ignore[attr-defined]
+    assert "\n" not in str(error.value)
+
+
+def test_options_begin_at_the_last_mark_behind_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a?b").touch()
+    assert split_uri(f"{tmp_path / 'a?b'}?c=1&d=") == (None, f"{tmp_path / 'a?b'}", {"c": "1", "d": ""})
+    assert split_uri("zmq+sub://h:1?topic=a") == ("zmq+sub", "//h:1", {"topic": "a"})
+
+
+@pytest.mark.parametrize("form", ["csv", "evt2", "dat", "es", "npz", "aedat4"])
+def test_a_named_pipe_is_read_once(tmp_path: Path, form: str) -> None:
+    file, fifo = write(tmp_path / f"a.{form}", form), tmp_path / "pipe"
+    os.mkfifo(fifo)
+    writing = threading.Thread(target=lambda: fifo.write_bytes(file.read_bytes()))
+    writing.start()
+    source: Any = open_source(fifo)
+    for _ in range(2):  # two passes over what came once
+        assert np.array_equal(np.concatenate([p.events for p in source.excerpt()]), EVENTS)
+    writing.join()
+    assert source.describe()["format"] == form and source.describe()["input"] == "pipe"
+
+
+def test_a_damage_is_named_by_the_pipe(tmp_path: Path) -> None:
+    file, fifo = write(tmp_path / "a.es", "es"), tmp_path / "pipe"
+    os.mkfifo(fifo)
+    writing = threading.Thread(target=lambda: fifo.write_bytes(file.read_bytes()[:-2]))
+    writing.start()
+    with pytest.raises(InputError, match=rf"^{fifo}: byte \d+: the last event|^{fifo}.*the last event") as error:
+        list(open_source(fifo).packets())  # type: ignore[attr-defined]
+    writing.join()
+    assert "/tmp/stream-ottt-" not in str(error.value)
+
+
+def test_a_pipe_into_which_nobody_writes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "PATIENCE_S", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="nobody has written into this pipe"):
+        open_source(tmp_path / "pipe")
+
+
+def test_devices_are_no_recordings() -> None:
+    with pytest.raises(InputError, match="is a device"):
+        open_source("/dev/zero")
+
+
+@pytest.mark.parametrize("command", ["info", "publish"])
+def test_standard_input_with_options(tmp_path: Path, command: str) -> None:
+    """``-?…`` is no option of the command; what is wrong then is the format, and not the word."""
+    words = [sys.executable, "-m", "stream_ottt", command, "-?format=cvs"]
+    words += ["--to", "zmq+push://127.0.0.1:1"] if command == "publish" else []
+    done = subprocess.run(words, input=b"", capture_output=True, timeout=60)
+    assert done.returncode == 2 and b"did you mean 'csv'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html>\n<html>\n", "a web page"),
+        (b"\n <HTML lang='en'>", "a web page"),
+        (b'{"events": [1, 2, 3, 4]}', "JSON"),
+        (b"BZh91AY&SY" + bytes(range(50)), "bzip2"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0", "gzip"),
+        (b"%PDF-1.4\n\x80\x81\x01", "a PDF"),
+        (bytes(100), "zeros only"),
+        (b"\x80\x04\x95\x01\x02", "pickle"),
+        (b"", "empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["recording", "recording.csv"])
+def test_in_place_of_a_recording(tmp_path: Path, content: bytes, what: str, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=what):
+        open_source(tmp_path / name)
+
+
+def test_an_archive_is_named_with_what_it_holds(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("events.txt", "0.1 1 2 3")
+    with pytest.raises(InputError, match=r"a ZIP archive of 1 files, such as 'events.txt'; unpack it first"):
+        open_source(tmp_path / "a.zip")
