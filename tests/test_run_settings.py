@@ -100,6 +100,7 @@ EFFECTS: dict[str, Effect] = {
     "binning.polarity": ("both", "merged", shapes, {}),
     "binning.clamp": ("none", "1", predictions, {}),
     "binning.silence": ("1s", "1ms", predictions, {"binning.count": "30", "labels.reset": "false"}),
+    "binning.filters": ("[]", "polarity:on", predictions, {}),
     "network.topology": ("layers", "layers-f", shapes, {}),
     "network.layers": ("4", "5", shapes, {}),
     "network.weight_standardization": ("true", "false", predictions, {}),

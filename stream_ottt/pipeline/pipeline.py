@@ -49,7 +49,9 @@ class Builder(Protocol):
         """
 
     def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
-        """Network, learner and session for a sensor of that size and the first pass; in the learner's thread.
+        """Network, learner and session for the first pass; in the learner's thread.
+
+        ``width`` and ``height`` are the sensor's, as the filters leave it; of the facts, ``sensor`` is replaced.
 
         Raises:
             StreamOtttError: settings, a model or labels that do not fit each other.
@@ -163,8 +165,9 @@ class Pipeline:
         )
 
     def _build(self, begins: Pass) -> Session:
-        assert self.reader.sensor is not None
-        session, self.view.facts = self.builder.build(*self.reader.sensor, begins)
+        assert self.binner.filters is not None
+        session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
+        self.view.facts = replace(facts, sensor=self.reader.sensor)
         return session
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
@@ -235,6 +238,7 @@ class Pipeline:
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
             clock=self.binner.clock.facts(),
+            filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
         )
 

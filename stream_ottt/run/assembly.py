@@ -106,7 +106,7 @@ class Assembly:
         return Pass(timeline, tuple(boundaries))
 
     def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
-        """Network, learner and session for a sensor of ``width`` × ``height`` pixels; in the learner's thread.
+        """Network, learner and session for filtered events of ``width`` × ``height`` pixels; in the learner's thread.
 
         Raises:
             StreamOtttError: settings, a model or labels that do not fit each other.
@@ -139,7 +139,6 @@ class Assembly:
         self.learner = learner
         facts = replace(
             self.facts,
-            sensor=(width, height),
             network=describe_network(c.network),
             parameters=network.size,
             classes=tuple(classes),

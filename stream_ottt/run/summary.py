@@ -121,6 +121,7 @@ def summarize(
         if facts.sensor is None
         else {"width": facts.sensor[0], "height": facts.sensor[1], "size_from": snapshot.size_from},
         "clock": snapshot.clock,
+        "filters": snapshot.filters,
         "transport": snapshot.transport,
         "warnings": list(s.warnings),
         "sinks": {
