@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resumed import SMALL, SOURCE, request, resume, result, rewritten, run, same
+from resumed import SMALL, SOURCE, request, result, resume, rewritten, run, same
 from resumed import moved as moved_to
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
