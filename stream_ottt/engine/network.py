@@ -189,6 +189,13 @@ class CompiledNetwork(Network):
         assert step is not None
         super().learn(signals, saved, step)
 
+    def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
+        i = turn % len(self.rows)
+        rows = self.rows[i]
+        if not isinstance(rows, Rows):
+            return None
+        return f"{self.parts.made[i].name}weight", rows.array.size, float(rows.squares.sum())
+
     def weights_changed(self, *, centred: bool = False) -> None:
         super().weights_changed(centred=centred)
         self._stale = True

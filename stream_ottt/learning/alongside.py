@@ -70,6 +70,12 @@ class Alongside:
         self.owed = max(self.owed - 1, 0.0)
         return True
 
+    def rest(self) -> None:
+        """All that is under way goes on from rest."""
+        for run in self._runs:
+            if run is not None:
+                run.state = self._learner.rest()
+
     def _running(self) -> dict[int, int]:
         """How many stretches of each remembered class are under way."""
         running = dict.fromkeys(self._memory.labels(), 0)

@@ -116,6 +116,12 @@ class DueLearning:
         """Learn one timestep of the remembered stretches that take turns; None when nothing is remembered."""
         return "rehearsed" if self.alongside.advance() else None
 
+    def rest(self) -> None:
+        """What is under way goes on from rest: its state is of weights that are no longer there."""
+        if self._run is not None:
+            self._run.state = self._learner.rest()
+        self.alongside.rest()
+
     def _begin(self) -> StretchRun | None:
         """Begin the next stretch: deferred ones come before rehearsals."""
         if self._deferred:

@@ -19,6 +19,7 @@ from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeli
 from stream_ottt.learning import caution
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
+from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.presentation import Presentation, Presentations
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
@@ -64,6 +65,7 @@ class Session:
         self.counters = SessionCounters()
         self._learn = learn
         self._late_labels = late_labels
+        self._guard = Guard(learner, self.counters)
         self._room = WaitingRoom(keep_bytes)
         self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
         self._presentations = Presentations(
@@ -83,7 +85,7 @@ class Session:
         What it makes due is left to :meth:`learn_due`, so that no prediction waits for it.
         """
         started = time.perf_counter()
-        prediction = self.learner.step(timestep, learn=self.learns)
+        prediction = self._predict(timestep)
         shown = self._presentations.at(timestep)
         scored = False
         if shown is not None:
@@ -102,6 +104,28 @@ class Session:
         counters.stream_us += timestep.t_end - timestep.t_start
         return StepResult(timestep, prediction, None if shown is None else shown.interval.label, scored)
 
+    def _predict(self, timestep: Timestep) -> Prediction:
+        guard = self._guard
+        if self.learns:
+            guard.before_learning()
+        prediction = self.learner.step(timestep, learn=self.learns)
+        if self.learns and not guard.is_well(prediction.logits):
+            self._go_back("the network's output was no number")
+            prediction = self.learner.step(timestep, learn=self.learns)
+        guard.look_at_spikes(timestep.events)
+        return prediction
+
+    def _look_at_weights(self) -> None:
+        if not self._guard.after_updates(self.learner.counts.updates):
+            self._go_back("an update exploded")
+
+    def _go_back(self, why: str) -> None:
+        self._guard.go_back(why)
+        self._due.rest()
+        if self._guard.gives_up:
+            self.pause()
+            self.counters.warn("paused", f"learning paused after the weights had gone back {MOST_ROLLBACKS} times")
+
     def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
         """Learn a timestep whose label is known; those before it that waited for the label are due."""
         label = self._presentations.use_label(shown)
@@ -114,6 +138,7 @@ class Session:
             prediction.learned_from = self.learner.learned_from
         if self.rehearsal.mode != "off":
             self._due.remember(self._stored(timestep), shown.building, label)
+        self._look_at_weights()
 
     def _keep(self, waiting: Waiting, queue: deque[Waiting]) -> None:
         self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
@@ -232,10 +257,12 @@ class Session:
 
     def _learn_piece(self, learn: Callable[[], Kind | None]) -> bool:
         started, before = time.perf_counter(), self.learner.counts.updates
+        self._guard.before_learning()
         kind = learn()
         if kind is None:
             return False
         self.counters.updates.add(kind, self.learner.counts.updates - before)
+        self._look_at_weights()
         if kind == "rehearsed":
             self.counters.rehearsals.add(time.perf_counter() - started)
         return True
@@ -250,6 +277,7 @@ class Session:
             timesteps_not_kept=counters.timesteps_not_kept,
             stream_us=counters.stream_us,
             updates=asdict(counters.updates),
+            rollbacks=counters.rollbacks,
             learning=self.learning,
             accuracy=self.evaluator.accuracy(),
             per_class=tuple(self.evaluator.per_class()),
@@ -301,6 +329,7 @@ class Session:
             ("waiting", self._room),
             ("due", self._due),
             ("presentations", self._presentations),
+            ("guard", self._guard),
         ]
         if self._presentations.timeline is not None:
             owners.append(("timeline", self._presentations.timeline))

@@ -36,6 +36,7 @@ class SessionSnapshot:
         stream_us: event time covered, µs.
         updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
             an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
+        rollbacks: how often the weights went back to the last good ones.
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
@@ -64,6 +65,7 @@ class SessionSnapshot:
     timesteps_not_kept: int
     stream_us: int
     updates: dict[str, int]
+    rollbacks: int
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]

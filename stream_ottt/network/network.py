@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -240,6 +241,21 @@ class Network:
                     value = getattr(neurons, key)
                     setattr(neurons, key, None if value is None else value.detach())
         self.weights_changed()
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
+        """A parameter's name, size and squared norm, another one at each ``turn``; None where that is not at hand."""
+        parameters = list(self.parameters.items())
+        name, value = parameters[turn % len(parameters)]
+        return name, value.numel(), float(value.double().square().sum())
+
+    def firing(self) -> dict[str, float]:
+        """The share of neurons that fired at the latest timestep, by population; none at rest."""
+        states = [neurons for layer in self.state.layers for neurons in layer.neurons]
+        named = zip(self.populations, states, strict=True)
+        found = {name: neurons.spikes() for name, neurons in named if neurons.output is not None}
+        return {name: np.count_nonzero(spikes) / spikes.size for name, spikes in found.items()}
 
     # --- state ------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ NOTHING = SessionSnapshot(
     timesteps_not_kept=0,
     stream_us=0,
     updates={"live": 0, "deferred": 0, "rehearsed": 0},
+    rollbacks=0,
     learning="no labels",
     accuracy=Evaluator().accuracy(),
     per_class=(),
@@ -94,6 +95,7 @@ def summarize(
         "timesteps": s.timesteps,
         "timesteps_not_kept": s.timesteps_not_kept,
         "updates": s.updates,
+        "rollbacks": s.rollbacks,
         "rehearsal": {"timesteps": s.rehearsal_ms.n, "memory": s.memory},
         "rates": {
             "live_steps_per_s": _rate(s.step_ms),
