@@ -91,6 +91,8 @@ class Pipeline:
         threads: of torch.
         patience: seconds without a packet after which a window whose end has passed is closed; None waits for events.
         grace: seconds that source and sinks have at the end to come back.
+        prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
+            packet.
         say: told in one line of what goes wrong beside the learning; from any thread.
     """
 
@@ -108,6 +110,7 @@ class Pipeline:
     threads: int = 1
     patience: float | None = None
     grace: float = 2.0
+    prepare: Callable[[], None] | None = None
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -134,6 +137,7 @@ class Pipeline:
             eager=lossless and self.speed is None,
             max_steps=self.max_steps,
             enough=lambda: self.stop("max-steps"),
+            prepare=self.prepare,
         )
         self.reader = self._make_reader()
         self.binner = BinningThread(
@@ -234,11 +238,14 @@ class Pipeline:
 
     async def run(self) -> Outcome:
         """Run to the end of the stream, or until stopped; sinks are open, and have taken what there was in the end."""
-        binning = _start("binner", self.binner.run)
         learning = _start("learner", lambda: self.learning.run(self.writers))
+        if self.prepare is not None:
+            await asyncio.to_thread(self.learning.prepared.wait)
+        binning = _start("binner", self.binner.run)
         learning.add_done_callback(lambda _: self.reader.stop())
         try:
-            await self.reader.run()
+            if not self._stopped.is_set():
+                await self.reader.run()
         except asyncio.CancelledError:
             self.stop()
             raise

@@ -168,6 +168,7 @@ class Run:
             threads=c.threads,
             patience=c.patience / 1e6 if live else None,
             grace=c.grace / 1e6,
+            prepare=self.assembly.prepare if live or c.speed != "max" else None,
             say=say,
         )
 
