@@ -1,4 +1,4 @@
-"""Guards the numbers: what is not finite, or explodes, is noticed at once, and the weights go back to the last good ones.
+"""Guards the numbers: what is not finite, or explodes, is noticed at once; the weights go back to the last good ones.
 
 Looked at are the logits of each timestep, the squared norm of one connection's weights after each update (in turn, and
 where the engine has it at hand), and all weights before they are kept as good ones.

@@ -10,7 +10,7 @@ from threading import Event, Lock
 
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.clock import Clock
-from stream_ottt.events.packet import EventArray, EventPacket, Ledger, split_well_formed
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events, split_well_formed
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import FilterChain, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -116,6 +116,8 @@ class BinningThread:
     def run(self) -> None:
         """To the end of what the reader gives, or until stopped."""
         try:
+            if self._timed:
+                _load_kernels()
             with closing(self._reader.arrivals()) as arrivals:
                 for arrived in arrivals:
                     if self._abandoned:
@@ -308,3 +310,10 @@ class BinningThread:
         if self._binner is not None:
             self._binner.abandon("stopped")
         self.ledger.drop("stopped", self._reader.close())
+
+
+def _load_kernels() -> None:
+    """Have the clock's kernel loaded before an event needs it."""
+    clock = Clock()
+    clock.feed(make_events([0, 0], [0, 0], [1_000, 0], [0, 0]))
+    clock.flush()

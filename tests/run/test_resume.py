@@ -117,7 +117,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before(file: str, damage: str, s
 def test_nothing_good_is_said(stopped: Path) -> None:
     for file in (stopped / "checkpoints").glob("*.safetensors"):
         file.write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="no checkpoint is good: .*sum is wrong; begin anew"):
+    with pytest.raises(ModelError, match=r"no checkpoint is good: .*sum is wrong; begin anew"):
         find(stopped / "checkpoints")
 
 
