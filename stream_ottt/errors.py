@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class StreamOtttError(Exception):
-    """Base of all errors that are the user's to mend. ``exit_code`` is what the command line returns."""
+    """Base of all errors that a user can correct. ``exit_code`` is what the command line returns."""
 
     exit_code = 1
 

@@ -46,7 +46,14 @@ def test_every_source_keeps_its_promises(name: str, tmp_path: Path) -> None:
     check_source(lambda: open_source({"uri": str(path), "format": name, **recipe.options}))
 
 
-SINKS = ["jsonl:{here}/{n}.jsonl", "csv:{here}/{n}.csv", "video:{here}/{n}.mp4", "terminal", "zmq+pub://127.0.0.1:0"]
+SINKS = [
+    "jsonl:{here}/{n}.jsonl",
+    "csv:{here}/{n}.csv",
+    "video:{here}/{n}.mp4",
+    "terminal",
+    "web:127.0.0.1:0",
+    "zmq+pub://127.0.0.1:0",
+]
 
 
 @pytest.mark.parametrize("target", SINKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from stream_ottt.run.presets import REPLAYS, RUNS, TABLES
 from stream_ottt.settings import model_of
 from stream_ottt.sinks import SINKS
 from stream_ottt.sources import SOURCES
+from stream_ottt.testing import check_source
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,3 +104,16 @@ def test_the_public_names() -> None:
         assert getattr(stream_ottt, name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = stream_ottt.nothing
+
+
+def test_the_table_of_packages_is_the_folder_listing() -> None:
+    said = re.findall(r"^\| `(\w+)/` \|", text("ARCHITECTURE.md"), re.MULTILINE)
+    there = sorted(p.parent.name for p in (ROOT / "stream_ottt").glob("*/__init__.py"))
+    assert sorted(said) == there
+
+
+def test_the_source_in_the_contributors_guide_keeps_its_promises() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", text("CONTRIBUTING.md"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "lamp"}
+    exec(compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
+    check_source(lambda: names["LampSource"].from_options(blinks=3))

@@ -10,13 +10,16 @@ import pytest
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_example_runs_and_is_short() -> None:
+def test_the_python_example_runs_and_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in block.splitlines() if line.strip()]) < 15
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
     learner = names["learner"]
     assert learner.counts.updates == learner.counts.learned > 15  # type: ignore[attr-defined]
+    again = names["load_model"]("model.safetensors")  # type: ignore[operator]
+    assert again.optimizer.steps == learner.optimizer.steps  # type: ignore[attr-defined]
 
 
 def test_every_command_it_names_exists() -> None:

@@ -85,7 +85,7 @@ def toml_value(value: Any) -> str:
 
 
 def _unit(field: FieldInfo) -> str:
-    found = [m for kind in (field, *map(_field_like, _flat(field.annotation))) for m in kind.metadata]
+    found = [*field.metadata, *(m for part in _flat(field.annotation) for m in _field_like(part).metadata)]
     return next((m.name for m in found if isinstance(m, Unit)), "")
 
 

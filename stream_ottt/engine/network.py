@@ -126,6 +126,7 @@ class CompiledNetwork(Network):
             input_shape=network.input_shape,
             decay=network.decay,
             input_scale=network.input_scale,
+            input_mass=network.input_mass,
         )
         self.rows = self.parts.rows
         self.work = CompiledWork(self.parts.products(), self.rows)
@@ -144,9 +145,7 @@ class CompiledNetwork(Network):
             self._thread = threading.get_ident()
         self.refresh()
         saved: Sequence[Saved] = self.new_saved() if learn else []
-        if self.input_scale != 1:
-            frame = frame * self.input_scale
-        self._input.inside.copy_(frame[0].permute(1, 2, 0))
+        self._input.inside.copy_(self.scaled(frame)[0].permute(1, 2, 0))
         logits: Image = self.pass_up(self._input, saved)
         return logits.inside[0].clone(), saved
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 from stream_ottt.learning.durations import DurationHistogram
@@ -81,7 +81,8 @@ class SessionCounters:
         """Go on from what :meth:`state_dict` gave."""
         for name in PLAIN:
             setattr(self, name, take(state, name))
-        self.updates = Updates(**take(state, "updates"))
+        updates = take(state, "updates")
+        self.updates = Updates(*(take(updates, f.name) for f in fields(Updates)))
         self.warnings = dict(take(state, "warnings"))
         self.steps.load_state_dict(part(state, "steps"))
         self.rehearsals.load_state_dict(part(state, "rehearsals"))

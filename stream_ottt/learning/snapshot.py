@@ -44,13 +44,14 @@ class SessionSnapshot:
         hits: a byte for each of them, in order: 1 where it was right.
         memory: label → stretches remembered.
         due: timesteps whose label is known and that are still to be learned.
-        rehearsals_due: remembered stretches that are still to be learned again.
+        rehearsals_due: remembered timesteps that are still to be learned again; whole stretches in ``ratio`` mode.
         rehearsals_given_up: those that were due and no longer are, because too many were.
         waiting: timesteps that wait for a label or to be learned.
         waiting_bytes: memory that these take.
         intervals: label intervals known so far.
         intervals_met: those of them in which the stream has had a timestep.
         label_span: (start of the first, end of the last) of them, µs; None without any.
+        stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
@@ -78,6 +79,7 @@ class SessionSnapshot:
     intervals: int
     intervals_met: int
     label_span: tuple[int, int] | None
+    stream_span: tuple[int, int] | None
     step_ms: Durations
     rehearsal_ms: Durations
     labels_taken: int

@@ -53,6 +53,7 @@ class Network:
         input_shape: (polarities, height, width) of a timestep's frame.
         decay: λ of the traces.
         input_scale: factor on the frames.
+        input_mass: what each frame is brought to sum up to before; 0 leaves it.
 
     Attributes:
         state: what is remembered between timesteps; another one may be put here.
@@ -65,12 +66,14 @@ class Network:
         input_shape: tuple[int, int, int],
         decay: float,
         input_scale: float = 1.0,
+        input_mass: float = 0.0,
     ) -> None:
         self.names = [name for name, _ in layers]
         self.layers = [layer for _, layer in layers]
         self.input_shape = input_shape
         self.decay = decay
         self.input_scale = input_scale
+        self.input_mass = input_mass
         self.work: Any = Work()
         self.name_parts()
         self.state = self.rest()
@@ -141,7 +144,13 @@ class Network:
             Logits [batch, classes], and the saved tensors of each layer (none without ``learn``).
         """
         saved: Sequence[Saved] = self.new_saved() if learn else []
-        return self.pass_up(frame if self.input_scale == 1 else frame * self.input_scale, saved), saved
+        return self.pass_up(self.scaled(frame), saved), saved
+
+    def scaled(self, frame: Tensor) -> Tensor:
+        """Frames [batch, polarities, height, width] as the first layer sees them."""
+        if self.input_mass:
+            frame = frame * (self.input_mass / frame.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1))
+        return frame if self.input_scale == 1 else frame * self.input_scale
 
     def new_saved(self) -> Sequence[Saved]:
         """Where the saved tensors of one timestep go."""

@@ -101,14 +101,14 @@ class Wish(_Incoming):
         inside: whether it shows the network's inside.
         memory: whether it shows the rehearsal memory.
         layer: whose spikes and neuron; None for the first one.
-        neuron: index of the picked neuron in that layer.
+        neuron: index of the picked neuron in that layer; None for one that fires.
     """
 
     kind: Literal["wish"]
     inside: bool = False
     memory: bool = False
     layer: Annotated[str, Field(max_length=64)] | None = None
-    neuron: int = Field(0, ge=0, lt=2**31)
+    neuron: int | None = Field(None, ge=0, lt=2**31)
 
 
 class Command(_Incoming):

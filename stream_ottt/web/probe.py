@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +69,10 @@ class Probe:
 
     Args:
         layer: name of the layer; None, or one that there is not, for the first.
-        neuron: index of the neuron in it; one beyond the last means the last.
+        neuron: index of the neuron in it; one beyond the last means the last, None one that fires.
     """
 
-    def __init__(self, layer: str | None, neuron: int) -> None:
+    def __init__(self, layer: str | None, neuron: int | None) -> None:
         self._name = layer
         self._wanted = neuron
         self._found: tuple[str, int, float, int, npt.NDArray[np.intp]] | None = None
@@ -111,13 +112,13 @@ class Probe:
         return Watched(name, neurons, threshold, neuron, rows, self._rates, moments)
 
     def _note(self, learner: OnlineLearner, result: StepResult) -> None:
-        layers = layers_of(learner.network)
+        layers = layers_of(learner.predictor)
         if not layers:
             return
         layer = next((one for one in layers if one.name == self._name), layers[0])
         spikes = layer.spikes()
         if self._found is None:
-            self._found = self._choose(layer, spikes.size)
+            self._found = self._choose(layer, spikes)
         *_, neuron, rows = self._found
         now = time.monotonic()
         if now >= self._count_at:
@@ -128,8 +129,9 @@ class Probe:
         self._trace = learner.network.decay * before + bool(spikes[neuron] > 0)
         self._moments.append(Moment(result.timestep.index, spikes[rows] > 0, layer.potential(neuron), self._trace))
 
-    def _choose(self, layer: Layer, neurons: int) -> tuple[str, int, float, int, npt.NDArray[np.intp]]:
-        neuron = min(self._wanted, neurons - 1)
+    def _choose(self, layer: Layer, spikes: npt.NDArray[Any]) -> tuple[str, int, float, int, npt.NDArray[np.intp]]:
+        neurons = spikes.size
+        neuron = int(spikes.argmax()) if self._wanted is None else min(self._wanted, neurons - 1)
         # At random, as an even spread would meet the same channels everywhere; the same ones each time.
         rows = np.random.default_rng(0).choice(neurons, min(ROWS, neurons), replace=False)
         return layer.name, neurons, layer.threshold, neuron, np.unique(np.append(rows, neuron))

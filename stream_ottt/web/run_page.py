@@ -79,15 +79,16 @@ class RunPage:
         self._samples: deque[_Sample] = deque([_Sample(time.perf_counter(), 0.0, 0)], maxlen=round(SPEED_S / SAMPLE_S))
         self._sample_at = 0.0
         self._shown_facts: tuple[object, object] = (None, None)
-        self._probes: dict[tuple[str | None, int], _Watch] = {}
+        self._probes: dict[tuple[str | None, int | None], _Watch] = {}
         self._always = [
             Slot(self._facts, lambda _: parts.facts_part(run.facts, available(run.controls)), STATUS_S),
             Slot(lambda: self._latest, parts.frame_part, FRAME_S),
             Slot(self._status, parts.status_part, STATUS_S),
             Slot(self._course, lambda arrays: encode_part("curves", {}, arrays), CURVES_S),
         ]
+        self._memory_shown: parts.Remembered | None = None  # belongs to the learner's thread
         self._weights = Slot(Asked(self._ask, first_weights, SLOW_S).read, lambda w: parts.weights_part(*w), INSIDE_S)
-        self._memory = Slot(Asked(self._ask, remembered, SLOW_S).read, parts.memory_part, INSIDE_S)
+        self._memory = Slot(Asked(self._ask, self._remembered, SLOW_S).read, parts.memory_part, INSIDE_S)
 
     # --- from the run ----------------------------------------------------------------------------------------------
 
@@ -149,13 +150,26 @@ class RunPage:
             return future
         return self._run.controls.ask(act)
 
-    def _probe(self, layer: str | None, neuron: int) -> Slot:
+    def _probe(self, layer: str | None, neuron: int | None) -> Slot:
         """The slot of a probe of this layer and neuron; those that no browser reads any more go."""
         self._probes = {key: held for key, held in self._probes.items() if held.is_alive()}
         held = self._probes.get((layer, neuron))
         if held is None:
             held = self._probes[layer, neuron] = _Watch(Probe(layer, neuron), self._run.controls)
         return held.slot
+
+    def _remembered(self, session: Session) -> parts.Remembered:
+        """What the rehearsal memory holds, in the learner's thread; the same object while that has not changed.
+
+        The frames of a stretch never change, and are not copied.
+        """
+        memory = session.memory
+        latest = memory.latest(THUMBNAILS)
+        ids = tuple(stretch.id for some in latest.values() for stretch in some)
+        if self._memory_shown is None or ids != self._memory_shown.ids:
+            frames = {label: [stretch.frames for stretch in some] for label, some in latest.items()}
+            self._memory_shown = parts.Remembered(memory.counts(), memory.bytes, ids, frames)
+        return self._memory_shown
 
     # --- from browsers ---------------------------------------------------------------------------------------------
 
@@ -212,11 +226,3 @@ def first_weights(session: Session) -> tuple[np.ndarray[Any, np.dtype[np.float32
     if weights is None:
         return None
     return weights[:FILTERS].detach().float().cpu().numpy().copy(), len(weights)
-
-
-def remembered(session: Session) -> parts.Remembered:
-    """What the rehearsal memory holds; its frames never change and are not copied."""
-    memory = session.memory
-    latest = memory.latest(THUMBNAILS)
-    frames = {label: [stretch.frames for stretch in some] for label, some in latest.items()}
-    return parts.Remembered(memory.counts(), memory.bytes, frames)

@@ -110,7 +110,12 @@ class Example:
 
     def _probe(self) -> bytes:
         layers = [{"name": name, "neurons": 512, "rate": 0.1} for name in ("conv1", "conv2")]
-        fields = {"layer": self._wish.layer or "conv1", "neuron": self._wish.neuron, "neurons": 512, "threshold": 1.0}
+        fields = {
+            "layer": self._wish.layer or "conv1",
+            "neuron": self._wish.neuron or 0,
+            "neurons": 512,
+            "threshold": 1.0,
+        }
         arrays = {
             "steps": np.array([self.step], np.int32),
             "spikes": np.ones((1, 16), np.uint8),

@@ -99,6 +99,13 @@ def test_rates_are_of_all_layers_and_a_layer_that_there_is_not_is_the_first(one_
     ]
 
 
+def test_without_a_wish_a_neuron_that_fires_is_shown(one_thread):
+    probe = Probe("conv1", None)
+    watch(learner_on("fast"), probe, n=1)
+    found = probe.take()
+    assert found.moments[0].spikes[list(found.rows).index(found.neuron)]
+
+
 def test_moments_are_given_once_and_their_number_is_bounded(monkeypatch, one_thread):
     monkeypatch.setattr(probing, "TIMESTEPS", 5)
     probe = Probe(None, 0)

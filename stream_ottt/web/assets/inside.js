@@ -19,7 +19,7 @@ export class Inside {
     this.trace = new Float32Array(COLUMNS).fill(NaN);
     this.steps = new Float64Array(COLUMNS).fill(NaN);
     this.threshold = 1;
-    byId("layer").addEventListener("change", (event) => page.connection.ask({ layer: event.target.value }));
+    byId("layer").addEventListener("change", (event) => page.connection.ask({ layer: event.target.value, neuron: null }));
     byId("neuron").addEventListener("change", (event) => this.pick(Math.max(0, Math.floor(Number(event.target.value)) || 0)));
     raster.addEventListener("click", (event) => {
       const box = raster.getBoundingClientRect();
