@@ -53,7 +53,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(partial, path)
+        partial.replace(path)
         sync_folder(path.parent)
     except OSError:
         partial.unlink(missing_ok=True)

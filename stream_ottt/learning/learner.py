@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -361,7 +361,7 @@ class OnlineLearner:
         self.optimizer.set_state(optimizer, found["steps"])
         if self.network.generator is not None:
             self.network.generator.set_state(found["generator"])
-        self.counts = LearnerCounts(**found["counts"])
+        self.counts = LearnerCounts(*(found["counts"][one.name] for one in fields(LearnerCounts)))
         self.learned_from = found["learned_from"]
         self.swap(LearnerState.unpack(self.network, found))
         if self.average is not None:
