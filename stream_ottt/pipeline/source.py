@@ -189,7 +189,7 @@ class BlockingSource(Source):
         if start is not None:
             packets = cut_out(packets, start, stop)
         if config.shift is not None:
-            packets = moved(self._unlabelled(packets), None if config.shift == "auto" else config.shift)
+            packets = moved(self._unlabelled(packets, config.path), None if config.shift == "auto" else config.shift)
         yield from packets
 
     def origin(self) -> int:
@@ -206,12 +206,10 @@ class BlockingSource(Source):
         after, in bounded memory; earlier ones may be among them."""
         return self.packets()
 
-    def _unlabelled(self, packets: Iterator[EventPacket]) -> Iterator[EventPacket]:
+    def _unlabelled(self, packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket]:
         for packet in packets:
             if self.labels is not None:
-                raise UsageError(
-                    f"{self.config.path}: 'shift' is not for a labelled collection, which begins at 0 already"
-                )
+                raise UsageError(f"{path}: 'shift' is not for a labelled collection, which begins at 0 already")
             yield packet
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
