@@ -3,7 +3,7 @@
 Every reader reads the whole file in every round, in turn, so that a busy moment of the machine falls on all of them.
 The table shows the best round, by the clock on the wall and by the processor's time (of all threads), which a shared
 machine spoils less. Ours includes the check of every coordinate and time, which the others
-do not do. Its memory is the peak of a fresh process that reads the file, less that of one that only starts Python.
+do not do. Its memory is the peak of a fresh process that reads the file, less that of one that only loads numba.
 
     python benchmarks/decode.py --events 5000000 --rounds 5 aedat4
 """
@@ -22,6 +22,8 @@ from fresh import peak_bytes
 
 READ = """
 import sys
+import numba
+numba.njit(lambda x: x)(1)
 if len(sys.argv) > 1:
     from stream_ottt.events.packet import split_well_formed
     from stream_ottt.sources.opening import open_source

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,13 +147,67 @@ def tonic_mnist(path: Path) -> int:
 
 
 def write_evt3(path: Path, events: EventArray) -> None:
-    """Write EVT 3.0 with the package faery, which packs neighbouring pixels into vectors."""
+    """Write EVT 3.0 with the package faery, which packs neighbouring pixels together."""
     import faery
 
     theirs = np.zeros(len(events), faery.EVENTS_DTYPE)
     for key, ours_key in (("t", "t"), ("x", "x"), ("y", "y"), ("on", "p")):
         theirs[key] = events[ours_key]
     faery.events_stream_from_array(theirs, (WIDTH, HEIGHT)).to_file(path, version="evt3")
+
+
+def write_evt21(path: Path, events: EventArray) -> None:
+    """A word for each event, and one before it where the time's upper part changes."""
+    t, x, y, p = (events[name].astype("<u8") for name in "txyp")
+    changes = np.diff(t >> 6, prepend=np.uint64(0)) != 0
+    at = np.arange(len(t)) + np.cumsum(changes)
+    words = np.empty(int(at[-1]) + 1, "<u8")
+    words[at] = (p << 28 | (t & 0x3F) << 22 | (x & ~np.uint64(31)) << 11 | y) << 32 | np.uint64(1) << (x & 31)
+    words[at[changes] - 1] = (0x8 << 28 | (t >> 6)[changes]) << 32
+    header = f"% evt 2.1\n% geometry {WIDTH}x{HEIGHT}\n% end\n"
+    path.write_bytes(header.encode() + words.tobytes())
+
+
+EVENT_PACKET = "event_camera_msgs/msg/EventPacket"
+
+
+def ros_types() -> Any:
+    """The package rosbags' types of ROS 1, with that of event cameras' messages."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    fields = "std_msgs/Header header\nuint32 height\nuint32 width\nuint64 seq\nuint64 time_base\nstring encoding\n"
+    types = get_typestore(Stores.ROS1_NOETIC)
+    types.register(get_types_from_msg(f"{fields}bool is_bigendian\nuint8[] events\n", EVENT_PACKET))
+    return types
+
+
+def write_rosbag(path: Path, events: EventArray) -> None:
+    """A bag of ROS 1 with messages of 8,192 words of EVT 3.0, as cameras' drivers record it."""
+    from rosbags.rosbag1 import Writer
+
+    raw = path.with_suffix(".raw")
+    write_evt3(raw, events)
+    data = np.fromfile(raw, np.uint8)[parse_header(raw.read_bytes()).size :]
+    types = ros_types()
+    stamp = types.types["builtin_interfaces/msg/Time"](0, 0)
+    header = types.types["std_msgs/msg/Header"](0, stamp, "camera")
+    with Writer(path) as bag:
+        connection = bag.add_connection("/events", EVENT_PACKET, typestore=types)
+        for i in range(0, len(data), 1 << 14):
+            message = types.types[EVENT_PACKET](header, HEIGHT, WIDTH, i, 0, "evt3", False, data[i : i + (1 << 14)])
+            bag.write(connection, i, types.serialize_ros1(message, EVENT_PACKET))
+
+
+def rosbags_and_evt3(path: Path) -> int:
+    """Read a bag of EVT 3.0 with the packages rosbags and evt3, into four separate arrays."""
+    import evt3
+    from rosbags.rosbag1 import Reader
+
+    types, decoder, n = ros_types(), evt3.Decoder(), 0
+    with Reader(path) as bag:
+        for connection, _, data in bag.messages():
+            n += len(decoder.feed(types.deserialize_ros1(data, connection.msgtype).events.tobytes()))
+    return n
 
 
 def write_aedat2(path: Path, e: EventArray) -> None:
@@ -239,7 +294,9 @@ FORMATS = {
     "aedat31": Format(".aedat", (), write_aedat31),
     "aedat2": Format(".aedat", (), write_aedat2),
     "evt2": Format(".raw", (*EXPELLIARMUS, faery)),
+    "evt21": Format(".raw", (), write_evt21),
     "evt3": Format(".raw", (evt3_columns, evt3_whole, faery), write_evt3),
+    "rosbag": Format(".bag", (rosbags_and_evt3,), write_rosbag),
     "dat": Format(".dat", (*EXPELLIARMUS, faery)),
     "es": Format(".es", (event_stream, faery)),
     "csv": Format(".csv", (faery,)),

@@ -36,7 +36,8 @@ class CsvSink(TextFileSink):
 
     async def open(self, run: RunView) -> None:
         await super().open(run)
-        self.write(",".join(COLUMNS) + "\n")
+        if not self.begins_at:
+            self.write(",".join(COLUMNS) + "\n")
 
     async def consume(self, result: StepResult) -> None:
         row = record(result)

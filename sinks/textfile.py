@@ -18,6 +18,7 @@ from pydantic import AfterValidator
 from stream_ottt.errors import OutputError
 from stream_ottt.outputs import check_writable
 from stream_ottt.pipeline.sink import Sink, SinkConfig
+from stream_ottt.state import State, take
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.view import RunView
@@ -60,6 +61,7 @@ class TextFileSink(Sink):
         self._trouble = False
         self._flushed = 0.0
         self._flushing: asyncio.Task[None] | None = None
+        self.begins_at = 0  # bytes that are kept of the file
 
     def check(self, *, overwrite: bool) -> None:
         if self.config.target != "-":
@@ -67,10 +69,34 @@ class TextFileSink(Sink):
 
     async def open(self, run: RunView) -> None:
         try:
-            self._descriptor = _open(self.config.target)
+            self._descriptor = _open(self.config.target, self.begins_at)
         except OSError as e:
             raise unwritable(self.config.target, e) from e
         self._flushing = asyncio.create_task(self._flush_regularly())
+
+    async def settle(self) -> State:
+        """How long the file is, and what could not be written to it yet; nothing of a pipe or stdout."""
+        with suppress(OutputError):
+            self._flush()
+        if self._descriptor is None or self._descriptor == STDOUT or not _is_file(self._descriptor):
+            return {}
+        os.fsync(self._descriptor)
+        return {"bytes": os.lseek(self._descriptor, 0, os.SEEK_CUR), "pending": self._pending.decode()}
+
+    def go_on(self, state: State | None) -> None:
+        path = Path(self.config.target)
+        found = path.stat().st_size if path.is_file() else 0
+        if not state:
+            self.begins_at = found
+            return
+        size = take(state, "bytes")
+        self.begins_at = min(size, found)
+        if found < size:
+            raise OutputError(
+                f"{path}: has {found} bytes, and {size} had been written to it: lines are missing; "
+                "put it back as it was, or say --force to go on without them"
+            )
+        self._pending += take(state, "pending").encode()
 
     def write(self, text: str) -> None:
         """Take ``text``, and flush when the last flush is a second old.
@@ -105,7 +131,7 @@ class TextFileSink(Sink):
         try:
             while self._pending:
                 if self._descriptor is None:
-                    self._descriptor = _open(self.config.target)
+                    self._descriptor = _open(self.config.target, self.begins_at)
                 if self._descriptor is None:
                     raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
                 del self._pending[: _write(self._descriptor, self._pending)]
@@ -127,8 +153,12 @@ STDOUT = -1
 """Stands for ``sys.stdout``, whatever that is."""
 
 
-def _open(target: str) -> int | None:
-    """A descriptor to write to; None for a pipe that nobody reads yet.
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _open(target: str, begins_at: int) -> int | None:
+    """A descriptor to write to, behind so many bytes of a file; None for a pipe that nobody reads yet.
 
     Raises:
         OSError: it cannot be opened, or another program writes it.
@@ -143,13 +173,14 @@ def _open(target: str) -> int | None:
             return None
         raise
     os.set_blocking(descriptor, True)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if _is_file(descriptor):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise OSError(errno.EBUSY, "another program writes it") from None
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, begins_at)
+        os.lseek(descriptor, begins_at, os.SEEK_SET)
     return descriptor
 
 

@@ -6,6 +6,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.pipeline.sink import Sink, SinkConfig
@@ -24,12 +26,12 @@ class WebConfig(SinkConfig):
 
     Attributes:
         target: ``HOST:PORT``, ``HOST`` or ``:PORT``; 127.0.0.1:8765 unless told otherwise. Port 0 means any free one.
-        token: what a browser must know; None makes one where others can reach the address, and asks for none where only
-            this machine can.
+        token: what a browser must know, 8 letters, digits, dots, dashes, underscores or more; None makes one where
+            others can reach the address, and asks for none where only this machine can.
         names: further host names by which the page is reached, with commas between them.
     """
 
-    token: str | None = None
+    token: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{8,}$")
     names: str = ""
 
     def address(self) -> tuple[str, int]:

@@ -159,10 +159,10 @@ class LabelledStream:
             end = at + (config.duration or self._lengths[i])
             slots.append(LabelInterval(at, end, self._classes[i]))
             at = end + config.gap
-        inside = self._intervals
-        own = slots if inside is None else []
-        for i, slot in zip(order, slots, strict=True) if inside is not None else ():
-            for interval in inside(i) if inside is not None else ():
+        intervals = self._intervals
+        own = slots if intervals is None else []
+        for i, slot in zip(order, slots, strict=True):
+            for interval in intervals(i) if intervals is not None else ():
                 start, end = (t - self._firsts[i] + slot.t_start for t in (interval.t_start, interval.t_end))
                 if max(start, slot.t_start) < min(end, slot.t_end):
                     own.append(LabelInterval(max(start, slot.t_start), min(end, slot.t_end), interval.label))

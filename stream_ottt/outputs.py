@@ -35,7 +35,9 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is never seen half-written; what is no regular file (a pipe, a device) is written directly.
+    """Write a file that is never seen half-written, and outlasts a loss of power once this has returned.
+
+    What is no regular file (a pipe, a device) is written directly.
 
     Raises:
         OSError: it cannot be written; a file that was there is as it was.
@@ -45,14 +47,35 @@ def write_atomically(path: Path, data: bytes) -> None:
         return
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            _write_all(descriptor, memoryview(data))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder outlast a loss of power: those that were given, and those that are gone.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def write_somewhere(path: Path, write: Callable[[Path], None]) -> OutputError | None:

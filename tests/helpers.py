@@ -11,10 +11,12 @@ from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
+from stream_ottt.network.network import Network
 from stream_ottt.network.topologies import build_network
 from stream_ottt.pipeline.binning_thread import Pass
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
@@ -42,10 +44,13 @@ def intervals(presentations: int, *, steps: int = 10) -> list[LabelInterval]:
 
 
 def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
-    network = build_network(
-        NetworkConfig(layers=(4,), readout="flatten"), input_shape=(2, SIZE, SIZE), classes=2, seed=seed
-    )
-    return OnlineLearner(network, config=LearnerConfig(**{"time_steps": 5, **rule}), classes=[1, 2])
+    def network() -> Network:
+        how = NetworkConfig(layers=(4,), readout="flatten")
+        return build_network(how, input_shape=(2, SIZE, SIZE), classes=2, seed=seed)
+
+    config = LearnerConfig(**{"time_steps": 5, **rule})
+    average = Average(network(), config.average) if config.average else None
+    return OnlineLearner(network(), config=config, classes=[1, 2], average=average)
 
 
 def small_session(

@@ -204,12 +204,15 @@ def test_events_outside_the_sensor_are_counted_and_said(call, tmp_path: Path) ->
 
 def test_time_that_runs_backwards_is_counted_and_said(call, tmp_path: Path) -> None:
     t = labelled_events(0, 2)["t"].copy()
-    t[200:] -= 5000
+    t[-1] = t[0]
     summary = tmp_path / "s.json"
     code, _, err = call("run", "--source", broken_npz(tmp_path / "x.npz", t=t), "--quiet", "--summary", summary, *SMALL)
-    assert code == 3 and "time runs backwards" in err
-    events = json.loads(summary.read_text())["events"]
-    assert events["late"] > 0 and events["read"] == events["binned"] + events["late"]
+    assert code == 3 and "1 events whose times run in no order" in err
+    said = json.loads(summary.read_text())
+    events = said["events"]
+    assert events["malformed"] == said["clock"]["left_out"] == 1 and said["clock"]["epochs"] == 1
+    assert events["read"] == events["binned"] + 1
+    assert said["sensor"] == {"width": 8, "height": 8, "size_from": "file"}
 
 
 def test_bad_words_get_one_clear_line_each(call, stream, tmp_path: Path) -> None:

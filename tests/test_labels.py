@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels.alignment import misfit, shift_of
+from stream_ottt.labels.alignment import misfit, shift_of, unmet
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
 
 disjoint = st.lists(st.integers(0, 10_000), min_size=2, max_size=30, unique=True).map(
@@ -172,3 +172,7 @@ def test_labels_that_cannot_meet_the_stream_are_said_with_both_spans(labels, str
     if line is not None:
         assert line.startswith("my labels: no label meets the stream")
         assert f"{labels[0]} … {labels[1]} µs" in line and f"{stream[0]} " in line and "labels.shift" in line
+
+
+def test_labels_between_the_timesteps_are_said_too() -> None:
+    assert "cover 10 … 20 µs, the stream covers 0 … 90 µs; they lie between" in unmet((10, 20), (0, 90), name="x")

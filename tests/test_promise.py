@@ -6,14 +6,14 @@ prediction, which it had been taught by then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
 from helpers import SIZE, WINDOW
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from torch import Tensor
 
 from stream_ottt.errors import UsageError
@@ -29,10 +29,6 @@ from stream_ottt.network.topologies import build_network
 STEPS = 16
 FRAMES = np.random.default_rng(0).integers(0, 3, (STEPS, 2, SIZE, SIZE)).astype(np.float32)
 FRAMES[:, 0, 0, 0] = np.arange(STEPS)  # tells them apart, also when they come back from memory
-
-times = st.integers(0, STEPS).map(lambda k: k * WINDOW // 2 * 2)
-labels = st.sampled_from([1, 2])
-cuts = st.lists(st.integers(0, STEPS), min_size=2, max_size=8, unique=True).map(sorted)
 
 
 def step(frame: Tensor) -> int:
@@ -72,17 +68,13 @@ class Noted(LabelTimeline):
         self.taken.append(interval)
 
 
-class Promise(RuleBasedStateMachine):
-    @initialize(
-        cuts=cuts,
-        delay=st.sampled_from([0, 2 * WINDOW, 2 * WINDOW + 1, "end"]),
-        live=st.booleans(),
-        mode=st.sampled_from(["off", "ratio", "idle"]),
-    )
-    def begin(self, cuts: list[int], delay: object, live: bool, mode: str) -> None:
+class Promise:
+    """A session, and what a plain model knows of it: what was taught by when, and which timesteps have no label."""
+
+    def __init__(self, cuts: list[int], delay: object, live: bool, mode: str) -> None:
         given = [] if live else [LabelInterval(a * WINDOW, b * WINDOW, 1) for a, b in pairwise(cuts)]
-        self.timeline = Noted(given[::2], delay)
         self.live = live
+        self.timeline = Noted(given, delay)
         self.learner = Pupil()
         self.session = Session(
             self.learner,
@@ -98,97 +90,103 @@ class Promise(RuleBasedStateMachine):
     def frames_of(self, interval: LabelInterval) -> set[int]:
         return {i for i in range(STEPS) if interval.holds((i + 0.5) * WINDOW)}
 
-    @precondition(lambda self: self.at < STEPS)
-    @rule(n=st.integers(1, 10))
     def watch(self, n: int) -> None:
         for i in range(self.at, min(self.at + n, STEPS)):
-            scored_before = self.session.evaluator.steps.n
+            steps, updates = self.session.evaluator.steps.n, self.learner.counts.updates
             self.taught_at.append(set(self.learner.taught))
             interval = self.timeline.at((i + 0.5) * WINDOW)
-            nothing_used = not self.learner.taught and not self.session.due
-            updates = self.learner.counts.updates
             result = self.session.process(Timestep(FRAMES[i], i * WINDOW, (i + 1) * WINDOW, self.index, 1, not i))
             assert self.learner.counts.updates - updates <= 1
+            assert self.session.evaluator.steps.n - steps == result.scored
             if result.scored:
                 assert interval is not None
                 assert not self.taught_at[i] & self.frames_of(interval)
-            if interval is not None and nothing_used and not self.anything_used:
-                assert result.scored
-            if interval is None:
-                assert not result.scored
-                if self.live:
-                    self.waiting.add(i)
-            assert self.session.evaluator.steps.n - scored_before == result.scored
-            self.anything_used |= bool(self.learner.taught) or self.session.due
+            elif interval is not None:
+                assert self.anything_used
+            elif self.live:
+                self.waiting.add(i)
+            self.note()
             self.at, self.index = i + 1, self.index + 1
 
-    @rule(start=times, length=st.integers(1, 3 * WINDOW), label=labels)
-    def label(self, start: int, length: int, label: int) -> None:
-        self._take(lambda: self.session.add_label(LabelInterval(start, start + length, label)))
+    def label(self, back: int, length: int, label: int) -> None:
+        """An interval that begins so many half timesteps before the next one."""
+        start = self.at * WINDOW - back * WINDOW // 2
+        if start >= 0:
+            self.take(lambda: self.session.add_label(LabelInterval(start, start + length * WINDOW // 2, label)))
 
-    @rule(a=st.integers(0, STEPS), n=st.integers(1, 6), label=labels)
-    def label_whole_steps(self, a: int, n: int, label: int) -> None:
-        self._take(lambda: self.session.add_label(LabelInterval(a * WINDOW, (a + n) * WINDOW, label)))
+    def now(self, steps: int, label: int) -> None:
+        self.take(lambda: self.session.label_now(label, steps * WINDOW))
 
-    @rule(label=labels, steps=st.integers(1, 8))
-    def label_what_is_shown(self, label: int, steps: int) -> None:
-        self._take(lambda: self.session.label_now(label, steps * WINDOW))
-
-    def _take(self, act) -> None:
-        before, taken = self.session.evaluator.steps.n, len(self.timeline.taken)
+    def take(self, act: Callable[[], object]) -> None:
+        steps, taken = self.session.evaluator.steps.n, len(self.timeline.taken)
         with suppress(UsageError):
             act()
-        claimed = set()
+        claimed: set[int] = set()
         for interval in self.timeline.taken[taken:]:
             claimed = self.waiting & self.frames_of(interval)
             self.waiting -= claimed
-        scored = self.session.evaluator.steps.n - before
-        if scored:
-            assert scored == len(claimed)
-            assert not any(self.taught_at[i] & self.frames_of(interval) for i in claimed)
-        elif claimed:
-            assert self.anything_used
-        self.anything_used |= bool(self.learner.taught) or self.session.due
+            if self.session.evaluator.steps.n > steps:
+                assert not any(self.taught_at[i] & self.frames_of(interval) for i in claimed)
+        assert self.session.evaluator.steps.n - steps == len(claimed) or self.anything_used
+        assert self.session.evaluator.steps.n - steps in (0, len(claimed))
+        self.note()
 
-    @rule()
-    def pause(self) -> None:
-        self.session.pause()
-
-    @rule()
-    def resume(self) -> None:
-        self.session.resume()
-
-    @rule()
-    def reset(self) -> None:
-        self.session.reset()
-
-    @rule(n=st.integers(1, 30))
-    def learn_some(self, n: int) -> None:
+    def due(self, n: int) -> None:
         for _ in range(n):
             updates = self.learner.counts.updates
-            more = self.session.learn_due()
+            self.session.learn_due()
             assert self.learner.counts.updates - updates <= 1
-            if not more:
-                break
 
-    @rule()
     def idle(self) -> None:
         self.session.idle()
 
-    @precondition(lambda self: self.at > STEPS // 2)
-    @rule()
+    def pause(self) -> None:
+        self.session.pause()
+
+    def resume(self) -> None:
+        self.session.resume()
+
+    def reset(self) -> None:
+        self.session.reset()
+
     def end_pass(self) -> None:
         self.session.end_pass()
-        self.at = 0
-        self.taught_at, self.waiting = [], set()
+        self.at, self.taught_at, self.waiting = 0, [], set()
 
-    @invariant()
-    def figures_add_up(self) -> None:
-        if hasattr(self, "session"):
-            seen = self.session.snapshot()
-            assert sum(seen.updates.values()) == self.learner.counts.updates
-            assert len(self.session._room.unlabelled) == len(self.waiting)
+    def note(self) -> None:
+        self.anything_used |= bool(self.learner.taught) or self.session.due or self.session.snapshot().due > 0
+        assert sum(self.session.snapshot().updates.values()) == self.learner.counts.updates
 
 
-TestPromise = Promise.TestCase
-TestPromise.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+def call(name: str, *arguments: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[str, tuple[int, ...]]]:
+    return st.tuples(st.just(name), st.tuples(*arguments))
+
+
+labels = st.sampled_from([1, 2])
+some = st.integers(1, 8)
+acts = st.one_of(
+    call("watch", some),
+    call("watch", some),
+    call("watch", st.integers(1, 3)),
+    call("label", st.integers(0, 14), st.integers(1, 14), labels),
+    call("label", st.sampled_from([2, 4, 8]), st.sampled_from([2, 4, 8, 12]), labels),
+    call("now", some, labels),
+    call("due", st.integers(1, 20)),
+    call("due", st.just(1000)),
+    st.sampled_from(["pause", "resume", "reset", "idle"]).map(lambda name: (name, ())),
+    st.sampled_from(["pause", "resume", "end_pass", "end_pass"]).map(lambda name: (name, ())),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, STEPS), min_size=3, max_size=8, unique=True).map(sorted),
+    st.sampled_from([0, 2 * WINDOW, 2 * WINDOW + 1, "end"]),
+    st.booleans(),
+    st.sampled_from(["off", "alongside", "ratio", "idle"]),
+    st.lists(acts, min_size=12, max_size=40),
+)
+def test_nothing_that_was_learned_is_scored(cuts: list[int], delay: object, live: bool, mode: str, program) -> None:
+    promise = Promise(cuts, delay, live, mode)
+    for name, arguments in program:
+        getattr(promise, name)(*arguments)

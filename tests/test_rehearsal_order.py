@@ -37,7 +37,7 @@ from stream_ottt.pipeline.pipeline import Pipeline
 PRESENTATIONS = 6
 EVENTS = labelled_events(0, PRESENTATIONS)
 STEPS = 10 * PRESENTATIONS
-HOW = RehearsalConfig(ratio=2, stretch=5)
+HOW = RehearsalConfig(mode="ratio", ratio=2, stretch=5)
 
 
 def same_weights(a: OnlineLearner, b: OnlineLearner) -> bool:
@@ -69,7 +69,7 @@ def in_a_row(steps: int = STEPS) -> tuple[OnlineLearner, list[int]]:
         if len(building) == HOW.stretch:
             memory.store(Stretch(np.stack(building), label))
             building = []
-            for _ in range(HOW.ratio):
+            for _ in range(int(HOW.ratio)):
                 drawn = memory.draw()
                 with learner.set_aside():
                     for i, frame in enumerate(drawn.frames):
@@ -162,7 +162,7 @@ def test_an_error_in_a_rehearsal_loses_no_result_and_no_event() -> None:
 
 def test_at_the_end_of_a_pass_what_is_due_is_rehearsed_before_it_ends() -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS), delay="end")
-    how = RehearsalConfig(ratio=2, stretch=4)  # leaves half a stretch, which the end of the pass stores
+    how = RehearsalConfig(mode="ratio", ratio=2, stretch=4)  # leaves half a stretch, which the end of the pass stores
     rowed, piped = (small_session(timeline, rehearsal=how) for _ in range(2))
     run(pipeline_of(ListSource(EVENTS), [], piped, timeline, passes=2))
     for number in range(2):
@@ -178,7 +178,7 @@ def test_at_the_end_of_a_pass_what_is_due_is_rehearsed_before_it_ends() -> None:
 
 
 def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> None:
-    how, late = RehearsalConfig(ratio=2, stretch=3), intervals(PRESENTATIONS)
+    how, late = RehearsalConfig(mode="ratio", ratio=2, stretch=3), intervals(PRESENTATIONS)
     rowed, piped = (small_session(LabelTimeline(), rehearsal=how, late_labels=True) for _ in range(2))
     cut = len(EVENTS) // PRESENTATIONS
     packets = [EVENTS[at : at + cut] for at in range(0, len(EVENTS), cut)]

@@ -145,7 +145,7 @@ def test_a_second_signal_later_ends_the_program_at_once(tmp_path: Path) -> None:
 
 def test_much_that_is_due_does_not_delay_a_stop(tmp_path: Path) -> None:
     """The second timestep makes two thousand updates due."""
-    overrides = {**SMALL, "rehearsal": {"ratio": 1000, "stretch": 2}}
+    overrides = {**SMALL, "rehearsal": {"mode": "ratio", "ratio": 1000, "stretch": 2}}
     with Stopping() as stopping:
         run = Run(request(tmp_path, overrides=overrides), stopping)
         run.sinks.append(Closing(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))

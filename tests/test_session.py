@@ -68,7 +68,7 @@ def test_labels_cannot_reach_a_prediction_before_they_are_known(delay) -> None:
             for k, i in enumerate(intervals(PRESENTATIONS))
         ]
         timeline = LabelTimeline(labels, delay=delay)
-        session = small_session(timeline, rehearsal=RehearsalConfig(ratio=1, stretch=5))
+        session = small_session(timeline, rehearsal=RehearsalConfig(mode="ratio", ratio=1, stretch=5))
         return [predicted(session, t) for t in timesteps(EVENTS, timeline)]
 
     plain, swapped = run(False), run(True)
@@ -92,7 +92,9 @@ def test_every_labelled_step_is_learned_once_live_or_deferred() -> None:
 
 def test_rehearsal_has_counts_of_its_own_and_leaves_the_live_state_alone() -> None:
     timeline = LabelTimeline(intervals(PRESENTATIONS))
-    session = small_session(timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(ratio=2, stretch=5))
+    session = small_session(
+        timeline, learner=small_learner(lr=0.0), rehearsal=RehearsalConfig(mode="ratio", ratio=2, stretch=5)
+    )
     plain = small_session(timeline, learner=small_learner(lr=0.0))
     for t in timesteps(EVENTS, timeline):
         np.testing.assert_array_equal(predicted(session, t), predicted(plain, t))
@@ -203,7 +205,7 @@ def test_an_error_delay_that_nears_a_stimulus_is_said_once(delay, mode, warned) 
 def test_nothing_is_rehearsed_while_learning_is_paused() -> None:
     """What was due before the pause waits for its end; the weights of a paused model stay as they are."""
     timeline = LabelTimeline(intervals(PRESENTATIONS), delay=0)
-    session = small_session(timeline, rehearsal=RehearsalConfig(ratio=2, stretch=5))
+    session = small_session(timeline, rehearsal=RehearsalConfig(mode="ratio", ratio=2, stretch=5))
     stream = iter(timesteps(EVENTS, timeline))
     while not session.due:
         session.process(next(stream))

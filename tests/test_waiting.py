@@ -117,7 +117,7 @@ def test_counts_above_255_are_stored_as_255_and_that_is_said_once() -> None:
     stored = np.minimum(frame, 255)
     seen: list[torch.Tensor] = []
     timeline = LabelTimeline([LabelInterval(0, 4 * WINDOW, 1)], delay="end")
-    session = small_session(timeline, rehearsal=RehearsalConfig(ratio=1, stretch=4))
+    session = small_session(timeline, rehearsal=RehearsalConfig(mode="ratio", ratio=1, stretch=4))
     forward = session.learner.forward
 
     def watched(frames, *args, **options):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from stream_ottt.compiled import jit
 
 Kernel = Callable[[Any, Any, Any, Any], tuple[int, int, int]]
@@ -18,6 +20,11 @@ EVT2_WRAP = (1 << 28) * 15 // 16
 EVT3_WRAP = (1 << 12) * 15 // 16
 DAT_WRAP = (1 << 32) * 15 // 16
 """A time that falls by nearly its whole range has overflowed; one that falls by less is late."""
+
+
+DE_BRUIJN = 0x077CB531
+PLACE = np.argsort([(DE_BRUIJN << place & 0xFFFFFFFF) >> 27 for place in range(32)])
+"""By the upper five bits of DE_BRUIJN times a single bit: the bit's place."""
 
 
 @jit(exact=True)
@@ -72,14 +79,16 @@ def evt21(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
         if kind <= 1:
             x, y = (head >> 11) & 0x7FF, head & 0x7FF
             bottom = max(bottom, y)
-            for i in range(32):
-                if pixels >> i & 1:
-                    event = out[events]
-                    right = max(right, x + i)
-                    event.xy = x + i | y << 16
-                    event.t = time | ((head >> 22) & 0x3F)
-                    event.p = kind == 1
-                    events += 1
+            while pixels:
+                lowest = pixels & -pixels
+                pixels ^= lowest
+                place = x + PLACE[(lowest * DE_BRUIJN & 0xFFFFFFFF) >> 27]
+                event = out[events]
+                right = max(right, place)
+                event.xy = place | y << 16
+                event.t = time | ((head >> 22) & 0x3F)
+                event.p = kind == 1
+                events += 1
         elif kind == 0x8:
             high = head & 0xFFFFFFF
             if last - high >= EVT2_WRAP:

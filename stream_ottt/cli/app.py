@@ -100,6 +100,8 @@ def run(
         str | None, text("Show the run on a page for browsers, at 127.0.0.1:8765 or there.", "[HOST:PORT]")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
+    checkpoint: Annotated[Path | None, text("Folder for checkpoints, to `resume` from.", "FOLDER")] = None,
+    checkpoint_every: Annotated[str | None, text("Time between two of them, or timesteps.", "DURATION|INTEGER")] = None,
     control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write outputs anew that exist already.")] = False,
@@ -119,7 +121,14 @@ def run(
             "binning": {"filters": filter_ or None},
             "labels": {"file": labels, "delay": label_delay},
             "engine": {"precision": precision, "device": device},
-            "stream": {"passes": passes, "speed": speed, "seed": seed, "max_steps": max_steps, "control": control},
+            "stream": {
+                "passes": passes,
+                "speed": speed,
+                "seed": seed,
+                "max_steps": max_steps,
+                "control": control,
+                "checkpoint_every": checkpoint_every,
+            },
         }
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
@@ -148,8 +157,23 @@ def run(
             summary=summary,
             learn=not no_learn,
             force=force,
+            checkpoints=checkpoint,
         )
         raise typer.Exit(run_request(request, stopping))
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Of the checkpoints, as given to `run`.", metavar="FOLDER")],
+    force: Annotated[bool, typer.Option("--force", help="Go on also where lines of an output are gone.")] = False,
+) -> None:
+    """Go on with a run that was stopped, from its newest good checkpoint, as if it had never stopped."""
+    from stream_ottt.run.stopping import Stopping
+
+    with Stopping() as stopping:
+        from stream_ottt.cli.resume import resume as go_on
+
+        raise typer.Exit(go_on(folder, force=force, stopping=stopping))
 
 
 def _with_web_address(words: list[str]) -> list[str]:

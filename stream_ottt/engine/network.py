@@ -128,6 +128,7 @@ class CompiledNetwork(Network):
             input_shape=network.input_shape,
             decay=network.decay,
             input_scale=network.input_scale,
+            input_mass=network.input_mass,
         )
         self.rows = self.parts.rows
         self.work = CompiledWork(self.parts.products(), self.rows)
@@ -146,9 +147,7 @@ class CompiledNetwork(Network):
             self._thread = threading.get_ident()
         self.refresh()
         saved: Sequence[Saved] = self.new_saved() if learn else []
-        if self.input_scale != 1:
-            frame = frame * self.input_scale
-        self._input.inside.copy_(frame[0].permute(1, 2, 0))
+        self._input.inside.copy_(self.scaled(frame)[0].permute(1, 2, 0))
         logits: Image = self.pass_up(self._input, saved)
         return logits.inside[0].clone(), saved
 
@@ -191,6 +190,13 @@ class CompiledNetwork(Network):
         step = fused(sink)
         assert step is not None
         super().learn(signals, saved, step)
+
+    def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
+        i = turn % len(self.rows)
+        rows = self.rows[i]
+        if not isinstance(rows, Rows):
+            return None
+        return f"{self.parts.made[i].name}weight", rows.array.size, float(rows.squares.sum())
 
     def weights_changed(self, *, centred: bool = False) -> None:
         super().weights_changed(centred=centred)

@@ -157,14 +157,22 @@ class Products:
 
 
 class OneDnnProducts(Products):
-    """Products of float32 by oneDNN, which some processors multiply faster with; each in memory of its own."""
+    """Products of float32 by oneDNN, which some processors multiply faster with; it gives memory of its own."""
+
+    def __init__(self, shape: Shape, space: Buffers) -> None:
+        super().__init__(shape, space)
+        self._pixels = parts(shape.pixels, max(4 * BLOCK // shape.fan_in, 1))
 
     def make_current(self, image: Image, rows: Rows) -> Array:
         self._patches.copy_(image.patches(self.shape.kernel, self.shape.stride))
         return one_dnn(self._columns, rows.rows).numpy()
 
     def make_columns(self, rows: Rows) -> Array:
-        return one_dnn(self._error, rows.columns).numpy()
+        if len(self._pixels) == 1:
+            return one_dnn(self._error, rows.columns).numpy()
+        for pixels in self._pixels:  # of a large image some at a time, so that what oneDNN allocates stays small
+            self._columns[pixels] = one_dnn(self._error[pixels], rows.columns)
+        return self.columns
 
     def make_block(self, block: int) -> Array:
         return one_dnn(self._error_parts[block], self._columns.t()).numpy()

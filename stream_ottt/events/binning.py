@@ -18,6 +18,7 @@ from stream_ottt.events.packet import EventArray, Ledger
 from stream_ottt.events.pixel_map import PixelMap
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.settings import Duration, Pixels, Settings, format_duration
+from stream_ottt.state import take
 
 FOREVER = 2**63 - 1
 DAY = 86_400_000_000
@@ -162,16 +163,16 @@ class Binner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that a binner of the same settings and boundaries gave."""
-        counts = state["counts"]
-        self._index = int(state["index"])
+        counts = take(state, "counts")
+        self._index = int(take(state, "index"))
         self._counts = None if counts is None else np.array(counts, np.intp)
-        self._n = int(state["events"])
-        self._start = state["start"]
-        self._end = int(state["end"])
-        self._newest = state["newest"]
-        self._passed = int(state["passed"])
-        self._new_sample = bool(state["new_sample"])
-        self._gap = bool(state["gap"])
+        self._n = int(take(state, "events"))
+        self._start = take(state, "start")
+        self._end = int(take(state, "end"))
+        self._newest = take(state, "newest")
+        self._passed = int(take(state, "passed"))
+        self._new_sample = bool(take(state, "new_sample"))
+        self._gap = bool(take(state, "gap"))
         self._waiting = 0
 
     @property

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray, join_events
+from stream_ottt.state import take
 
 GAP_US = 10_000
 CONFIRM = 32
@@ -145,15 +146,15 @@ class Clock:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.tolerance = int(state["tolerance"])
-        self.left_out = int(state["left_out"])
-        self.jumps = [Jump(*jump) for jump in state["jumps"]]
-        self._undecided = np.array(state["undecided"], np.uint8).view(EVENT_DTYPE)
-        self._held, self._kinds = list(state["held"]), list(state["kinds"])
-        self._rivals = list(state["rivals"])
-        self._state = np.array(state["state"], np.int64)
-        self._disordered = np.array(state["disordered"], np.uint8).view(EVENT_DTYPE)
-        self._latest = int(state["latest"])
+        self.tolerance = int(take(state, "tolerance"))
+        self.left_out = int(take(state, "left_out"))
+        self.jumps = [Jump(*jump) for jump in take(state, "jumps")]
+        self._undecided = np.array(take(state, "undecided"), np.uint8).view(EVENT_DTYPE)
+        self._held, self._kinds = list(take(state, "held")), list(take(state, "kinds"))
+        self._rivals = list(take(state, "rivals"))
+        self._state = np.array(take(state, "state"), np.int64)
+        self._disordered = np.array(take(state, "disordered"), np.uint8).view(EVENT_DTYPE)
+        self._latest = int(take(state, "latest"))
 
     def _is_plain(self, t: npt.NDArray[np.int64]) -> bool:
         """Whether all of these times go on with the line without a gap: the common case."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stream_ottt.state import take
+
 EVENT_DTYPE = np.dtype([("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
 """tonic's ``events_struct``: x, y in pixels from the top-left corner, t in µs, p True for ON. 13 bytes, packed."""
 
@@ -110,7 +112,8 @@ class Ledger:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from counts that :meth:`state_dict` gave."""
-        for name, value in state.items():
+        for name in asdict(self):
+            value = take(state, name)
             setattr(self, name, dict(value) if isinstance(value, dict) else int(value))
 
     @property

@@ -28,6 +28,11 @@ class Timestep:
     events: int
     new_sample: bool = False
 
+    @property
+    def middle(self) -> float:
+        """The middle of its span, µs."""
+        return (self.t_start + self.t_end) / 2
+
 
 @dataclass(slots=True, eq=False)
 class Prediction:

@@ -14,7 +14,7 @@ Span = tuple[int, int]
 
 
 def misfit(labels: Span | None, stream: tuple[int, int | None], *, name: str) -> str | None:
-    """One line where no label can meet the stream, with both spans and the cure; None where some can or do.
+    """One line where no label can meet the stream, with both spans and the cure; None where some can.
 
     Args:
         labels: start of the first label and end of the last, µs; None without any.
@@ -22,17 +22,21 @@ def misfit(labels: Span | None, stream: tuple[int, int | None], *, name: str) ->
         name: where the labels came from.
     """
     first, last = stream
-    if labels is None:
+    if labels is None or (labels[1] > first and labels[0] < (first + LONGEST if last is None else last)):
         return None
-    before, after = labels[1] <= first, labels[0] >= (first + LONGEST if last is None else last)
-    if not before and not after:
-        return None
+    return unmet(labels, stream, name=name)
+
+
+def unmet(labels: Span, stream: tuple[int, int | None], *, name: str) -> str:
+    """The line of :func:`misfit`, where it is known that no label meets the stream."""
+    first, last = stream
     covers = f"begins at {first} µs" if last is None else f"covers {first} … {last} µs"
-    cure = (
-        'with labels.shift = "auto" they count from its first event'
-        if before
-        else f'if the first label belongs to its first event, labels.shift = "-{labels[0] - first}us" moves them there'
-    )
+    if labels[1] <= first:
+        cure = 'with labels.shift = "auto" they count from its first event'
+    elif labels[0] >= (first if last is None else last):
+        cure = f'labels.shift = "-{labels[0] - first}us" moves the first label to its first event'
+    else:
+        cure = "they lie between its timesteps; labels.shift moves them"
     return f"{name}: no label meets the stream: labels cover {labels[0]} … {labels[1]} µs, the stream {covers}; {cure}"
 
 

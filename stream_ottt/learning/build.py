@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import torch
 
 from stream_ottt.engine.build import place
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.precision import flush_denormals
+from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.network import Network
@@ -45,5 +47,11 @@ def build_learner(
         torch.set_num_threads(threads)
     overlaps = bool(config.error_delay) and config.rule == "ottt_o"
     flush_denormals()
-    network = place(network, optimizer, engine or EngineConfig(), overlaps=overlaps)
-    return OnlineLearner(network, optimizer, config, classes=classes, history=history)
+    engine = engine or EngineConfig()
+    average = None
+    if config.average:
+        # It never learns, so that a second thread would have nothing to do.
+        alone = engine.model_copy(update={"overlap": False})
+        average = Average(place(deepcopy(network), optimizer, alone, overlaps=False), config.average)
+    network = place(network, optimizer, engine, overlaps=overlaps)
+    return OnlineLearner(network, optimizer, config, classes=classes, history=history, average=average)

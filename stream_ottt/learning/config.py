@@ -18,6 +18,8 @@ class LearnerConfig(OptimizerConfig):
         time_steps: T of the loss; on an endless stream a nominal one.
         alpha: α, the share of the squared error in the loss.
         error_delay: Δ in timesteps.
+        average: horizon in updates of the average of the weights that predicts, from 25; 0 predicts with the weights
+            themselves.
         delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
     """
 
@@ -26,3 +28,4 @@ class LearnerConfig(OptimizerConfig):
     alpha: float = Field(0.05, ge=0, le=1)
     error_delay: int = Field(0, ge=0, le=10_000)
     delay_mode: Literal["paper", "snapshot"] = "paper"
+    average: int = Field(0, ge=0, le=2**40)

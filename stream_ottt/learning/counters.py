@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal
 
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.state import State, part, take, under
 
-PLAIN = ("timesteps", "timesteps_not_kept", "stream_us", "labels_taken", "labels_refused", "label_refusal")
+PLAIN = ("timesteps", "timesteps_not_kept", "stream_us", "labels_taken", "labels_refused", "label_refusal", "rollbacks")
 
 
 @dataclass(slots=True)
@@ -41,6 +41,7 @@ class SessionCounters:
         updates: optimizer steps.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
+        rollbacks: how often the weights went back to the last good ones.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each, by a short key.
         steps: durations of live timesteps (forward pass and update).
@@ -53,6 +54,7 @@ class SessionCounters:
     updates: Updates = field(default_factory=Updates)
     labels_taken: int = 0
     labels_refused: int = 0
+    rollbacks: int = 0
     label_refusal: str | None = None
     warnings: dict[str, str] = field(default_factory=dict)
     steps: DurationHistogram = field(default_factory=DurationHistogram)
@@ -81,7 +83,8 @@ class SessionCounters:
         """Go on from what :meth:`state_dict` gave."""
         for name in PLAIN:
             setattr(self, name, take(state, name))
-        self.updates = Updates(**take(state, "updates"))
+        updates = take(state, "updates")
+        self.updates = Updates(*(take(updates, f.name) for f in fields(Updates)))
         self.warnings = dict(take(state, "warnings"))
         self.steps.load_state_dict(part(state, "steps"))
         self.rehearsals.load_state_dict(part(state, "rehearsals"))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ import torch
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
+from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerState
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
+from stream_ottt.state import State, part, take, under
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class OnlineLearner:
         config: the learning rule; None for the defaults.
         classes: the label at each position of the logits; None for 0, 1, 2, …
         history: how many timesteps after its own a label can still be learned from.
+        average: what predicts; None for the network itself.
 
     Attributes:
         counts: labels and updates so far.
@@ -74,15 +77,19 @@ class OnlineLearner:
         *,
         classes: Iterable[int] | None = None,
         history: int = 0,
+        average: Average | None = None,
     ) -> None:
         self.network = network
         self.config = config or LearnerConfig()
         self.optimizer = optimizer or build_optimizer(self.config)
         self.history = history
+        self.average = average
         outputs = next(reversed(network.parameters.values())).shape[0]
         self.classes = list(range(outputs)) if classes is None else list(classes)
         if len(self.classes) != outputs:
             raise ValueError(f"{len(self.classes)} classes for a network with {outputs} outputs")
+        if (average is None) == bool(self.config.average):
+            raise ValueError("learner.average needs a second network, which build_learner makes")
         self._position = {label: i for i, label in enumerate(self.classes)}
         weight = next(iter(network.parameters.values()))
         self._dtype, self._device = weight.dtype, weight.device
@@ -97,11 +104,20 @@ class OnlineLearner:
 
         Args:
             timestep: its frame float32 [polarities, height, width]; ``new_sample`` resets the state before it.
-            learn: False leaves out traces and saved tensors: such a timestep cannot be learned from.
+            learn: False leaves out traces and saved tensors: such a timestep cannot be learned from. With an average
+                it also puts the network that learns at rest.
         """
         if timestep.new_sample:
             self.reset()
-        outputs = self.forward(self.as_input(timestep.frame), timestep.index, learn=learn)
+        frames = self.as_input(timestep.frame)
+        if self.average is None:
+            outputs = self.forward(frames, timestep.index, learn=learn)
+        else:
+            outputs = self._predict(frames, self.average)
+            if learn:
+                self.forward(frames, timestep.index)
+            else:
+                self._pass_over(timestep.index)
         logits = outputs[0].double().cpu().numpy()
         index = int(logits.argmax())
         e = np.exp(logits - logits[index])
@@ -114,6 +130,25 @@ class OnlineLearner:
             label=self.classes[index],
             confidence=float(1 / e.sum()),
         )
+
+    @property
+    def predictor(self) -> Network:
+        """The network whose predictions are given."""
+        return self.network if self.average is None else self.average.network
+
+    def _predict(self, frames: Tensor, average: Average) -> Tensor:
+        state = self._state
+        if state.predicting is None:
+            state.predicting = average.network.rest()
+        return average.predict(frames, state.predicting)
+
+    def _pass_over(self, step: int) -> None:
+        """A timestep that only the average has seen."""
+        self._close_step()
+        state = self._state
+        state.step = step
+        state.kept.clear()
+        state.network.reset()
 
     def as_input(self, frame: npt.NDArray[np.generic]) -> Tensor:
         """A frame [polarities, height, width] of any dtype as a batch of one for :meth:`forward`."""
@@ -148,7 +183,9 @@ class OnlineLearner:
         if state.summed:
             self._apply_sums()
         state.network.reset()
-        self._state = LearnerState(state.network, step=state.step)
+        if state.predicting is not None:
+            state.predicting.reset()
+        self._state = LearnerState(state.network, step=state.step, predicting=state.predicting)
 
     # --- state as a value --------------------------------------------------------------------------------------------
 
@@ -240,7 +277,7 @@ class OnlineLearner:
         if self.config.rule == "ottt_o":
             self.optimizer.begin()
             give_gradients(self.optimizer)
-            self.counts.updates += 1
+            self._count_update()
             return
         state = self._state
         give_gradients(state.sums)
@@ -256,8 +293,13 @@ class OnlineLearner:
         for name, value in state.sums.sums.items():
             self.optimizer.update(name, parameters[name], value)
         self.network.weights_changed(centred=self.network.centred)
-        self.counts.updates += 1
+        self._count_update()
         state.sums, state.summed = GradientSum(), 0
+
+    def _count_update(self) -> None:
+        self.counts.updates += 1
+        if self.average is not None:
+            self.average.follow(self.network, self.optimizer.steps)
 
     def _error(self, logits: Tensor, targets: Tensor) -> Tensor:
         """∂L/∂logits [batch, classes], averaged over the batch."""
@@ -283,7 +325,19 @@ class OnlineLearner:
         found["learned_from"] = self.learned_from
         found["centred"] = self.network.centred
         found["layout"] = self.network.layout()
+        if self.average is not None:
+            found |= under("average", self._pack_average(self.average.network))
         return found
+
+    def _pack_average(self, network: Network) -> State:
+        predicting = self._state.predicting
+        state = {} if predicting is None else network.pack_state(predicting)
+        return {
+            "layout": network.layout(),
+            "predicting": predicting is not None,
+            **under("weights", {k: v.clone() for k, v in network.parameters.items()}),
+            **under("state", state),
+        }
 
     def load_state_dict(self, found: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave.
@@ -301,12 +355,19 @@ class OnlineLearner:
                 )
         for name, value in parameters.items():
             value.copy_(theirs[name])
-        self.network.weights_changed(centred=found["centred"])
-        self.network.set_layout(found["layout"])
+        self.network.weights_changed(centred=take(found, "centred"))
+        self.network.set_layout(take(found, "layout"))
         optimizer = {k.removeprefix("optimizer/"): v for k, v in found.items() if k.startswith("optimizer/")}
-        self.optimizer.set_state(optimizer, found["steps"])
+        self.optimizer.set_state(optimizer, take(found, "steps"))
         if self.network.generator is not None:
-            self.network.generator.set_state(found["generator"])
-        self.counts = LearnerCounts(**found["counts"])
-        self.learned_from = found["learned_from"]
+            self.network.generator.set_state(take(found, "generator"))
+        self.counts = LearnerCounts(**{f.name: take(take(found, "counts"), f.name) for f in fields(LearnerCounts)})
+        self.learned_from = take(found, "learned_from")
         self.swap(LearnerState.unpack(self.network, found))
+        if self.average is not None:
+            network, theirs = self.average.network, part(found, "average")
+            self.average.take(part(theirs, "weights"), centred=take(found, "centred"))
+            network.set_layout(theirs["layout"])
+            if theirs["predicting"]:
+                self._state.predicting = network.rest()
+                network.unpack_state(self._state.predicting, part(theirs, "state"), [])

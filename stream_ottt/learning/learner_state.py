@@ -36,6 +36,7 @@ class LearnerState:
         pending: timesteps whose error signal is on its way.
         sums: OTTT_A's gradients added up so far.
         summed: of how many timesteps.
+        predicting: of the averaged network, once it has predicted from this state.
     """
 
     network: NetworkState
@@ -44,6 +45,7 @@ class LearnerState:
     pending: deque[Kept] = field(default_factory=deque)
     sums: GradientSum = field(default_factory=GradientSum)
     summed: int = 0
+    predicting: NetworkState | None = None
 
     def pack(self, network: Network) -> dict[str, Any]:
         """As tensors and plain JSON values by name."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import UsageError
+from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.evaluation import Evaluator, PresentationScore
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.due import DueLearning
@@ -96,6 +97,7 @@ class Presentations:
     Attributes:
         shown: the presentation of the last timestep, or None.
         now: end of the last timestep, µs.
+        span: earliest start and latest end of all timesteps, µs; None before the first.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Presentations:
         self.learning = learning
         self.shown: Presentation | None = None
         self.now = 0
+        self.span: tuple[int, int] | None = None
         self._classes = classes
         self._evaluator = evaluator
         self._due = due
@@ -119,9 +122,11 @@ class Presentations:
         self._label_used = False  # any, in this pass
         self._seen_before = False  # what is seen may have been learned in a pass before
 
-    def at(self, middle: float, now: int) -> Presentation | None:
-        """The presentation of the next timestep, which ends at ``now`` (µs); the one before it is over if another."""
-        self.now = now
+    def at(self, timestep: Timestep) -> Presentation | None:
+        """The presentation that holds the middle of the next timestep; where it is another, the one before is over."""
+        start, end, middle = timestep.t_start, timestep.t_end, timestep.middle
+        self.now = end
+        self.span = (start, end) if self.span is None else (min(start, self.span[0]), max(end, self.span[1]))
         if self.shown is not None and not self.shown.interval.holds(middle):
             self.leave()
         if self.shown is None and self.timeline is not None:
@@ -190,6 +195,10 @@ class Presentations:
     def end_pass(self) -> None:
         """The stream has ended once. What comes is seen again: no test any more, where something was learned."""
         self._seen_before = self._seen_before or self._label_used
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """What comes may have any time."""
         self.now = 0
         if self.timeline is not None:
             self.timeline.begin_again()
@@ -210,6 +219,7 @@ class Presentations:
         """What is shown, and what labels were used."""
         state: State = {
             "now": self.now,
+            "span": self.span,
             "learning": self.learning,
             "label_used": self._label_used,
             "seen_before": self._seen_before,
@@ -220,6 +230,7 @@ class Presentations:
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.now, self.learning = take(state, "now"), take(state, "learning")
+        self.span = None if (span := take(state, "span")) is None else (span[0], span[1])
         self._label_used, self._seen_before = take(state, "label_used"), take(state, "seen_before")
         self.shown = None
         if take(state, "is_shown"):

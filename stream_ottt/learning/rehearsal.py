@@ -1,4 +1,4 @@
-"""Rehearsal: a bounded memory of labelled stretches of the stream, learned again between live timesteps.
+"""Rehearsal: a bounded memory of labelled stretches of the stream, learned again beside the live timesteps.
 
 A live stream shows one thing for seconds, and plain online learning then forgets the rest. Every ``stretch`` live
 timesteps that were learned are stored as one remembered stretch; remembered stretches are drawn at random and learned
@@ -7,12 +7,13 @@ in the same way, one update a timestep, from a state at rest.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stream_ottt.settings import Bytes, Settings, Unit
 from stream_ottt.state import State, take
@@ -33,21 +34,32 @@ class RehearsalConfig(Settings):
     """When and from how much memory to rehearse.
 
     Attributes:
-        mode: ``ratio`` rehearses a fixed number of stretches for each new one, right after the result of the timestep
-            that completed it is out, ``idle`` in whatever time the stream leaves, ``off`` never.
-        ratio: remembered stretches for each new one, in ``ratio`` mode, up to 1000.
+        mode: ``alongside`` learns ``ratio`` remembered timesteps for each new one, of as many stretches that take
+            turns, ``idle`` does the same in whatever time the stream leaves, ``ratio`` learns ``ratio`` whole stretches
+            in a row for each new one, ``off`` never rehearses.
+        ratio: remembered timesteps for each new one, fractions allowed, up to 1000; in ``ratio`` mode stretches.
         stretch: timesteps in a stretch, up to 100,000.
         max_bytes: memory for remembered frames, bytes.
         shift: a remembered stretch is learned moved by up to this many pixels of the frame, each way.
         zoom: a remembered stretch is learned enlarged or reduced by up to this factor; 1 leaves its size.
     """
 
-    mode: Literal["off", "ratio", "idle"] = "ratio"
-    ratio: int = Field(3, ge=0, le=1000)
+    mode: Literal["off", "alongside", "idle", "ratio"] = "alongside"
+    ratio: float = Field(4, ge=0, le=1000)
     stretch: int = Field(15, ge=1, le=100_000)
     max_bytes: Bytes = 64 * 2**20
     shift: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     zoom: float = Field(1.0, ge=1, le=4)
+
+    @model_validator(mode="after")
+    def _whole(self) -> RehearsalConfig:
+        if self.mode == "ratio" and self.ratio != int(self.ratio):
+            raise ValueError(f"rehearsal.ratio = {self.ratio:g}: 'ratio' learns whole stretches; use a whole number")
+        return self
+
+    def changed(self, frames: Frames, rng: np.random.Generator) -> Frames:
+        """A stretch's frames as they are learned again."""
+        return jitter(frames, rng, shift=self.shift, zoom=self.zoom) if self.shift or self.zoom > 1 else frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,9 +133,13 @@ class RehearsalMemory:
         kept[i] = kept[-1]
         kept.pop()
 
-    def draw(self) -> Stretch | None:
-        """A remembered stretch at random, each class equally likely; None when there is none."""
-        labels = [label for label in sorted(self._kept) if self._kept[label]]
+    def labels(self) -> list[int]:
+        """The classes of which something is remembered."""
+        return [label for label in sorted(self._kept) if self._kept[label]]
+
+    def draw(self, among: Collection[int] | None = None) -> Stretch | None:
+        """A remembered stretch at random, each class (of ``among``) equally likely; None when there is none."""
+        labels = [label for label in self.labels() if among is None or label in among]
         if not labels:
             return None
         kept = self._kept[labels[int(self.rng.integers(len(labels)))]]

@@ -6,6 +6,7 @@ Everything here is synchronous, belongs to one thread, and knows neither sources
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -18,10 +19,12 @@ from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeli
 from stream_ottt.learning import caution
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
+from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.presentation import Presentation, Presentations
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
+from stream_ottt.learning.stretch_run import Kind
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
 from stream_ottt.state import State, Stateful, part, take, under
 
@@ -62,6 +65,7 @@ class Session:
         self.counters = SessionCounters()
         self._learn = learn
         self._late_labels = late_labels
+        self._guard = Guard(learner, self.counters)
         self._room = WaitingRoom(keep_bytes)
         self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
         self._presentations = Presentations(
@@ -81,24 +85,46 @@ class Session:
         What it makes due is left to :meth:`learn_due`, so that no prediction waits for it.
         """
         started = time.perf_counter()
-        prediction = self.learner.step(timestep, learn=self.learns)
-        middle = (timestep.t_start + timestep.t_end) / 2
-        shown = self._presentations.at(middle, timestep.t_end)
+        prediction = self._predict(timestep)
+        shown = self._presentations.at(timestep)
         scored = False
         if shown is not None:
             scored = shown.test(self.evaluator, prediction.label, prediction.softmax())
-            if not self._presentations.is_known(shown):
-                if self._may_learn:
-                    self._keep(Waiting(self._stored(timestep), middle), shown)
-            elif self.learns:
-                self._learn_now(timestep, prediction, shown)
+            if self._presentations.is_known(shown):
+                if self.learns:
+                    self._learn_now(timestep, prediction, shown)
+            elif self._learn:
+                self._keep(Waiting(self._stored(timestep), timestep.middle), shown.waiting)
         elif self._late_labels:
-            self._keep(Waiting(self._stored(timestep), middle, prediction.label, prediction.softmax()), None)
+            waiting = Waiting(self._stored(timestep), timestep.middle, prediction.label, prediction.softmax())
+            self._keep(waiting, self._room.unlabelled)
         counters = self.counters
         counters.steps.add(time.perf_counter() - started)
         counters.timesteps += 1
         counters.stream_us += timestep.t_end - timestep.t_start
         return StepResult(timestep, prediction, None if shown is None else shown.interval.label, scored)
+
+    def _predict(self, timestep: Timestep) -> Prediction:
+        guard = self._guard
+        if self.learns:
+            guard.before_learning()
+        prediction = self.learner.step(timestep, learn=self.learns)
+        if self.learns and not guard.is_well(prediction.logits):
+            self._go_back("the network's output was no number")
+            prediction = self.learner.step(timestep, learn=self.learns)
+        guard.look_at_spikes(timestep.events)
+        return prediction
+
+    def _look_at_weights(self) -> None:
+        if not self._guard.after_updates(self.learner.counts.updates):
+            self._go_back("an update exploded")
+
+    def _go_back(self, why: str) -> None:
+        self._guard.go_back(why)
+        self._due.rest()
+        if self._guard.gives_up:
+            self.pause()
+            self.counters.warn("paused", f"learning paused after the weights had gone back {MOST_ROLLBACKS} times")
 
     def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
         """Learn a timestep whose label is known; those before it that waited for the label are due."""
@@ -106,14 +132,15 @@ class Session:
         caution.of_delay(self.counters, self.learner.config, timestep, shown.interval)
         learned = self.learner.counts.learned
         self._count_live(lambda: self.learner.feedback(timestep.index, label))
+        self._due.learned()
         if self.learner.counts.learned > learned:
             prediction.learned = True
             prediction.learned_from = self.learner.learned_from
         if self.rehearsal.mode != "off":
             self._due.remember(self._stored(timestep), shown.building, label)
+        self._look_at_weights()
 
-    def _keep(self, waiting: Waiting, presentation: Presentation | None) -> None:
-        queue = self._room.unlabelled if presentation is None else presentation.waiting
+    def _keep(self, waiting: Waiting, queue: deque[Waiting]) -> None:
         self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
 
     def _stored(self, timestep: Timestep) -> Frames:
@@ -147,7 +174,12 @@ class Session:
         self._room.clear()
         self._count_live(self.learner.reset)
 
-    # --- labels that come while the stream runs --------------------------------------------------------------------
+    def go_on_after_gap(self) -> None:
+        """The stream has gone on while nobody looked, perhaps with another clock; what is due stays due."""
+        self.finish()
+        self._presentations.begin_again()
+
+    # --- labels that come while the stream runs, and pausing --------------------------------------------------------
 
     def add_label(self, interval: LabelInterval) -> int:
         """Take a label that comes with the stream, late or early.
@@ -174,12 +206,6 @@ class Session:
             start = min(timeline.unlabelled_since(start, now), now)
         return self.add_label(LabelInterval(start, now, label))
 
-    # --- pausing -------------------------------------------------------------------------------------------------
-
-    @property
-    def _may_learn(self) -> bool:
-        return self._learn and self._presentations.timeline is not None
-
     @property
     def learns(self) -> bool:
         """Whether what is labelled is learned now."""
@@ -205,8 +231,8 @@ class Session:
         Raises:
             UsageError: this run does not learn at all.
         """
-        if not self._may_learn:
-            raise UsageError("this run does not learn: it was started with --no-learn, or takes no labels")
+        if not self._learn or self._presentations.timeline is None:
+            raise UsageError("this run does not learn: it has --no-learn, or takes no labels")
         self._presentations.learning = True
 
     # --- what is due -----------------------------------------------------------------------------------------------
@@ -219,23 +245,24 @@ class Session:
     def learn_due(self) -> bool:
         """Learn one timestep of what is due, one update; True while more is due."""
         if self.learns:
-            self._learn_piece()
+            self._learn_piece(self._due.learn_piece)
         return self.due
 
     def idle(self) -> bool:
         """Use time that the stream leaves for one timestep: what is due, then rehearsal; False: nothing to do."""
         if not self.learns:
             return False
-        if not self._due and self.rehearsal.mode == "idle":
-            self._due.begin_rehearsal()
-        return self._learn_piece()
+        rehearse = not self._due and self.rehearsal.mode == "idle"
+        return self._learn_piece(self._due.rehearse if rehearse else self._due.learn_piece)
 
-    def _learn_piece(self) -> bool:
+    def _learn_piece(self, learn: Callable[[], Kind | None]) -> bool:
         started, before = time.perf_counter(), self.learner.counts.updates
-        kind = self._due.learn_piece()
+        self._guard.before_learning()
+        kind = learn()
         if kind is None:
             return False
         self.counters.updates.add(kind, self.learner.counts.updates - before)
+        self._look_at_weights()
         if kind == "rehearsed":
             self.counters.rehearsals.add(time.perf_counter() - started)
         return True
@@ -250,6 +277,7 @@ class Session:
             timesteps_not_kept=counters.timesteps_not_kept,
             stream_us=counters.stream_us,
             updates=asdict(counters.updates),
+            rollbacks=counters.rollbacks,
             learning=self.learning,
             accuracy=self.evaluator.accuracy(),
             per_class=tuple(self.evaluator.per_class()),
@@ -265,6 +293,7 @@ class Session:
             intervals=0 if timeline is None else timeline.total,
             intervals_met=0 if timeline is None else timeline.met,
             label_span=None if timeline is None else timeline.span,
+            stream_span=self._presentations.span,
             step_ms=Durations.of(counters.steps),
             rehearsal_ms=Durations.of(counters.rehearsals),
             labels_taken=counters.labels_taken,
@@ -300,6 +329,8 @@ class Session:
             ("waiting", self._room),
             ("due", self._due),
             ("presentations", self._presentations),
+            ("guard", self._guard),
         ]
-        timeline = self._presentations.timeline
-        return owners if timeline is None else [*owners, ("timeline", timeline)]
+        if self._presentations.timeline is not None:
+            owners.append(("timeline", self._presentations.timeline))
+        return owners

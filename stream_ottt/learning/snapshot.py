@@ -36,6 +36,7 @@ class SessionSnapshot:
         stream_us: event time covered, µs.
         updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
             an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
+        rollbacks: how often the weights went back to the last good ones.
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
@@ -44,13 +45,14 @@ class SessionSnapshot:
         hits: a byte for each of them, in order: 1 where it was right.
         memory: label → stretches remembered.
         due: timesteps whose label is known and that are still to be learned.
-        rehearsals_due: remembered stretches that are still to be learned again.
+        rehearsals_due: remembered timesteps that are still to be learned again; whole stretches in ``ratio`` mode.
         rehearsals_given_up: those that were due and no longer are, because too many were.
         waiting: timesteps that wait for a label or to be learned.
         waiting_bytes: memory that these take.
         intervals: label intervals known so far.
         intervals_met: those of them in which the stream has had a timestep.
         label_span: (start of the first, end of the last) of them, µs; None without any.
+        stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
@@ -63,6 +65,7 @@ class SessionSnapshot:
     timesteps_not_kept: int
     stream_us: int
     updates: dict[str, int]
+    rollbacks: int
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]
@@ -78,6 +81,7 @@ class SessionSnapshot:
     intervals: int
     intervals_met: int
     label_span: tuple[int, int] | None
+    stream_span: tuple[int, int] | None
     step_ms: Durations
     rehearsal_ms: Durations
     labels_taken: int

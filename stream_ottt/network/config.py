@@ -33,6 +33,8 @@ class NetworkConfig(Settings):
         dropout: share of neurons silenced per sample while learning.
         input_trace: the first layer's presynaptic factor is the λ-filtered input instead of the input itself.
         input_scale: factor on the frames' counts.
+        input_mass: each frame is multiplied so that its counts sum up to this, however many events a window holds; 0
+            leaves them as they are.
     """
 
     topology: str = "layers"
@@ -46,6 +48,7 @@ class NetworkConfig(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     input_trace: bool = False
     input_scale: float = Field(1.0, gt=0)
+    input_mass: float = Field(0.0, ge=0)
 
     @field_validator("layers", mode="before")
     @classmethod

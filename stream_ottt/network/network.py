@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +54,7 @@ class Network:
         input_shape: (polarities, height, width) of a timestep's frame.
         decay: λ of the traces.
         input_scale: factor on the frames.
+        input_mass: what each frame is brought to sum up to before; 0 leaves it.
 
     Attributes:
         state: what is remembered between timesteps; another one may be put here.
@@ -65,12 +67,14 @@ class Network:
         input_shape: tuple[int, int, int],
         decay: float,
         input_scale: float = 1.0,
+        input_mass: float = 0.0,
     ) -> None:
         self.names = [name for name, _ in layers]
         self.layers = [layer for _, layer in layers]
         self.input_shape = input_shape
         self.decay = decay
         self.input_scale = input_scale
+        self.input_mass = input_mass
         self.work: Any = Work()
         self.name_parts()
         self.state = self.rest()
@@ -141,7 +145,13 @@ class Network:
             Logits [batch, classes], and the saved tensors of each layer (none without ``learn``).
         """
         saved: Sequence[Saved] = self.new_saved() if learn else []
-        return self.pass_up(frame if self.input_scale == 1 else frame * self.input_scale, saved), saved
+        return self.pass_up(self.scaled(frame), saved), saved
+
+    def scaled(self, frame: Tensor) -> Tensor:
+        """Frames [batch, polarities, height, width] as the first layer sees them."""
+        if self.input_mass:
+            frame = frame * (self.input_mass / frame.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1))
+        return frame if self.input_scale == 1 else frame * self.input_scale
 
     def new_saved(self) -> Sequence[Saved]:
         """Where the saved tensors of one timestep go."""
@@ -231,6 +241,21 @@ class Network:
                     value = getattr(neurons, key)
                     setattr(neurons, key, None if value is None else value.detach())
         self.weights_changed()
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
+        """A parameter's name, size and squared norm, another one at each ``turn``; None where that is not at hand."""
+        parameters = list(self.parameters.items())
+        name, value = parameters[turn % len(parameters)]
+        return name, value.numel(), float(value.double().square().sum())
+
+    def firing(self) -> dict[str, float]:
+        """The share of neurons that fired at the latest timestep, by population; none at rest."""
+        states = [neurons for layer in self.state.layers for neurons in layer.neurons]
+        named = zip(self.populations, states, strict=True)
+        found = {name: neurons.spikes() for name, neurons in named if neurons.output is not None}
+        return {name: np.count_nonzero(spikes) / spikes.size for name, spikes in found.items()}
 
     # --- state ------------------------------------------------------------------------------------------------------
 

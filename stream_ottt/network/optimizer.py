@@ -52,6 +52,7 @@ class Optimizer(ABC):
         config: the settings.
         steps: optimizer steps begun.
         lr: the learning rate of the current step.
+        scale: factor on all learning rates.
         buffers: what is remembered of each parameter: kind → full name → tensor; another dictionary after
             :meth:`set_state`.
     """
@@ -68,6 +69,7 @@ class Optimizer(ABC):
         self.config = config
         self.steps = 0
         self.lr = config.lr
+        self.scale = 1.0
         self.buffers: dict[str, dict[str, Tensor]] = {kind: {} for kind in self.kinds}
 
     def begin(self) -> None:
@@ -75,8 +77,13 @@ class Optimizer(ABC):
         c = self.config
         if c.schedule == "cosine":
             done = min(self.steps / c.schedule_steps, 1.0)
-            self.lr = c.lr * 0.5 * (1 + math.cos(math.pi * done))
+            self.lr = self.scale * c.lr * 0.5 * (1 + math.cos(math.pi * done))
         self.steps += 1
+
+    def set_scale(self, scale: float) -> None:
+        """From now on the learning rates are those of the settings times ``scale``."""
+        self.scale = scale
+        self.lr = scale * self.config.lr
 
     @abstractmethod
     def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:

@@ -131,7 +131,11 @@ class Builder:
         connection = Connection(weight, torch.zeros(classes, dtype=self.dtype), decay=decay)
         self.layers.append(("readout", ReadOut(connection, pool=pool)))
         return Network(
-            self.layers, input_shape=self.input_shape, decay=self.config.decay, input_scale=self.config.input_scale
+            self.layers,
+            input_shape=self.input_shape,
+            decay=self.config.decay,
+            input_scale=self.config.input_scale,
+            input_mass=self.config.input_mass,
         )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Any
 
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.clock import Clock
@@ -17,6 +16,7 @@ from stream_ottt.filters.chain import FilterChain, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.source_reader import Arrived, Labels, SourceReader
+from stream_ottt.state import State, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Handed:
     at: float | None = None
     begins: Pass | None = None
     came: tuple[LabelInterval, ...] = ()
-    mark: dict[str, Any] | None = None
+    mark: State | None = None
 
     @property
     def events(self) -> int:
@@ -67,6 +67,7 @@ class BinningThread:
         queue: where timesteps go; whoever takes them closes it when it ends.
         stopped: once set, no further timestep is made.
         timed: True where the moment at which a packet came means something.
+        mark_every: timesteps after which a mark is sent unasked; None sends those that are asked for.
 
     Attributes:
         ledger: what became of events here.
@@ -84,6 +85,7 @@ class BinningThread:
         *,
         stopped: Event,
         timed: bool,
+        mark_every: int | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.error: BaseException | None = None
@@ -102,10 +104,13 @@ class BinningThread:
         self._number = 0  # of the last packet
         self._handing = 0  # events of the timestep that is being handed over
         self._heard = 0.0
-        self._place = {"pass": 0, "packets": 0, "events": 0}  # what was taken of the source
+        self._place = {"pass": 0, "events": 0, "first": 0}  # see state_dict
+        self._taken = 0  # events
         self._mark_wanted = False
-        self._restored: dict[str, Any] | None = None  # of filters and binner that are still to be made
-        self._abandoned = False
+        self._mark_every = mark_every
+        self._marked = 0  # timesteps before the last mark
+        self._restored: State | None = None  # of filters and binner that are still to be made
+        self._abandoned = self._gave_up = False
         self._ending = Lock()
 
     def run(self) -> None:
@@ -121,9 +126,7 @@ class BinningThread:
                         self.ledger.drop("stopped", 0 if arrived.packet is None else len(arrived.packet))
                         break
                     self._take(arrived)
-                    if self._mark_wanted:
-                        self._mark_wanted = False
-                        self._put(Handed(mark=self.state_dict()))
+                    self._send_mark()
             if self._binner is not None and not self._stopped.is_set():
                 self._end_pass(self._binner, time.perf_counter())
         except BaseException as e:
@@ -146,15 +149,25 @@ class BinningThread:
         self._mark_wanted = True
         self._reader.wake()
 
+    def _send_mark(self) -> None:
+        every = self._mark_every
+        if self._binner is not None and (self._mark_wanted or (every and self._index - self._marked >= every)):
+            self._mark_wanted, self._marked = False, self._index
+            self._put(Handed(mark=self.state_dict()))
+
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
         return self._handing + self.clock.held + (0 if self._binner is None else self._binner.held)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The state at the end of a packet, for :meth:`load_state_dict` of a thread that has not begun.
 
-        ``place`` says what was taken of the source: its pass, and packets and events of that pass.
+        ``place`` says up to where the source was taken: the pass, and how many of its events; and the time of the
+        first event of all (µs).
         """
+        reader = self._reader.ledger.state_dict()
+        if not self._gave_up:  # what waits in the reader is not read yet: it will be read again
+            reader["read"] = self._taken + sum(reader["dropped"].values())
         return {
             "place": dict(self._place),
             "index": self._index,
@@ -162,17 +175,31 @@ class BinningThread:
             "filters": None if self.filters is None else self.filters.state_dict(),
             "clock": self.clock.state_dict(),
             "ledger": self.ledger.state_dict(),
-            "reader": {**self._reader.ledger.state_dict(), "read": self._reader.ledger.read - self._reader.held()},
+            "reader": reader,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave, before :meth:`run`. The source begins behind what was taken."""
-        self._place = dict(state["place"])
-        self._index = int(state["index"])
-        self._restored = None if state["binner"] is None else {k: state[k] for k in ("binner", "filters")}
-        self.clock.load_state_dict(state["clock"])
-        self.ledger.load_state_dict(state["ledger"])
-        self._reader.ledger.load_state_dict(state["reader"])
+    def load_state_dict(self, state: State, *, gap: bool = False) -> None:
+        """Go on from what :meth:`state_dict` gave, before :meth:`run`. The source begins behind what was taken.
+
+        Args:
+            state: the state.
+            gap: True where the source has gone on meanwhile: what comes belongs to no window that was open then.
+
+        Raises:
+            ModelError: a field is missing.
+        """
+        self._index = self._marked = take(state, "index")
+        self.ledger.load_state_dict(take(state, "ledger"))
+        reader = self._reader.ledger
+        reader.load_state_dict(take(state, "reader"))
+        self._taken = reader.read - sum(reader.dropped.values())
+        if gap:
+            return
+        place = take(state, "place")
+        self._place = {key: take(place, key) for key in self._place}
+        if take(state, "binner") is not None:
+            self._restored = {key: take(state, key) for key in ("binner", "filters")}
+        self.clock.load_state_dict(take(state, "clock"))
         self._reader.skip(self._place["pass"], self._place["events"])
 
     # --- what came -------------------------------------------------------------------------------------------------
@@ -199,20 +226,22 @@ class BinningThread:
             self._put(Handed(came=arrived.came))
         self._number = arrived.number
         assert self._binner is not None
-        self._place["packets"] += 1
-        self._place["events"] += len(packet)
+        self._place["events"] = arrived.behind
+        self._taken += len(packet)
         self._emit(self._binner.feed(self._usable(packet)), arrived.at)
 
     def _begin(self, packet: EventPacket, arrived: Arrived) -> None:
         """End the pass before, and begin that of ``packet``."""
+        first_of_all = self._binner is None
         if self._binner is not None:
             self._end_pass(self._binner, arrived.at)
         self._pass_number = arrived.pass_number
         if self._restored is None:
             self.clock = Clock(self._reader.source.config.tolerance)
-            self._place = {"pass": arrived.pass_number, "packets": 0, "events": 0}
-        first = int(packet.events["t"][0]) if len(packet) else 0
-        begins = self._begin_pass(arrived.labels, first)
+            self._place |= {"pass": arrived.pass_number, "events": 0}
+            if first_of_all:
+                self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
+        begins = self._begin_pass(arrived.labels, self._place["first"])
         self.filters = open_filters(self._binning.filters, packet.width, packet.height)
         self._binner = Binner(
             self._binning,
@@ -276,6 +305,7 @@ class BinningThread:
 
     def _give_up(self) -> None:
         """Count what will not be binned any more."""
+        self._gave_up = True
         self.ledger.drop("stopped", self.clock.forget())
         if self._binner is not None:
             self._binner.abandon("stopped")

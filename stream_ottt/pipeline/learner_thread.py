@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
@@ -24,7 +24,7 @@ from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 from stream_ottt.pipeline.binning_thread import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink_writer import SinkWriter
-from stream_ottt.state import under
+from stream_ottt.state import State, part, take, under
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.view import Watcher
@@ -51,6 +51,31 @@ class Published:
     latency_counts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A run at one place in its stream: what every part of it was after the same timestep.
+
+    Attributes:
+        timesteps: timesteps predicted up to there.
+        state: of source and binner (``stream/…``) and of the learner's thread (``learning/…``); nobody changes it.
+        sinks: what each sink, by name, needs to go on behind the last of these timesteps; it comes once it is there.
+    """
+
+    timesteps: int
+    state: State
+    sinks: dict[str, Future[State | None]]
+
+
+class Keeper(Protocol):
+    """Takes cuts, in the learner's thread; must be quick."""
+
+    def wants(self) -> bool:
+        """Whether it takes one now."""
+
+    def take(self, cut: Cut) -> None:
+        """Take it."""
+
+
 class LearnerThread:
     """Takes timesteps in their order, hands over a result for each, and learns what is due when it is out.
 
@@ -72,6 +97,9 @@ class LearnerThread:
         ready: set when the session is there, or will never be.
         published: the latest snapshot; None before the first pass.
         error: what ended the thread before its end.
+        timesteps: predicted so far.
+        keeper: takes the whole state at the marks that come with the stream; None where nobody does.
+        last: the state in which it was stopped, where there is a keeper; without that of source and binner.
     """
 
     def __init__(
@@ -102,11 +130,14 @@ class LearnerThread:
         self._prepare = prepare
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
-        self._timesteps = 0
+        self.timesteps = 0
         self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._watchers: list[Watcher] = []
-        self._marks: deque[Future[dict[str, Any]]] = deque()
+        self.keeper: Keeper | None = None
+        self.last: Cut | None = None
+        self._restored: State | None = None  # of the session that is still to be built
+        self._after_gap = False
         self._due_at = 0.0  # of the next snapshot
         self._ended = False
 
@@ -137,12 +168,6 @@ class LearnerThread:
     def fresh(self) -> Future[Published]:
         """A snapshot of now."""
         return self.do(self._snapshot)
-
-    def state_at_mark(self) -> Future[dict[str, Any]]:
-        """The state of stream, learner and session at the next mark that comes with the stream."""
-        future: Future[dict[str, Any]] = Future()
-        self._marks.append(future)
-        return future
 
     def held(self) -> int:
         """Events in the timesteps that wait, and in the one that is being predicted."""
@@ -184,9 +209,9 @@ class LearnerThread:
             self.prepared.set()
             self.ready.set()
             self._do_tasks()
-            for future in self._marks:
-                future.set_exception(UsageError("the run is ending"))
             self._publish_last()
+            if self.keeper is not None and self.session is not None and self.error is None:
+                self.last = self._cut({})
             for writer in writers:
                 writer.end()
 
@@ -204,12 +229,18 @@ class LearnerThread:
             self._learn_due()
         if handed.timestep is not None:
             self._process(self.session, handed.timestep, handed.at)
-        if handed.mark is not None and self._marks:
-            self._marks.popleft().set_result({**under("stream", handed.mark), **under("learning", self.state_dict())})
+        if handed.mark is not None and self.keeper is not None and self.keeper.wants():
+            self.keeper.take(self._cut(handed.mark))
 
     def _begin_pass(self, begins: Pass) -> None:
         if self.session is None:
-            self.session = self._begin(begins)
+            session = self._begin(begins)
+            if self._restored is not None:
+                session.load_state_dict(self._restored)
+                self._restored = None
+                if self._after_gap:
+                    session.go_on_after_gap()
+            self.session = session
             self.ready.set()
         else:
             self.session.end_pass()
@@ -231,7 +262,7 @@ class LearnerThread:
         self.ledger.binned += timestep.events
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
-        self._timesteps += 1
+        self.timesteps += 1
         for writer in self._writers:
             while not writer.put(result):
                 self._do_tasks()
@@ -240,7 +271,7 @@ class LearnerThread:
         self._publish()
         if self._eager:
             self._learn_due()
-        if self._timesteps == self._max_steps:
+        if self.timesteps == self._max_steps:
             self._enough()
 
     def _learn_due(self) -> None:
@@ -261,16 +292,36 @@ class LearnerThread:
 
     # --- what is known of it ---------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The state between two pieces of work; in the thread."""
         assert self.session is not None
         return {
             **under("session", self.session.state_dict()),
             **under("learner", self.session.learner.state_dict()),
             **under("latency", self._latency.state_dict()),
-            **under("ledger", self.ledger.state_dict()),
-            "timesteps": self._timesteps,
+            "ledger": self.ledger.state_dict(),
+            "timesteps": self.timesteps,
         }
+
+    def load_state_dict(self, state: State, *, gap: bool = False) -> None:
+        """Go on from what :meth:`state_dict` gave, before :meth:`run`; but for the learner, which is built later.
+
+        Args:
+            state: the state.
+            gap: True where the stream has gone on meanwhile.
+
+        Raises:
+            ModelError: a field is missing.
+        """
+        self._latency.load_state_dict(part(state, "latency"))
+        self.ledger.load_state_dict(take(state, "ledger"))
+        self.timesteps = take(state, "timesteps")
+        self._restored = part(state, "session")
+        self._after_gap = gap
+
+    def _cut(self, stream: State) -> Cut:
+        state = {**under("stream", stream), **under("learning", self.state_dict())}
+        return Cut(self.timesteps, state, {writer.name: writer.mark() for writer in self._writers})
 
     def _snapshot(self, session: Session) -> Published:
         return Published(session.snapshot(), Durations.of(self._latency), self._latency.counts(5))

@@ -19,13 +19,14 @@ from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
-from stream_ottt.pipeline.learner_thread import LearnerThread, Published
+from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.pipeline.source import BlockingSource, Source
 from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
+from stream_ottt.state import State, part, under
 
 T = TypeVar("T")
 
@@ -91,6 +92,8 @@ class Pipeline:
         threads: of torch.
         patience: seconds without a packet after which a window whose end has passed is closed; None waits for events.
         grace: seconds that source and sinks have at the end to come back.
+        mark_every: timesteps from one mark to the next, at which the learner's thread gives its keeper the whole state;
+            None for none but those that :meth:`mark` sends.
         prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
             packet.
         say: told in one line of what goes wrong beside the learning; from any thread.
@@ -110,6 +113,7 @@ class Pipeline:
     threads: int = 1
     patience: float | None = None
     grace: float = 2.0
+    mark_every: int | None = None
     prepare: Callable[[], None] | None = None
     say: Callable[[str], None] = print
 
@@ -147,6 +151,7 @@ class Pipeline:
             self.learning.queue,
             stopped=self._stopped,
             timed=self.speed is not None or not lossless,
+            mark_every=self.mark_every,
         )
 
     def _make_reader(self) -> SourceReader:
@@ -169,6 +174,22 @@ class Pipeline:
         self.view.facts = replace(facts, sensor=self.reader.sensor)
         return session
 
+    def load_state_dict(self, state: State, *, gap: bool) -> None:
+        """Go on from the state of a :class:`Cut`, before :meth:`run`; the learner is restored by who builds it.
+
+        Args:
+            state: the state.
+            gap: True for a source that has gone on meanwhile. What was in hand then is given up.
+
+        Raises:
+            ModelError: a field is missing.
+        """
+        self.learning.load_state_dict(part(state, "learning"), gap=gap)
+        self.binner.load_state_dict(part(state, "stream"), gap=gap)
+        if gap:
+            ledgers = (self.learning.ledger, self.binner.ledger, self.reader.ledger)
+            self.binner.ledger.drop("interrupted", Ledger.total(ledgers).in_hand)
+
     # --- what may be asked of it while it runs, from any thread -------------------------------------------------------
 
     def stop(self, reason: Reason = "interrupted") -> None:
@@ -178,6 +199,16 @@ class Pipeline:
         self._stopped.set()
         self.reader.stop()
         self.learning.queue.wake()
+
+    @property
+    def last(self) -> Cut | None:
+        """The whole state after :meth:`run`, in which nothing is in hand; None where nobody keeps any."""
+        cut = self.learning.last
+        return cut and replace(cut, state={**cut.state, **under("stream", self.binner.state_dict())})
+
+    def mark(self) -> None:
+        """Send a mark along with the stream, at which the learner's thread gives its keeper the whole state."""
+        self.binner.mark()
 
     def do(self, act: Callable[[Session], T]) -> Future[T]:
         """``act`` in the learner's thread, between two pieces of work; see :meth:`LearnerThread.do`."""

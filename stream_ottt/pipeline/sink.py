@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.settings import Settings
+from stream_ottt.state import State
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.view import RunView
@@ -79,6 +80,22 @@ class Sink(ABC):
 
         Raises:
             OutputError: it was not taken. It is given once more after a pause.
+        """
+
+    async def settle(self) -> State:
+        """Make what was taken so far outlast this process, and say what :meth:`go_on` needs to write behind it.
+
+        Called in stream order, as :meth:`consume`.
+        """
+        return {}
+
+    def go_on(self, state: State | None) -> None:  # noqa: B027 - most sinks need nothing
+        """Go on from what :meth:`settle` gave in another process, None where it did not come to that.
+
+        Called before :meth:`open`.
+
+        Raises:
+            OutputError: what was written then is no longer there.
         """
 
     async def close(self, summary: dict[str, Any] | None) -> None:  # noqa: B027 - most sinks need no tear-down

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
@@ -18,6 +18,7 @@ from stream_ottt.events.timestep import StepResult
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.view import RunView
+from stream_ottt.state import State
 
 WAITING = 256
 """Results that wait for a sink."""
@@ -26,6 +27,17 @@ STALLED_S = 5.0
 SLICE_S = 0.05
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Pause after a sink's first failure, and the longest; it doubles with each."""
+
+
+class Mark(Future[State | None]):
+    """A place in the stream of results, and what the sink settled there."""
+
+    @classmethod
+    def missed(cls) -> Mark:
+        """One at which nothing was settled."""
+        mark = cls()
+        mark.set_result(None)
+        return mark
 
 
 class SinkWriter:
@@ -49,8 +61,9 @@ class SinkWriter:
         self.failure: str | None = None
         self.working = True
         self.missed = 0
-        self._queue: BoundedQueue[StepResult] = BoundedQueue(WAITING, "drop-oldest" if lossy else "block")
+        self._queue: BoundedQueue[StepResult | Mark] = BoundedQueue(WAITING, "drop-oldest" if lossy else "block")
         self._full_since: float | None = None
+        self._marked = Mark.missed()  # the last
         self._opened: Future[None] = Future()
         self._drained: Future[None] = Future()
         self._closing: Future[dict[str, Any] | None] = Future()
@@ -84,7 +97,7 @@ class SinkWriter:
         self._hurry = True
         self._wake()
         if not await _wait_for(self._drained, within):
-            self.missed += len(self._queue.close())
+            self._give_up(self._queue.close())
             self._fail(f"has not taken all results {within:g} s after the end")
 
     async def close(self, summary: dict[str, Any] | None, within: float) -> None:
@@ -118,9 +131,25 @@ class SinkWriter:
             self._fail(f"has taken nothing for {STALLED_S:g} s; results are left out until it does")
         elif not given_up:
             self._full_since = None
-        self.missed += len(given_up)
+        self._give_up(given_up)
         self._wake()
         return True
+
+    def mark(self) -> Mark:
+        """What the sink settles once it has taken what it was given so far; None where it does not come to that."""
+        if not self._marked.done():  # a sink that does not move gets no more of them
+            return Mark.missed()
+        self._marked = Mark()
+        self._give_up(self._queue.put(self._marked, 0, within=0))
+        self._wake()
+        return self._marked
+
+    def _give_up(self, items: Iterable[StepResult | Mark]) -> None:
+        for item in items:
+            if isinstance(item, Mark):
+                item.set_result(None)
+            else:
+                self.missed += 1
 
     def end(self) -> None:
         """No more results will come."""
@@ -146,13 +175,23 @@ class SinkWriter:
             return
         self._opened.set_result(None)
         try:
-            while (result := await self._next()) is not None:
-                await self._give(result)
+            while (item := await self._next()) is not None:
+                if isinstance(item, Mark):
+                    await self._settle(item)
+                else:
+                    await self._give(item)
         finally:
             _settle(self._drained)
             await self._close(await asyncio.wrap_future(self._closing))
 
-    async def _next(self) -> StepResult | None:
+    async def _settle(self, mark: Mark) -> None:
+        try:
+            mark.set_result(await self.sink.settle())
+        except Exception as e:
+            self._fail(str(e) or type(e).__name__)
+            mark.set_result(None)
+
+    async def _next(self) -> StepResult | Mark | None:
         assert self._more is not None
         while True:
             self._resting = True

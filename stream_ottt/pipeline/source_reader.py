@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import cast
 
+from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.pace import Pace
@@ -39,6 +40,7 @@ class Arrived:
         packet: the packet.
         number: 1, 2, 3, … of the packets; one that is missing was given up.
         pass_number: 0, 1, 2, … of the passes over the source.
+        behind: events of this pass up to the end of the packet, those that were given up among them.
         labels: the source's own, of this pass.
         quiet: no packet came within the reader's patience.
     """
@@ -48,6 +50,7 @@ class Arrived:
     packet: EventPacket | None = None
     number: int = 0
     pass_number: int = 0
+    behind: int = 0
     labels: Labels | None = None
     quiet: bool = False
 
@@ -77,6 +80,7 @@ class SourceReader(ABC):
         self._stopped = stopped
         self._number = 0
         self._skip = (0, 0)
+        self._behind = 0  # events of the pass that was begun last
 
     @abstractmethod
     def arrivals(self) -> Generator[Arrived]:
@@ -100,6 +104,21 @@ class SourceReader(ABC):
         """Begin in that pass over the source, behind so many of its events. They are not counted as read."""
         self._skip = (pass_number, events)
 
+    def _without_skipped(self, packet: EventPacket, pass_number: int) -> EventPacket | None:
+        """What is left of a packet behind those that are to be skipped.
+
+        Returns:
+            None where it lies before them. A packet that ends with them is given on, though empty: the pass that goes
+            on needs one to begin with.
+        """
+        first, events = self._skip
+        skipped = 0 if pass_number != first else max(0, min(len(packet), events - self._behind))
+        self._behind += skipped
+        if skipped and self._behind < events:
+            return None
+        left = packet.events[skipped:] if skipped else packet.events
+        return EventPacket(left, packet.width, packet.height, packet.well_formed) if skipped else packet
+
     def close(self) -> int:
         """The binner takes nothing any more, and gives up what waits: so many events. Called in its thread."""
         return 0
@@ -108,11 +127,22 @@ class SourceReader(ABC):
         """Events that wait here."""
         return 0
 
+    def _check_skipped(self, pass_number: int) -> None:
+        """Raise InputError where a pass has ended before all that is to be skipped."""
+        first, events = self._skip
+        if pass_number == first and self._behind < events:
+            raise InputError(
+                f"holds {self._behind} events, and {events} had been taken of it before: it is not what it was; "
+                "resume with the source of then",
+                path=getattr(self.source.config, "path", None),
+            )
+
     def _count(self, packet: EventPacket, at: float, pass_number: int, labels: Labels | None) -> Arrived:
         self.ledger.read += len(packet)
         self.sensor = (packet.width, packet.height)
         self._number += 1
-        return Arrived(at, (), packet, self._number, pass_number, labels)
+        self._behind += len(packet)
+        return Arrived(at, (), packet, self._number, pass_number, self._behind, labels)
 
 
 class FileReader(SourceReader):
@@ -133,18 +163,20 @@ class FileReader(SourceReader):
 
     def arrivals(self) -> Generator[Arrived]:
         try:
-            first, skipped = self._skip
-            for number in range(first, self._passes):
+            for number in range(self._passes):
                 pace = None if self._speed is None else Pace(self._speed)
                 labels: Labels | None = None
+                self._behind = 0
                 with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
                     for packet in packets:
                         labels = self.source.labels if labels is None else labels
-                        if skipped:
-                            packet, skipped = _without_first(packet, skipped)
-                            if skipped:
-                                continue  # else it goes on, though empty: the pass goes on with it
-                        for part in [packet] if pace is None else pace.cut(packet):
+                        if number < self._skip[0]:
+                            break  # it was begun all the same, so that a source that shuffles counts its passes
+                        if (left := self._without_skipped(packet, number)) is None:
+                            if self._stopped.is_set():
+                                return
+                            continue
+                        for part in [left] if pace is None else pace.cut(left):
                             due = time.perf_counter() if pace is None else pace.due(part)
                             # A wait of no length, too, so that a stop is seen.
                             if self._stopped.wait(max(0.0, due - time.perf_counter())):
@@ -153,6 +185,7 @@ class FileReader(SourceReader):
                             if pace is not None and not self._ready.is_set():
                                 self._ready.wait()
                                 pace.go_on()
+                self._check_skipped(number)
         except Exception as e:
             self.error = e
 
@@ -230,17 +263,23 @@ class LiveReader(SourceReader):
         for number in range(self._passes):
             pace = None if self._speed is None else Pace(self._speed)
             labels: Labels | None = None
+            self._behind = 0
             async with aclosing(aiter(self.source)) as packets:  # type: ignore[type-var]
                 async for packet in packets:
                     # A collection that is shuffled has other labels in each pass, and reading runs ahead.
                     labels = self.source.labels if labels is None else labels
-                    for part in [packet] if pace is None else pace.cut(packet):
+                    if number < self._skip[0]:
+                        break
+                    if (left := self._without_skipped(packet, number)) is None:
+                        continue
+                    for part in [left] if pace is None else pace.cut(left):
                         due = time.perf_counter() if pace is None else pace.due(part)
                         if pace is not None:
                             await asyncio.sleep(max(0.0, due - time.perf_counter()))
                         await self._offer(self._count(part, due, number, labels))
                         if self._stopped.is_set():
                             return
+            self._check_skipped(number)
 
     async def _offer(self, arrived: Arrived) -> None:
         """Put it into the queue; every event that does not stay there is counted."""
@@ -314,9 +353,3 @@ class LiveReader(SourceReader):
         while self._labels and self._labels[0][0] <= number:
             came.append(self._labels.popleft()[1])
         return tuple(came)
-
-
-def _without_first(packet: EventPacket, n: int) -> tuple[EventPacket, int]:
-    """A packet without its first ``n`` events, and how many of the ``n`` it did not have."""
-    left = max(0, n - len(packet))
-    return EventPacket(packet.events[n:], packet.width, packet.height, packet.well_formed), left

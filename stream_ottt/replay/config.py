@@ -201,6 +201,8 @@ class ReplayConfig(Settings):
             raise ValueError("transform.resized_crop needs data.width and data.height, the size that it cuts")
         if self.learner.rule != "ottt_o" and self.learner.rule != self.method.name:
             raise ValueError(f"learner.rule is the method's here: use method.name = {self.learner.rule!r}")
-        if self.rehearsal.mode == "idle":
-            raise ValueError("rehearsal.mode = 'idle' is for live streams; a replay has no idle time: use 'ratio'")
+        if self.rehearsal.mode not in ("off", "ratio"):
+            raise ValueError(f"rehearsal.mode = {self.rehearsal.mode!r} is for streams; here use 'ratio'")
+        if self.learner.average:
+            raise ValueError("learner.average is for streams; a replay compares rules by the weights that they learn")
         return self

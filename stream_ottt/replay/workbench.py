@@ -12,7 +12,7 @@ from stream_ottt.images.base import Item
 from stream_ottt.labels.score import Score
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, cut, jitter
+from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, cut
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer, build_optimizer
 from stream_ottt.network.topologies import build_network
@@ -73,7 +73,7 @@ class Workbench:
         steps = method.updates(whole, c.learner)
         if c.rehearsal.mode == "ratio":
             parts = cut(whole, whole if self.dataset.static else c.rehearsal.stretch)
-            steps += c.rehearsal.ratio * sum(method.updates(p.stop - p.start, c.learner) for p in parts)
+            steps += int(c.rehearsal.ratio) * sum(method.updates(p.stop - p.start, c.learner) for p in parts)
         return c.learner.model_copy(update={"schedule_steps": batches * steps})
 
     def fresh_network(self) -> Network:
@@ -122,7 +122,7 @@ class Workbench:
             due = len(parts)
             for part in parts:
                 self.memory.store(Stretch(np.minimum(raw[part], 255).astype(np.uint8), item.label))
-        for _ in range(how.ratio * due):
+        for _ in range(int(how.ratio) * due):
             drawn = [self._draw() for _ in range(self.config.protocol.batch_size)]
             kept = [s for s in drawn if s is not None]
             if kept and learn:
@@ -131,9 +131,7 @@ class Workbench:
     def _draw(self) -> Stretch | None:
         """A remembered stretch, seen from a little aside where the settings say so."""
         stretch, how = self.memory.draw(), self.config.rehearsal
-        if stretch is None or not (how.shift or how.zoom > 1):
-            return stretch
-        return Stretch(jitter(stretch.frames, self.memory.rng, shift=how.shift, zoom=how.zoom), stretch.label)
+        return None if stretch is None else Stretch(how.changed(stretch.frames, self.memory.rng), stretch.label)
 
     def _learn_again(self, stretches: Sequence[Stretch]) -> None:
         """Learn remembered stretches as one batch, as long as the shortest of them."""

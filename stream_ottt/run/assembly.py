@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import open_filters
+from stream_ottt.labels.alignment import misfit, shift_of
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
@@ -23,13 +25,27 @@ from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels
 from stream_ottt.pipeline.view import RunFacts
 from stream_ottt.run.config import RunConfig
-from stream_ottt.run.model_file import Checkpoint
 
 UNLABELLED_CLASSES = 10
 """Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""
 
 WARM_UP = 10
 """Most timesteps of a longer error delay that warming up goes through."""
+
+
+class StartingPoint(Protocol):
+    """What a learner begins with that has learned before."""
+
+    @property
+    def classes(self) -> list[int]:
+        """The label at each position of the logits."""
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Label → name."""
+
+    def restore(self, learner: OnlineLearner) -> None:
+        """Put what was learned into ``learner``. Raises ModelError where it does not fit."""
 
 
 class Assembly:
@@ -39,7 +55,7 @@ class Assembly:
         config: the run's settings.
         facts: what is known of the run before.
         source: where events come from.
-        checkpoint: the model to start from, or None.
+        checkpoint: the model or the run to go on from, or None.
         learn: False only predicts and scores.
         takes_labels: whether labels may come while the run runs.
         say: told in one line what a user should know at the start.
@@ -57,7 +73,7 @@ class Assembly:
         facts: RunFacts,
         source: Source,
         *,
-        checkpoint: Checkpoint | None,
+        checkpoint: StartingPoint | None,
         learn: bool,
         takes_labels: bool,
         say: Callable[[str], None],
@@ -172,20 +188,13 @@ class Assembly:
                 learner.feedback(i, classes[0])
 
     def _placed(self, timeline: LabelTimeline, first: int) -> LabelTimeline:
-        """The labels of a file, shifted as ``labels.shift`` says; where all lie before the stream, that is said."""
-        span, shift = timeline.span, self.config.labels.shift
-        before = span is not None and span[1] <= first
-        if shift == "auto":
-            shift = first if before else 0
-        elif before and span is not None and span[1] + shift <= first:
-            self.say(
-                f"{timeline.name}: the labels lie at {span[0] / 1e6:g} … {span[1] / 1e6:g} s and the stream begins at "
-                f"{first / 1e6:g} s, so that no label meets it; shift them with --labels.shift auto, or by a time"
-            )
-        if not shift:
+        """The labels of a file, shifted as ``labels.shift`` says; where none can meet the stream, that is said."""
+        if timeline.span is None:
             return timeline
-        moved = (LabelInterval(i.t_start + shift, i.t_end + shift, i.label) for i in timeline)
-        return LabelTimeline(moved, delay=timeline.delay, name=timeline.name)
+        placed = timeline.shifted(shift_of(self.config.labels.shift, timeline.span, first, name=timeline.name))
+        if line := misfit(placed.span, (first, None), name=timeline.name):
+            self.say(line)
+        return placed
 
     def _known_names(self) -> dict[int, str]:
         return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})

@@ -19,7 +19,7 @@ from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.run.presets import Tables
-from stream_ottt.settings import Duration, Settings, Threads, Unit
+from stream_ottt.settings import LONGEST_US, Duration, Settings, Threads, Unit, parse_duration_us
 
 
 class StreamConfig(Settings):
@@ -37,6 +37,8 @@ class StreamConfig(Settings):
         queue_span: event time that may wait there in a live stream, which bounds how late a slow learner can be.
         patience: how long a live source may send nothing before a window whose end has passed is closed without it.
         grace: how long source and sinks have to come back when the run ends.
+        checkpoint_every: time from one checkpoint to the next, or a number of timesteps such as ``"1000"``.
+        keep_checkpoints: how many of them stay.
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
@@ -50,7 +52,15 @@ class StreamConfig(Settings):
     queue_span: Duration = Field(2_000_000, ge=1000)
     patience: Duration = Field(500_000, ge=1000)
     grace: Duration = Field(2_000_000, ge=0, le=3_600_000_000)
+    checkpoint_every: str = "30s"
+    keep_checkpoints: int = Field(3, ge=1, le=1000)
     control: str | None = None
+
+    @field_validator("checkpoint_every", mode="before")
+    @classmethod
+    def _every(cls, value: object) -> object:
+        parse_every(str(value))
+        return str(value)
 
     @field_validator("speed", mode="before")
     @classmethod
@@ -60,6 +70,22 @@ class StreamConfig(Settings):
         except UsageError as e:
             raise ValueError(str(e)) from e
         return "max" if speed is None else speed
+
+
+def parse_every(text: str) -> tuple[float | None, int | None]:
+    """Seconds, or timesteps, from one checkpoint to the next: ``"30s"`` or ``"1000"``.
+
+    Raises:
+        ValueError: neither, or nothing at all.
+    """
+    if text.strip().isdecimal():
+        if not 0 < int(text) < 2**62:
+            raise ValueError("expected one timestep or more")
+        return None, int(text)
+    us = parse_duration_us(text)
+    if not 10_000 <= us <= LONGEST_US:
+        raise ValueError("expected 10ms or more, or a number of timesteps")
+    return us / 1e6, None
 
 
 class RunConfig(Settings):

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.run.config import RunConfig
 from stream_ottt.settings import Settings
+from stream_ottt.state import part, under
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,9 +116,9 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as f:
                 names = sorted(f.keys(), key=lambda name: (name.startswith("optimizer/"), name))
-                self._check_names(names, parameters, learner.config.optimizer)
+                self._check_names(names, parameters, learner)
                 for name in names:
-                    piece, own = f.get_slice(name), parameters[name.rpartition("/")[2]]
+                    piece, own = f.get_slice(name), parameters[_parameter(name)]
                     _check_tensor(self.path, name, piece.get_dtype(), tuple(piece.get_shape()), own)
                 tensors = {name: f.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError) as e:
@@ -128,11 +129,16 @@ class Checkpoint:
         for name, own in parameters.items():
             own.copy_(tensors[f"weights/{name}"])
         learner.network.weights_changed(centred=self.facts.centred)
+        if learner.average is not None:
+            learner.average.take(part(tensors, "average"), centred=self.facts.centred)
         state = {k.removeprefix("optimizer/"): v for k, v in tensors.items() if k.startswith("optimizer/")}
         learner.optimizer.set_state(state, self.facts.optimizer_steps)
 
-    def _check_names(self, names: list[str], parameters: dict[str, Tensor], optimizer: str) -> None:
+    def _check_names(self, names: list[str], parameters: dict[str, Tensor], learner: OnlineLearner) -> None:
+        optimizer = learner.config.optimizer
         wanted = {f"weights/{name}" for name in parameters}
+        if learner.average is not None:
+            wanted |= {f"average/{name}" for name in parameters}
         state = {f"optimizer/{kind}/{name}" for kind in BUFFERS[optimizer] for name in parameters}
         for name in sorted(wanted - set(names)):
             raise ModelError(
@@ -150,7 +156,7 @@ CURE = "use the settings it was made with"
 
 
 def _parameter(name: str) -> str:
-    return name.removeprefix("weights/")
+    return name.rpartition("/")[2]
 
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -190,6 +196,8 @@ def save_checkpoint(
 
     tensors = {f"weights/{k}": v.contiguous() for k, v in learner.network.parameters.items()}
     tensors |= {f"optimizer/{k}": v.contiguous() for k, v in learner.optimizer.state().items()}
+    if learner.average is not None:
+        tensors |= under("average", {k: v.contiguous() for k, v in learner.average.network.parameters.items()})
     wrong = not_finite(tensors)
     if wrong is not None:
         raise OutputError(

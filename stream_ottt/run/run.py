@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
+from stream_ottt.labels.alignment import unmet
 from stream_ottt.live.inputs import LiveInputs
 from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
@@ -19,7 +20,9 @@ from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.verdict import size_note, unusable
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.config import RunConfig, merge, to_tables
+from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpointing import Checkpointing
+from stream_ottt.run.config import RunConfig, merge, parse_every, to_tables
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
 from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.run.stopping import Stopping
@@ -45,6 +48,8 @@ class RunRequest:
         summary: summary file to write at the end.
         learn: False only predicts and scores.
         force: True writes outputs anew that exist already.
+        checkpoints: folder for checkpoints, or None.
+        saved: the run to go on with, or None for a new one; its settings are all in ``overrides``.
     """
 
     source: str
@@ -56,6 +61,8 @@ class RunRequest:
     summary: Path | None = None
     learn: bool = True
     force: bool = False
+    checkpoints: Path | None = None
+    saved: SavedRun | None = None
 
 
 def run(request: RunRequest, stopping: Stopping | None = None) -> int:
@@ -97,33 +104,43 @@ class Run:
     def __init__(self, request: RunRequest, stopping: Stopping | None = None) -> None:
         self.request = request
         self.stopping = stopping or Stopping()
-        self.checkpoint = None if request.load is None else load_checkpoint(request.load)
-        learned_with = {} if self.checkpoint is None else settings_to_keep(self.checkpoint)
+        model = None if request.load is None else load_checkpoint(request.load)
+        learned_with = {} if model is None else settings_to_keep(model)
+        again = request.force or request.saved is not None
         preset = {} if request.preset is None else RUNS.read(request.preset)
         self.config = RunConfig.load(merge(learned_with, preset, request.overrides))
         if request.save is not None:
-            check_writable(request.save, overwrite=request.force or request.save == request.load)
+            check_writable(request.save, overwrite=again or request.save == request.load)
         if request.summary is not None:
-            check_writable(request.summary, overwrite=request.force)
+            check_writable(request.summary, overwrite=again)
         self.source: Source = open_source(request.source)
         self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
-        for sink in self.sinks:
-            sink.check(overwrite=request.force)
+        if request.saved is None:
+            for sink in self.sinks:
+                sink.check(overwrite=request.force)
+        self.folder = None if request.saved is None else request.saved.folder
+        if request.checkpoints is not None and self.folder is None:
+            self.folder = CheckpointFolder(request.checkpoints)
+            if not request.force:
+                self.folder.check_empty()
         self.facts = RunFacts(request.source, to_tables(self.config))
         self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
         self.assembly = Assembly(
             self.config,
             self.facts,
             self.source,
-            checkpoint=self.checkpoint,
+            checkpoint=model or request.saved,
             learn=request.learn,
             takes_labels=self._takes_labels,
             say=say,
         )
+        self.keeping: Checkpointing | None = None
 
     async def go(self) -> int:
         """Open the sinks, run the pipeline, write what was asked for."""
         pipeline = self._make_pipeline()
+        if self.request.saved is not None:
+            self._go_on(self.request.saved, pipeline)
         inputs = LiveInputs(
             pipeline,
             key_span=self.config.labels.key_span,
@@ -137,6 +154,8 @@ class Run:
             # Ports first: whoever is refused one must not have touched a file.
             if self.config.stream.control is not None:
                 say(f"commands are taken at {inputs.open_control(self.config.stream.control)}")
+            if self.folder is not None:
+                self._begin_checkpoints(self.folder, pipeline)
             await pipeline.open_sinks()
             self.stopping.act = pipeline.stop
             if type(self.source).live and sys.stderr.isatty():
@@ -147,7 +166,14 @@ class Run:
                 outcome = Outcome("failed", e, pipeline.learning.session is not None)
         finally:
             await inputs.close()
-        return await self._finish(outcome)
+            if self.keeping is not None:
+                await asyncio.to_thread(self.keeping.close, self.config.stream.grace / 1e6)
+        if self.keeping is not None and type(self.source).live and pipeline.last is not None:
+            await asyncio.to_thread(self.keeping.write, pipeline.last)
+        code = await self._finish(outcome)
+        if self.folder is not None:
+            self._end_checkpoints(self.folder, outcome, code)
+        return code
 
     def _make_pipeline(self) -> Pipeline:
         c = self.config.stream
@@ -168,9 +194,62 @@ class Run:
             threads=c.threads,
             patience=c.patience / 1e6 if live else None,
             grace=c.grace / 1e6,
+            mark_every=None if self.folder is None else parse_every(c.checkpoint_every)[1],
             prepare=self.assembly.prepare if live or c.speed != "max" else None,
             say=say,
         )
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _go_on(self, saved: SavedRun, pipeline: Pipeline) -> None:
+        """Put everything where it was; a live source has gone on meanwhile."""
+        live = type(self.source).live
+        saved.folder.go_on(saved, lost=live)
+        pipeline.load_state_dict(saved.state, gap=live)
+        for writer in pipeline.writers:
+            try:
+                writer.sink.go_on(saved.manifest.sinks.get(writer.name))
+            except OutputError:
+                if not self.request.force:
+                    raise
+
+    def _begin_checkpoints(self, folder: CheckpointFolder, pipeline: Pipeline) -> None:
+        folder.keep = self.config.stream.keep_checkpoints
+        if self.request.saved is None:
+            folder.open()
+            folder.clear()
+        self.keeping = Checkpointing(
+            folder,
+            every_s=parse_every(self.config.stream.checkpoint_every)[0],
+            ask=pipeline.mark,
+            about=self._about,
+            say=say,
+        )
+        pipeline.learning.keeper = self.keeping
+        self.keeping.start()
+
+    def _about(self) -> dict[str, Any]:
+        facts, request = self.pipeline.view.facts, self.request
+        asked = {
+            "folder": str(Path.cwd()),
+            "source": request.source,
+            "sinks": request.sinks,
+            "save": None if request.save is None else str(request.save),
+            "summary": None if request.summary is None else str(request.summary),
+            "learn": request.learn,
+            "settings": facts.settings,
+        }
+        return {"run": asked, "classes": facts.classes, "class_names": facts.class_names}
+
+    def _end_checkpoints(self, folder: CheckpointFolder, outcome: Outcome, code: int) -> None:
+        """Note that nothing is left to resume, where that is so."""
+        try:
+            if outcome.reason in ("end", "max-steps", "damaged") and code in (0, InputError.exit_code):
+                folder.finish({"reason": outcome.reason, "code": code, "timesteps": self.pipeline.learning.timesteps})
+        except OSError as e:
+            say(f"checkpoint: {folder.path}: the end of the run cannot be noted: {e.strerror}")
+        finally:
+            folder.close()
 
     # --- at the end ------------------------------------------------------------------------------------------------
 
@@ -235,7 +314,12 @@ class Run:
         self, snapshot: RunSnapshot, code: int | None, reason: str, message: str | None = None
     ) -> dict[str, Any]:
         facts, seed = self.pipeline.view.facts, self.config.stream.seed
-        return summarize(facts, snapshot, seed=seed, code=code, reason=reason, message=message)
+        found = summarize(facts, snapshot, seed=seed, code=code, reason=reason, message=message)
+        keeping, folder = self.keeping, self.folder
+        if keeping is not None and folder is not None:
+            gaps = [gap.model_dump() for gap in folder.gaps]
+            found["checkpoints"] = {"written": keeping.written, "failed": keeping.failed, "gaps": gaps}
+        return found
 
     # --- what to say -----------------------------------------------------------------------------------------------
 
@@ -291,9 +375,8 @@ class Run:
             say(f"{source}: {lost} messages never came; see the summary's gaps")
         if overflow := snapshot.ledger.dropped.get("overflow"):
             say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
-        if session is not None and session.intervals and not session.intervals_met and session.label_span is not None:
-            start, end = session.label_span
-            say(f"no label met the stream: the labels lie at {start / 1e6:g} … {end / 1e6:g} s; see --labels.shift")
+        if session is not None and session.label_span and session.stream_span and not session.intervals_met:
+            say(unmet(session.label_span, session.stream_span, name=self.config.labels.file or source))
         if session is not None and session.learning == "no labels":
             how = (
                 "no label has come with the stream"

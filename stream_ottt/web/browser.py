@@ -47,7 +47,7 @@ class Browser:
     """Sends parts to one browser and takes its messages.
 
     The browser says when it has drawn a message. One that sleeps, hides the page or reads slowly says nothing, so that
-    nothing is encoded or kept for it: it costs one look at the clock, thirty times a second.
+    nothing is looked up, encoded or kept for it.
 
     Args:
         socket: its connection, accepted.
@@ -64,6 +64,8 @@ class Browser:
         self._answer = answer
         self._wish = Wish(kind="wish")
         self._in_flight = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._seen: dict[Slot, int] = {}
         self._answers: deque[bytes] = deque(maxlen=COMMANDS_PER_S)
         self._command_times: deque[float] = deque(maxlen=COMMANDS_PER_S)
@@ -95,16 +97,16 @@ class Browser:
 
     async def _send_all(self) -> None:
         while True:
+            await self._has_room.wait()
             started = time.perf_counter()
-            if self._in_flight < IN_FLIGHT:
-                ending = self._ending
-                message = b"".join(self._take(at_once=ending))
-                if message:
-                    self._in_flight += 1
-                    await self._socket.send_bytes(message)
-                if ending:
-                    await self._socket.close(GOING_AWAY)
-                    return
+            ending = self._ending
+            message = b"".join(self._take(at_once=ending))
+            if message:
+                self._count(+1)
+                await self._socket.send_bytes(message)
+            if ending:
+                await self._socket.close(GOING_AWAY)
+                return
             await asyncio.sleep(max(0.0, started + FRAME_S - time.perf_counter()))
 
     def _take(self, *, at_once: bool) -> Iterator[bytes]:
@@ -131,7 +133,7 @@ class Browser:
                 await self._socket.close(UNREADABLE, reason=str(e)[:100])
                 return
             if isinstance(message, Ready):
-                self._in_flight = max(0, self._in_flight - 1)
+                self._count(-1)
             elif isinstance(message, Wish):
                 self._wish = message
             elif self._is_flood():
@@ -140,6 +142,14 @@ class Browser:
             else:
                 answer = await self._answer(message)
                 self._answers.append(encode_part("answer", {"id": message.id, **answer}))
+
+    def _count(self, change: int) -> None:
+        """Messages under way have become more or fewer."""
+        self._in_flight = max(0, self._in_flight + change)
+        if self._in_flight < IN_FLIGHT:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
 
     def _is_flood(self) -> bool:
         now = time.perf_counter()

@@ -137,11 +137,13 @@ class Remembered:
     Attributes:
         stretches: label → how many.
         bytes: of all frames.
+        ids: of the stretches that are shown.
         frames: label → frames uint8 [timesteps, polarities, height, width] of some of them.
     """
 
     stretches: dict[int, int]
     bytes: int
+    ids: tuple[int, ...]
     frames: dict[int, list[npt.NDArray[np.uint8]]]
 
 

@@ -112,7 +112,7 @@ class Probe:
         return Watched(name, neurons, threshold, neuron, rows, self._rates, moments)
 
     def _note(self, learner: OnlineLearner, result: StepResult) -> None:
-        layers = layers_of(learner.network)
+        layers = layers_of(learner.predictor)
         if not layers:
             return
         layer = next((one for one in layers if one.name == self._name), layers[0])

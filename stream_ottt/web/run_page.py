@@ -86,8 +86,9 @@ class RunPage:
             Slot(self._status, parts.status_part, STATUS_S),
             Slot(self._course, lambda arrays: encode_part("curves", {}, arrays), CURVES_S),
         ]
+        self._memory_shown: parts.Remembered | None = None  # belongs to the learner's thread
         self._weights = Slot(Asked(self._ask, first_weights, SLOW_S).read, lambda w: parts.weights_part(*w), INSIDE_S)
-        self._memory = Slot(Asked(self._ask, remembered, SLOW_S).read, parts.memory_part, INSIDE_S)
+        self._memory = Slot(Asked(self._ask, self._remembered, SLOW_S).read, parts.memory_part, INSIDE_S)
 
     # --- from the run ----------------------------------------------------------------------------------------------
 
@@ -157,6 +158,19 @@ class RunPage:
             held = self._probes[layer, neuron] = _Watch(Probe(layer, neuron), self._run.controls)
         return held.slot
 
+    def _remembered(self, session: Session) -> parts.Remembered:
+        """What the rehearsal memory holds, in the learner's thread; the same object while that has not changed.
+
+        The frames of a stretch never change, and are not copied.
+        """
+        memory = session.memory
+        latest = memory.latest(THUMBNAILS)
+        ids = tuple(stretch.id for some in latest.values() for stretch in some)
+        if self._memory_shown is None or ids != self._memory_shown.ids:
+            frames = {label: [stretch.frames for stretch in some] for label, some in latest.items()}
+            self._memory_shown = parts.Remembered(memory.counts(), memory.bytes, ids, frames)
+        return self._memory_shown
+
     # --- from browsers ---------------------------------------------------------------------------------------------
 
     async def carry_out(self, command: Command) -> dict[str, Any]:
@@ -212,11 +226,3 @@ def first_weights(session: Session) -> tuple[np.ndarray[Any, np.dtype[np.float32
     if weights is None:
         return None
     return weights[:FILTERS].detach().float().cpu().numpy().copy(), len(weights)
-
-
-def remembered(session: Session) -> parts.Remembered:
-    """What the rehearsal memory holds; its frames never change and are not copied."""
-    memory = session.memory
-    latest = memory.latest(THUMBNAILS)
-    frames = {label: [stretch.frames for stretch in some] for label, some in latest.items()}
-    return parts.Remembered(memory.counts(), memory.bytes, frames)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,7 +27,7 @@ from stream_ottt.web.message import MAX_BYTES, Command
 MAX_BROWSERS = 16
 """Browsers that may be connected at once."""
 
-LAST_WORD_S = 1.0
+LAST_WORD_S = 0.5
 """Longest time that the end of a run waits for browsers to take the last figures."""
 
 
@@ -61,8 +62,9 @@ class PageServer:
     @property
     def url(self) -> str:
         """Where a browser finds the page, with the token where one is needed."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}/" + ("" if self._token is None else f"?token={self._token}")
+        host = socket.gethostname() if self._host in ("0.0.0.0", "::") else self._host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self._port}/" + ("" if self._token is None else f"?token={quote(self._token)}")
 
     async def start(self) -> None:
         """Bind and begin to serve.
@@ -163,7 +165,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=16)
     except OSError as e:
-        reason = e.strerror or str(e)
+        reason = (e.strerror or str(e)).partition(" (")[0]
         raise UsageError(f"--web: the page cannot be at {host}:{port}: {reason}; name another HOST:PORT") from None
 
 

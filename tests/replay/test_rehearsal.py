@@ -43,7 +43,7 @@ def test_a_presentation_is_cut_as_a_live_stream_cuts_it(timesteps: int, length: 
     session = Session(
         OnlineLearner(network),
         timeline=LabelTimeline([LabelInterval(0, 10 * timesteps, 1)], delay="end"),
-        rehearsal=RehearsalConfig(ratio=0, stretch=length),
+        rehearsal=RehearsalConfig(mode="ratio", ratio=0, stretch=length),
     )
     for i, frame in enumerate(frames):
         session.process(Timestep(frame.astype(np.float32), 10 * i, 10 * i + 10, i, int(frame.sum()), i == 0))

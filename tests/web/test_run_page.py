@@ -20,7 +20,7 @@ from stream_ottt.web import parts
 from stream_ottt.web.asked import Asked
 from stream_ottt.web.curves import Curves
 from stream_ottt.web.message import Command, Wish, decode_parts
-from stream_ottt.web.run_page import RunPage, first_weights, remembered
+from stream_ottt.web.run_page import RunPage, first_weights
 from stream_ottt.web.slot import Slot
 
 
@@ -141,13 +141,13 @@ def test_curves_are_bounded_and_stay_evenly_spread(monkeypatch):
 def test_thumbnails_show_each_class_in_its_own_brightness():
     frames = np.zeros((9, 2, 96, 64), np.uint8)
     frames[4, 1, 50, 30] = 40
-    memory = parts.Remembered({0: 5, 3: 1}, 1000, {0: [frames], 3: [frames[:1]]})
+    memory = parts.Remembered({0: 5, 3: 1}, 1000, (4, 7), {0: [frames], 3: [frames[:1]]})
     (part,) = decode_parts(parts.memory_part(memory))
     pictures = part["arrays"]["thumbnails"]
     assert pictures.shape == (2, 2, 48, 32) and part["arrays"]["of"].tolist() == [0, 3]
     assert pictures[0, 1, 25, 15] == 255 and pictures[0].astype(int).sum() == 255 and pictures[1].max() == 0
     assert part["stretches"] == {"0": 5, "3": 1}
-    (nothing,) = decode_parts(parts.memory_part(parts.Remembered({}, 0, {})))
+    (nothing,) = decode_parts(parts.memory_part(parts.Remembered({}, 0, (), {})))
     assert nothing["arrays"]["thumbnails"].size == 0
 
 
@@ -199,7 +199,7 @@ def test_the_inside_is_asked_for_only_by_a_browser_that_shows_it():
     shown(page, inside=True, layer="conv1", neuron=5)
     assert len(watched) == 2
     shown(page, memory=True)
-    assert asked == [first_weights, remembered]
+    assert len(asked) == 2
 
 
 def test_a_probe_that_could_not_begin_begins_later():
@@ -277,12 +277,18 @@ def test_a_busy_run_is_said_and_the_command_is_not_lost(monkeypatch):
         ("web::9000", ("127.0.0.1", 9000)),
         ("web:0.0.0.0:0", ("0.0.0.0", 0)),
         ("web:robot.lab", ("robot.lab", 8765)),
-        ("web:[::1]:80?token=x&names=a,b", ("::1", 80)),
+        ("web:[::1]:80?token=12345678&names=a,b", ("::1", 80)),
         ("web:[::]", ("::", 8765)),
     ],
 )
 def test_addresses(spec, address):
     assert open_sink(spec).config.address() == address
+
+
+def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused():
+    for token in ("", "short", "with blank", "naïve-token"):
+        with pytest.raises(UsageError, match="token"):
+            open_sink({"uri": "web", "token": token})
 
 
 @pytest.mark.parametrize("spec", ["web:a:b", "web:127.0.0.1:65536", "web:::1", "web:http://x/", "web:a b", "web:[::1"])
@@ -298,3 +304,19 @@ def test_the_bare_option_stands_for_the_usual_address():
     assert expanded(["run", "--source", "x", "--web"]) == ["run", "--source", "x", "--web="]
     assert expanded(["run", "--web", ":9000"]) == ["run", "--web", ":9000"]
     assert expanded([]) == []
+
+
+def test_the_memory_is_shown_anew_only_when_it_has_changed():
+    from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch
+
+    class Holder:
+        memory = RehearsalMemory(10**6, np.random.default_rng(0))
+
+    page = RunPage(view())
+    for label in (0, 1, 1, 1, 1):
+        Holder.memory.store(Stretch(np.full((3, 2, 4, 4), label, np.uint8), label))
+    first = page._remembered(Holder)
+    assert first.stretches == {0: 1, 1: 4} and [len(some) for some in first.frames.values()] == [1, 3]
+    assert page._remembered(Holder) is first
+    Holder.memory.store(Stretch(np.zeros((3, 2, 4, 4), np.uint8), 0))
+    assert page._remembered(Holder).stretches == {0: 2, 1: 4}

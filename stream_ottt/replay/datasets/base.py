@@ -11,7 +11,8 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray
-from stream_ottt.images.base import Item, select
+from stream_ottt.images.base import Item as Item
+from stream_ottt.images.base import select as select
 from stream_ottt.replay.cache import SampleCache, cache_folder
 from stream_ottt.replay.config import DataConfig
 from stream_ottt.replay.framing import Raw, frame_events

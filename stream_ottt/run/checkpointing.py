@@ -1,0 +1,130 @@
+"""Checkpoints while a run runs: asked for in time, taken between two timesteps, written by a thread of their own.
+
+A checkpoint is a consistent cut. A mark travels with the stream from the binner to the learner (Chandy, Lamport 1985;
+Flink's barriers): it carries the state of source and binner after a packet, and arrives when the learner has taken all
+timesteps before it. The learner's thread then copies its own state, and sends the mark on to the sinks, which say how
+far they have written. What lay behind the mark is read again when the run is resumed. Only copies are made in the
+learner's thread; the disk is waited for here. One checkpoint at most is on its way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Thread
+from typing import Any
+
+from stream_ottt.errors import ModelError
+from stream_ottt.pipeline.learner_thread import Cut
+from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.state import State
+
+SINKS_S = 5.0
+"""Longest wait for the sinks to come to a mark; what one that stalls has written is then not known."""
+
+
+class Checkpointing:
+    """Takes cuts of a run and writes them; a :class:`stream_ottt.pipeline.learner_thread.Keeper`.
+
+    Args:
+        folder: where to, opened.
+        every_s: seconds from one checkpoint to the next; None leaves it to others to send marks.
+        ask: sends a mark along with the stream.
+        about: what the manifest says of the run, in this moment.
+        say: told in one line when checkpoints fail, and when they work again.
+
+    Attributes:
+        written, failed: how many.
+        latest: ``time.time()`` of the latest that was written, and its timesteps; None before.
+    """
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        *,
+        every_s: float | None,
+        ask: Callable[[], None],
+        about: Callable[[], dict[str, Any]],
+        say: Callable[[str], None],
+    ) -> None:
+        self.written = self.failed = 0
+        self.latest: tuple[float, int] | None = None
+        self._folder = folder
+        self._every_s = every_s
+        self._ask = ask
+        self._about = about
+        self._say = say
+        self._working = True
+        self._busy = False
+        self._cuts: Queue[Cut | None] = Queue(2)
+        self._thread = Thread(target=self._run, name="checkpoints", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self, within: float) -> None:
+        """Write what is on its way, and end; waits so many seconds at most."""
+        with suppress(Full):
+            self._cuts.put_nowait(None)
+        self._thread.join(within)
+
+    # --- in the learner's thread -----------------------------------------------------------------------------------
+
+    def wants(self) -> bool:
+        """Whether none is on its way."""
+        return not self._busy
+
+    def take(self, cut: Cut) -> None:
+        """Take a cut, to be written."""
+        self._busy = True
+        self._cuts.put_nowait(cut)
+
+    # --- in a thread of its own ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        due = None if self._every_s is None else time.monotonic() + self._every_s
+        while True:
+            try:
+                cut = self._cuts.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            except Empty:
+                assert self._every_s is not None
+                due = time.monotonic() + self._every_s
+                self._ask()
+                continue
+            if cut is None:
+                return
+            self.write(cut)
+            self._busy = False
+
+    def write(self, cut: Cut) -> None:
+        """Write a cut; a failure is said once."""
+        try:
+            sinks = self._of_sinks(cut.sinks)
+            self._folder.write(cut.state, sinks, {**self._about(), "timesteps": cut.timesteps})
+        except (OSError, ModelError) as e:
+            self.failed += 1
+            if self._working:
+                why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
+                self._say(f"checkpoint: {why}; the run goes on and tries again")
+            self._working = False
+            return
+        if not self._working:
+            self._say(f"checkpoint: written again, after {cut.timesteps} timesteps")
+        self._working = True
+        self.written += 1
+        self.latest = (time.time(), cut.timesteps)
+
+    @staticmethod
+    def _of_sinks(futures: dict[str, Future[State | None]]) -> dict[str, State | None]:
+        until = time.monotonic() + SINKS_S
+        found: dict[str, State | None] = {}
+        for name, future in futures.items():
+            try:
+                found[name] = future.result(max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                found[name] = None
+        return found
