@@ -90,7 +90,7 @@ def annotated(result: StepResult, names: Mapping[int, str], scale: int) -> Image
     import cv2
 
     # OpenCV's order is blue, green, red; turned round while the picture is small.
-    small = np.ascontiguousarray(colours(result.timestep.frame)[..., ::-1])
+    small = np.ascontiguousarray(colours(result.timestep.picture())[..., ::-1])
     picture = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     height, width = picture.shape[:2]
     sides = max(0, MIN_WIDTH - width)

@@ -78,7 +78,7 @@ def live_view(shown: Shown, result: StepResult, meter: Meter, width: int, height
     body: RenderableType
     if rows >= 12 and width >= 72:
         side = min(2 * rows, int(width * 0.42))
-        frame = fit(result.timestep.frame, side)
+        frame = fit(result.timestep.picture(), side)
         picture = Picture(colours(frame), frame.sum(axis=0) > 0)
         panel = Panel(
             picture,
@@ -102,7 +102,7 @@ def live_view(shown: Shown, result: StepResult, meter: Meter, width: int, height
 def _legend(result: StepResult) -> Text:
     # Parts, not a base style: a panel lays the base style of its subtitle over everything.
     legend = Text.assemble((f"{short(result.timestep.events)} events", DIM))
-    if len(result.timestep.frame) == 2:
+    if len(result.timestep.frame) > 1:
         for name, colour in ((" ON", ON), (" OFF", OFF)):
             legend.append(name, Style(color=Color.from_rgb(*colour)))
     return legend

@@ -98,6 +98,7 @@ EFFECTS: dict[str, Effect] = {
     "binning.height": ("sensor", "4", shapes, {}),
     "binning.reduce": ("sum", "letterbox", predictions, {"binning.width": "4"}),
     "binning.polarity": ("both", "merged", shapes, {}),
+    "binning.frame": ("counts", "voxel-2", shapes, {}),
     "binning.clamp": ("none", "1", predictions, {}),
     "binning.silence": ("1s", "1ms", predictions, {"binning.count": "30", "labels.reset": "false"}),
     "binning.filters": ("[]", "polarity:on", predictions, {}),

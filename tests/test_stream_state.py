@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.frames import FRAMES
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelTimeline
@@ -28,9 +29,14 @@ def facts(timesteps: list[Timestep]) -> list[tuple[object, ...]]:
 
 
 @settings(max_examples=40)
-@given(cut=st.integers(0, len(EVENTS)), count=st.sampled_from([None, 7]), lost=st.booleans())
-def test_a_binner_goes_on_from_its_state(cut: int, count: int | None, lost: bool) -> None:
-    config = BINNING.model_copy(update={"count": count})
+@given(
+    cut=st.integers(0, len(EVENTS)),
+    count=st.sampled_from([None, 7]),
+    lost=st.booleans(),
+    frame=st.sampled_from(FRAMES.names()),
+)
+def test_a_binner_goes_on_from_its_state(cut: int, count: int | None, lost: bool, frame: str) -> None:
+    config = BINNING.model_copy(update={"count": count, "frame": frame})
     boundaries = TIMELINE.boundaries()
     one, other = (Binner(config, SIZE, SIZE, Ledger(), boundaries=boundaries) for _ in range(2))
     before = facts([*one.feed(EVENTS[:cut])])

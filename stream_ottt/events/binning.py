@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
+from stream_ottt.events.frames import Counts, open_frames, parse_frame
 from stream_ottt.events.packet import EventArray, Ledger
 from stream_ottt.events.pixel_map import PixelMap
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.settings import Duration, Pixels, Settings, format_duration
-from stream_ottt.state import take
+from stream_ottt.state import part, take, under
 
 FOREVER = 2**63 - 1
 DAY = 86_400_000_000
@@ -36,7 +37,9 @@ class BinningConfig(Settings):
         reduce: how the sensor meets the frame: ``sum`` maps it onto the frame and adds up, ``letterbox`` does so
             without changing the aspect, ``crop`` takes the middle.
         polarity: ``both`` in a plane each (OFF, ON), or ``merged`` in one.
-        clamp: largest count of a pixel; None for no limit.
+        frame: what a frame shows of its events (docs/filters.md): ``counts``, ``time-surface:?tau=50ms``,
+            ``decay:?tau=50ms`` or ``voxel-2``.
+        clamp: largest value of a pixel; None for no limit.
         silence: a gap between events of at least this begins a new sample, and is not filled with empty frames.
         filters: what leaves out or moves events before they are binned, in this order; each as ``NAME``,
             ``NAME:?option=value`` or a table with the key ``uri`` (docs/filters.md).
@@ -48,6 +51,7 @@ class BinningConfig(Settings):
     height: Pixels | Literal["sensor"] = 32
     reduce: Literal["sum", "letterbox", "crop"] = "sum"
     polarity: Literal["both", "merged"] = "both"
+    frame: str = "counts"
     clamp: int | None = Field(None, ge=1, le=2**31)
     silence: Duration = Field(1_000_000, ge=1)
     filters: tuple[str | dict[str, Any], ...] = ()
@@ -57,6 +61,12 @@ class BinningConfig(Settings):
     def _one_filter(cls, value: object) -> object:
         return (value,) if isinstance(value, (str, Mapping)) else value
 
+    @field_validator("frame")
+    @classmethod
+    def _a_frame_there_is(cls, value: str) -> str:
+        parse_frame(value)
+        return value
+
     @model_validator(mode="after")
     def _silence_holds_a_window(self) -> BinningConfig:
         if self.count is None and self.silence < self.window:
@@ -65,12 +75,17 @@ class BinningConfig(Settings):
         return self
 
     @property
-    def planes(self) -> int:
-        """Polarity planes of a frame."""
+    def polarities(self) -> int:
+        """Polarities that are told apart."""
         return 2 if self.polarity == "both" else 1
 
+    @property
+    def planes(self) -> int:
+        """Planes of a frame."""
+        return self.polarities * parse_frame(self.frame)[0].planes_per_polarity
+
     def frame_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """(polarities, height, width) of the frames of a ``width`` × ``height`` sensor."""
+        """(planes, height, width) of the frames of a ``width`` × ``height`` sensor."""
         own_width = width if self.width == "sensor" else self.width
         own_height = height if self.height == "sensor" else self.height
         return self.planes, own_height, own_width
@@ -101,11 +116,13 @@ class Binner:
         self.config = config
         self.ledger = ledger
         self.shape = config.frame_shape(width, height)
-        self._pixels = PixelMap(width, height, self.shape, reduce=config.reduce)
+        flat = (config.polarities, *self.shape[1:])
+        self._pixels = PixelMap(width, height, flat, reduce=config.reduce)
+        self._frames = open_frames(config.frame, flat)
+        self._counting = isinstance(self._frames, Counts)
         self._boundaries = list(boundaries)
         self._passed = 0  # boundaries at or before the open window's start
         self._index = first_index
-        self._counts: npt.NDArray[np.intp] | None = None  # of the open window; None while it is empty
         self._n = 0  # events in the open window
         self._start: int | None = None  # of the open window; None: it starts at the next event
         self._end = FOREVER
@@ -145,13 +162,13 @@ class Binner:
             yield from self._stretch(t, newest, pixels, at, stop)
 
     def state_dict(self) -> dict[str, Any]:
-        """The open window and all that the next event depends on: plain values, and ``counts`` intp [planes·h·w].
+        """The open window and all that the next event depends on: plain values, and what the frame remembers.
 
         Between two calls of :meth:`feed`, with its iterator used up.
         """
         return {
             "index": self._index,
-            "counts": None if self._counts is None else self._counts.copy(),
+            **under("frame", self._frames.state_dict()),
             "events": self._n,
             "start": self._start,
             "end": self._end,
@@ -163,9 +180,8 @@ class Binner:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that a binner of the same settings and boundaries gave."""
-        counts = take(state, "counts")
         self._index = int(take(state, "index"))
-        self._counts = None if counts is None else np.array(counts, np.intp)
+        self._frames.load_state_dict(part(state, "frame"))
         self._n = int(take(state, "events"))
         self._start = take(state, "start")
         self._end = int(take(state, "end"))
@@ -212,7 +228,8 @@ class Binner:
     def abandon(self, reason: str) -> None:
         """Give up the open window and the rest of the packet, counted as dropped for ``reason``."""
         self.ledger.drop(reason, self.held)
-        self._counts, self._n, self._waiting = None, 0, 0
+        self._frames.reset()
+        self._n = self._waiting = 0
 
     @staticmethod
     def _newest_at(t: npt.NDArray[np.int64], before: int) -> npt.NDArray[np.int64]:
@@ -278,12 +295,10 @@ class Binner:
         self._waiting -= len(t)
         if len(t) and t.min() < self._start:
             fresh = t >= self._start
-            pixels = pixels[fresh]
-            self.ledger.late += len(t) - len(pixels)
+            self.ledger.late += len(t) - int(np.count_nonzero(fresh))
+            t, pixels = t[fresh], pixels[fresh]
         if len(pixels):
-            planes, height, width = self.shape
-            counts = np.bincount(pixels, minlength=planes * height * width)
-            self._counts = counts if self._counts is None else self._counts + counts
+            self._frames.add(pixels, t)
             self._n += len(pixels)
 
     def _open(self, start: int) -> None:
@@ -291,7 +306,7 @@ class Binner:
         self._start = start
         while self._passed < len(self._boundaries) and self._boundaries[self._passed] <= start:
             self._passed += 1
-            self._new_sample = True
+            self._begin_sample()
         boundary = self._boundaries[self._passed] if self._passed < len(self._boundaries) else FOREVER
         self._end = boundary if self.config.count is not None else min(start + self.config.window, boundary)
 
@@ -305,13 +320,12 @@ class Binner:
     def _close(self, end: int) -> Timestep:
         """The open window as a timestep."""
         assert self._start is not None
-        counts = np.zeros(self.shape, np.intp) if self._counts is None else self._counts.reshape(self.shape)
-        frame = counts.astype(np.float32)
+        frame = self._frames.close(self._start, end)
         if self.config.clamp is not None:
             np.minimum(frame, self.config.clamp, out=frame)
-        timestep = Timestep(frame, self._start, end, self._index, self._n, self._new_sample)
+        timestep = Timestep(frame, self._start, end, self._index, self._n, self._new_sample, self._counting)
         self._index += 1
-        self._counts, self._n, self._new_sample = None, 0, False
+        self._n, self._new_sample = 0, False
         return timestep
 
     def _pass_over_gap(self, t: int) -> Iterator[Timestep]:
@@ -330,4 +344,10 @@ class Binner:
     def _fall_silent(self) -> Iterator[Timestep]:
         """The stream paused: close what is open; the next event begins a new sample."""
         yield from self.flush()
-        self._start, self._new_sample = None, True
+        self._start = None
+        self._begin_sample()
+
+    def _begin_sample(self) -> None:
+        """Nothing is left of what came before; no window is open, or an empty one."""
+        self._new_sample = True
+        self._frames.reset()

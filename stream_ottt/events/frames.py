@@ -8,7 +8,8 @@ their events are taken together.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, cast
+from copy import deepcopy
+from typing import Any, ClassVar, cast
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from stream_ottt.registry import Registry
 from stream_ottt.settings import Duration, Settings
+from stream_ottt.state import take
 
 Frame = npt.NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -43,6 +45,7 @@ class FrameBuilder(ABC):
         name: in the registry.
         Config: the pydantic model of its options.
         planes_per_polarity: planes that a frame has for each polarity.
+        remembers: the attributes that :meth:`state_dict` holds.
 
     Args:
         config: an instance of ``Config``.
@@ -55,6 +58,7 @@ class FrameBuilder(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[FrameConfig]] = FrameConfig
     planes_per_polarity: ClassVar[int] = 1
+    remembers: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: FrameConfig, shape: Shape) -> None:
         self.config = config
@@ -78,11 +82,21 @@ class FrameBuilder(ABC):
     def reset(self) -> None:
         """Forget all events, those of the open window too: a new sample begins."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered of the events so far: plain numbers, None and numpy arrays, copied."""
+        return {name.lstrip("_"): deepcopy(getattr(self, name)) for name in self.remembers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` of a builder of the same settings gave."""
+        for name in self.remembers:
+            setattr(self, name, deepcopy(take(state, name.lstrip("_"))))
+
 
 class Counts(FrameBuilder):
     """Events of the window, per pixel."""
 
     name = "counts"
+    remembers = ("_counts",)
 
     def __init__(self, config: FrameConfig, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -123,6 +137,7 @@ class TimeSurface(FrameBuilder):
     """
 
     name = "time-surface"
+    remembers = ("_last",)
     Config = FadingConfig
     config: FadingConfig
 
@@ -149,6 +164,7 @@ class Decay(FrameBuilder):
     """The sum of exp(−(end − t) / tau) over all events of a pixel since the sample began: a leaky integral."""
 
     name = "decay"
+    remembers = ("_sum", "_last")
     Config = FadingConfig
     config: FadingConfig
 
@@ -186,6 +202,7 @@ class TwoBins(FrameBuilder):
     """
 
     name = "voxel-2"
+    remembers = ("_counts", "_times", "_origin")
     planes_per_polarity = 2
 
     def __init__(self, config: FrameConfig, shape: Shape) -> None:
@@ -218,12 +235,8 @@ class TwoBins(FrameBuilder):
         self._origin = None
 
 
-def open_frames(spec: str, shape: Shape) -> FrameBuilder:
-    """The frame builder that a specification means, such as ``counts`` or ``time-surface:?tau=20ms``.
-
-    Args:
-        spec: a name, and options as a query.
-        shape: (polarities, height, width).
+def parse_frame(spec: str) -> tuple[type[FrameBuilder], FrameConfig]:
+    """The builder and the options that a specification means, such as ``counts`` or ``time-surface:?tau=20ms``.
 
     Raises:
         UsageError: unknown name or option; it names the near miss.
@@ -232,4 +245,15 @@ def open_frames(spec: str, shape: Shape) -> FrameBuilder:
     name = head.strip().removesuffix(":")
     builder = cast("type[FrameBuilder]", FRAMES.get(name))
     options = dict(parse_qsl(query, keep_blank_values=True))
-    return builder(builder.Config.load(options, where=f"frame:{name}"), shape)
+    return builder, builder.Config.load(options, where=f"frame:{name}")
+
+
+def open_frames(spec: str, shape: Shape) -> FrameBuilder:
+    """The frame builder that a specification means.
+
+    Args:
+        spec: see :func:`parse_frame`.
+        shape: (polarities, height, width).
+    """
+    builder, config = parse_frame(spec)
+    return builder(config, shape)

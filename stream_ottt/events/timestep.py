@@ -10,15 +10,17 @@ import numpy.typing as npt
 
 @dataclass(slots=True, eq=False)
 class Timestep:
-    """One frame of event counts and where it stands in event time.
+    """One frame of events and where it stands in event time.
 
     Attributes:
-        frame: float32 [polarity, height, width], events per pixel; polarity 0 is OFF, 1 is ON (one plane when merged).
+        frame: float32 [planes, height, width], events per pixel or what ``binning.frame`` says; of two polarities, OFF
+            comes first.
         t_start: first instant covered, µs.
         t_end: first instant no longer covered, µs.
         index: 0, 1, 2, … over the whole stream.
         events: how many events it was made of (before clamping).
         new_sample: True when the network's state must be reset before it.
+        counts: whether the frame holds counts.
     """
 
     frame: npt.NDArray[np.float32]
@@ -27,6 +29,14 @@ class Timestep:
     index: int
     events: int
     new_sample: bool = False
+    counts: bool = True
+
+    def picture(self) -> npt.NDArray[np.float32]:
+        """The frame for people, in at most two planes: of four, the two of each polarity are added up."""
+        if len(self.frame) <= 2:
+            return self.frame
+        added: npt.NDArray[np.float32] = self.frame.reshape(-1, 2, *self.frame.shape[1:]).sum(axis=0)
+        return added
 
     @property
     def middle(self) -> float:

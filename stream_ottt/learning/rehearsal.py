@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from stream_ottt.settings import Bytes, Settings, Unit
 from stream_ottt.state import State, take
 
-Frames = npt.NDArray[np.uint8]
-"""[…, polarities, height, width], counts up to :data:`LARGEST_COUNT`; larger ones are stored as that."""
+Frames = npt.NDArray[Any]
+"""[…, planes, height, width]: counts as uint8, larger ones than :data:`LARGEST_COUNT` as that; others as float32."""
 
 LARGEST_COUNT = 255
 
@@ -67,7 +67,7 @@ class Stretch:
     """Consecutive timesteps of one label.
 
     Attributes:
-        frames: uint8 [timesteps, polarities, height, width].
+        frames: as stored, [timesteps, planes, height, width].
         label: what they show.
         id: its number, in the order of storing; a memory never gives a number twice.
     """
@@ -176,7 +176,7 @@ def jitter(frames: Frames, rng: np.random.Generator, *, shift: int, zoom: float)
     """Frames as seen from a little aside and a little nearer or further, the same for all of them.
 
     Args:
-        frames: uint8 [timesteps, polarities, height, width].
+        frames: as stored, [timesteps, planes, height, width].
         rng: draws the shift, and the factor (its logarithm is uniform).
         shift: largest shift along each axis, pixels.
         zoom: largest factor, ≥ 1.

@@ -144,6 +144,8 @@ class Session:
         self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
 
     def _stored(self, timestep: Timestep) -> Frames:
+        if not timestep.counts:
+            return timestep.frame
         caution.of_counts(self.counters, timestep)
         return as_stored(timestep.frame)
 

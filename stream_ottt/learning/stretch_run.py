@@ -21,7 +21,7 @@ class StretchRun:
     Args:
         kind: whether it is learned for the first time, or again.
         label: what it shows.
-        frames: what is still to be learned of it, uint8 [polarities, height, width] each.
+        frames: what is still to be learned of it, as stored, [planes, height, width] each.
         state: the learner's state before the first of them.
         at: how many timesteps were learned before.
     """

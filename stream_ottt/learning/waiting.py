@@ -26,7 +26,7 @@ class Waiting:
     """A timestep that waits.
 
     Attributes:
-        frame: uint8 [polarities, height, width].
+        frame: as stored, [planes, height, width].
         middle: the middle of its span, µs.
         predicted: the label that was predicted; only where no interval holds it yet.
         softmax: float64 [classes], the prediction's; None where an interval holds it: it was scored at its time.

@@ -106,7 +106,8 @@ def durations(of: Durations) -> dict[str, float]:
 def frame_part(result: StepResult) -> bytes:
     """A timestep's frame and the prediction on it.
 
-    Arrays: ``frame`` uint8 [polarity, height, width], counts up to 255; ``probabilities`` float32 [classes].
+    Arrays: ``frame`` uint8 [polarity, height, width], counts up to 255, or shares of the brightest pixel;
+    ``probabilities`` float32 [classes].
     """
     timestep, prediction = result.timestep, result.prediction
     fields = {
@@ -119,7 +120,10 @@ def frame_part(result: StepResult) -> bytes:
         "scored": result.scored,
         "latency_ms": prediction.latency_s * 1e3,
     }
-    frame = np.minimum(_shrunk(timestep.frame, LONGEST_SIDE), 255).astype(np.uint8)
+    shown = _shrunk(timestep.picture(), LONGEST_SIDE)
+    if not timestep.counts:  # as many steps as a byte has, up to the brightest
+        shown = shown * (255 / max(float(shown.max()), 1e-9))
+    frame = np.minimum(shown, 255).astype(np.uint8)
     with np.errstate(invalid="ignore"):  # a network that diverged is still shown
         probabilities = prediction.softmax().astype(np.float32)
     return encode_part("frame", fields, {"frame": frame, "probabilities": probabilities})
@@ -168,7 +172,9 @@ def _middle(frames: npt.NDArray[np.uint8], timesteps: int = 3) -> npt.NDArray[np
 
 
 def thumbnail(counts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """A small picture of counts [polarity, height, width]."""
+    """A small picture of a sum of frames [planes, height, width]."""
+    if len(counts) > 2:
+        counts = counts.reshape(-1, 2, *counts.shape[1:]).sum(axis=0)
     level = np.sqrt(_shrunk(counts, THUMBNAIL_SIDE).astype(np.float32))
     return np.rint(level * (255 / max(1.0, float(level.max())))).astype(np.uint8)
 
