@@ -12,16 +12,17 @@ from typing import Any, TypeVar, overload
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 # Sums may be reordered (else they are not vectorized); infinities and NaN keep their meaning.
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
+# A loop is called with however many arrays an optimizer or a resampling has, which type checkers cannot count.
 @overload
-def jit(function: Function) -> Function: ...
+def jit(function: Callable[..., Result]) -> Callable[..., Result]: ...
 @overload
-def jit(*, exact: bool) -> Callable[[Function], Function]: ...
+def jit(*, exact: bool) -> Callable[[Callable[..., Result]], Callable[..., Result]]: ...
 def jit(function: Any = None, *, exact: bool = False) -> Any:
     """Compile a function; its machine code is kept where :mod:`stream_ottt.compiled_cache` finds a safe folder.
 

@@ -145,6 +145,8 @@ ELSEWHERE = {
     "stream.threads": ("test_run_settings.py", "test_threads_are_those_of_the_settings"),
     "stream.patience": ("test_silence.py", "test_a_live_stream_that_falls_silent_is_predicted_to_its_end"),
     "stream.control": ("test_live.py", "test_three_processes"),
+    "stream.checkpoint_every": ("run/test_resume.py", "test_checkpoint_every_so_many_timesteps"),
+    "stream.keep_checkpoints": ("run/test_resume.py", "test_old_checkpoints_and_stretches_that_nobody_needs_go"),
     "labels.key_span": ("test_live.py", "test_a_key_gives_its_label_to_what_is_shown"),
     "engine.device": ("test_devices.py", "test_a_gpu_that_is_not_there"),
     "engine.engine": ("test_fast.py", "test_what_the_fast_engine_lacks_is_said"),

@@ -65,12 +65,14 @@ class CompiledParts:
     def pooling(self, like: Pooling, plane: Plane, border: int) -> tuple[CompiledPooling, Plane]:
         """An average pooling."""
         part = CompiledPooling(like, plane.size, border, self._dtype)
-        return part, Plane(*part.out.inside.shape, scale=plane.scale)
+        height, width, channels = part.out.inside.shape
+        return part, Plane(height, width, channels, plane.scale)
 
     def features(self, like: Features, plane: Plane) -> tuple[CompiledFeatures, Plane]:
         """What a read-out reads."""
         part = CompiledFeatures(like, plane.size, self._dtype)
-        return part, Plane(*part.out.inside.shape, scale=plane.scale)
+        height, width, channels = part.out.inside.shape
+        return part, Plane(height, width, channels, plane.scale)
 
     def skip(self, like: SkipGain, plane: Plane, border: int) -> CompiledSkip:
         """The gain of a residual block."""
@@ -224,7 +226,7 @@ def place_layers(network: Network, parts: CompiledParts) -> None:
             if layer.feedback is not None:
                 feeding = layer, layer.feedback
     if feeding is not None and top is not None:
-        feeding[0].feedback = parts.feedback(feeding[1], *top)
+        feeding[0].feedback = parts.feedback(feeding[1], *top)  # type: ignore[assignment]
 
 
 def fused(sink: GradientSink | None) -> GradientSink | None:

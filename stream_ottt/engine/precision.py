@@ -54,7 +54,8 @@ def bfloat16_is_faster() -> bool:
 @cache
 def one_dnn_is_faster() -> bool:
     """By a trial: torch multiplies float32 by MKL, which on some processors is half as fast as oneDNN."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     a, b = torch.ones(256, 1024), torch.ones(256, 1024)
     return least_time(lambda: one_dnn(a, b)) < least_time(lambda: torch.mm(a, b.t())) / 1.25

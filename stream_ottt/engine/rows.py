@@ -7,6 +7,8 @@ taken out of W once, and C is W. Adam moves the means, so it keeps C beside W.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -74,7 +76,7 @@ class Rows:
         transpose: Transpose | None = None,
     ) -> None:
         self.input_scale = input_scale
-        self._how = {"keep_means": keep_means, "rounding": rounding}
+        self._how: dict[str, Any] = {"keep_means": keep_means, "rounding": rounding}
         weight, raw = as_rows(parameters["weight"])
         bias, gain = parameters["bias"], parameters.get("gain")
         self.parameters = {**parameters, "weight": weight}

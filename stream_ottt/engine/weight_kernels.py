@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from stream_ottt.compiled import Array, jit
@@ -14,7 +16,7 @@ def nonzero(gain: float) -> float:
 
 
 @jit
-def squared_norm(row: Array) -> float:
+def squared_norm(row: Array) -> Any:
     """‖row‖². One function for updates and for weights that were loaded, so that both give the same bits."""
     total = row.dtype.type(0)
     for i in range(row.size):

@@ -60,7 +60,7 @@ class LearnerState:
             for name, own in zip(network.names, saved, strict=True):
                 found |= pack_saved(f"saved/{i}.{name}.", own, formed=id(saved) in formed)
         place = {key: i for i, key in enumerate(steps)}
-        sample = {"step": self.step, "summed": self.summed, "steps": len(steps), "latest": bool(latest)}
+        sample: dict[str, Any] = {"step": self.step, "summed": self.summed, "steps": len(steps), "latest": bool(latest)}
         for key, held in (("kept", self.kept), ("pending", self.pending)):
             found |= {f"{key}/{i}": k.logits.clone() for i, k in enumerate(held)}
             sample[key] = [[k.step, place[id(k.saved)]] for k in held]

@@ -90,8 +90,7 @@ class Connection:
 
     def error(self, delta: Tensor, saved: Saved | None, work: Any, factor: Any = None) -> Tensor:
         """The error at the membrane, δ times the saved surrogate derivative, or at a current, δ times ``factor``."""
-        if saved is not None:
-            return delta * saved.f
+        factor = factor if saved is None else saved.f
         return delta if factor is None else delta * factor
 
     def backward(self, error: Tensor, saved: Saved, work: Any) -> Tensor:

@@ -411,7 +411,7 @@ class NFBlock(Layer):
         if self.shortcut is None:
             return self.skip.add(self.first_neurons.backward(below, first), delta) if down else None
         error = self.shortcut.error(delta, None, work)
-        if down:
+        if below is not None:
             shortcut.pre = first.pre
             below = self.skip.add(below, self.shortcut.backward(error, shortcut, work))
         if sink is not None:

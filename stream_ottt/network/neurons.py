@@ -119,7 +119,7 @@ class Neurons:
         u = current if self.input_scale == 1 else current * self.input_scale
         if state.u is not None and state.s is not None:
             u = torch.add(u, torch.sub(state.u, state.s, alpha=m.threshold), alpha=m.decay)
-        s = Spike.apply(u, m) if u.requires_grad else torch.ge(u, m.threshold).to(u.dtype)
+        s: Tensor = Spike.apply(u, m) if u.requires_grad else torch.ge(u, m.threshold).to(u.dtype)  # type: ignore[no-untyped-call]
         state.u, state.s = u, s.detach()
         if self.watch is not None:
             self.watch(u, s)

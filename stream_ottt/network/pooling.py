@@ -65,4 +65,5 @@ class Features:
         """∂L/∂(input) of this shape."""
         if not self.pool:
             return delta.view(shape)
-        return (delta / math.prod(shape[2:])).view(*shape[:2], 1, 1).expand(shape)
+        spread: Tensor = (delta / math.prod(shape[2:])).view(*shape[:2], 1, 1).expand(shape)
+        return spread

@@ -158,6 +158,7 @@ def _with_feedback(plain: Callable[[Builder, int], Network]) -> Callable[[Builde
                 break
             if isinstance(layer, AvgPool):
                 height, width = layer.pooling.output_size(height, width)
+        assert isinstance(layer, SpikingConv)
         out = layer.parameters["weight"].shape[0]
         # Zero at the start: the network begins as the one without feedback.
         weight = torch.zeros(out, builder.channels, 3, 3, dtype=builder.dtype)

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from stream_ottt.images.base import Item
 from stream_ottt.network.device import find_device
 from stream_ottt.replay.config import ReplayConfig
-from stream_ottt.replay.datasets.base import DataSet, Item
+from stream_ottt.replay.datasets.base import DataSet
 from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.transforms import Transform
 

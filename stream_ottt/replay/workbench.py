@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_ottt.images.base import Item
 from stream_ottt.labels.score import Score
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
@@ -17,7 +18,7 @@ from stream_ottt.network.optimizer import Optimizer, build_optimizer
 from stream_ottt.network.topologies import build_network
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
-from stream_ottt.replay.datasets.base import DataSet, Item
+from stream_ottt.replay.datasets.base import DataSet
 from stream_ottt.replay.distributed import ReducingOptimizer, World
 from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.loader import Loader

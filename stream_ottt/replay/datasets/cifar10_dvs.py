@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from stream_ottt.events.packet import EventArray
+from stream_ottt.images.base import Item
 from stream_ottt.images.cifar import CLASSES
-from stream_ottt.replay.datasets.base import EventData, Item, read_events
+from stream_ottt.replay.datasets.base import EventData, read_events
 
 TESTED = 100
 """Of the 1000 recordings of each class, the last so many are tested on (as in Wu et al. 2019 and the paper)."""

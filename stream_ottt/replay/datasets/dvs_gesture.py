@@ -10,8 +10,9 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.images.base import Item
 from stream_ottt.labels.sidecar import read_label_csv
-from stream_ottt.replay.datasets.base import EventData, Item, read_events
+from stream_ottt.replay.datasets.base import EventData, read_events
 
 TRAIN_USERS = range(1, 24)
 """Users 1–23 train, 24–29 test."""

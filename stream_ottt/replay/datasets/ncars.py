@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stream_ottt.events.packet import EventArray
-from stream_ottt.replay.datasets.base import EventData, Item, read_events
+from stream_ottt.images.base import Item
+from stream_ottt.replay.datasets.base import EventData, read_events
 
 
 class NCars(EventData):

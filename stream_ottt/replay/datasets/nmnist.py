@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stream_ottt.events.packet import EventArray
-from stream_ottt.images.base import class_folders
-from stream_ottt.replay.datasets.base import EventData, Item, join
+from stream_ottt.images.base import Item, class_folders
+from stream_ottt.replay.datasets.base import EventData, join
 from stream_ottt.sources.nmnist import read_bin
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventArray
+from stream_ottt.images.base import Item
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.pipeline.source import BlockingSource
-from stream_ottt.replay.datasets.base import EventData, Item, join
+from stream_ottt.replay.datasets.base import EventData, join
 from stream_ottt.sources.opening import open_source
 
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from stream_ottt.images.base import Item
 from stream_ottt.labels.evaluation import Evaluator, PresentationScore
 from stream_ottt.replay.config import ReplayConfig
-from stream_ottt.replay.datasets.base import DataSet, Item
+from stream_ottt.replay.datasets.base import DataSet
 from stream_ottt.replay.workbench import Workbench
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import UsageError
-from stream_ottt.replay.datasets.base import Item
+from stream_ottt.images.base import Item
 from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.protocols.base import Row, score_presentations
 from stream_ottt.replay.protocols.prequential import Prequential

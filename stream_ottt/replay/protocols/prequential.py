@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stream_ottt.replay.datasets.base import Item
+from stream_ottt.images.base import Item
 from stream_ottt.replay.framing import Raw
 from stream_ottt.replay.protocols.base import Protocol, Row, score_presentations
 from stream_ottt.replay.workbench import Workbench
