@@ -42,7 +42,7 @@ def main() -> None:
                     page.wait_for_timeout(6000)
                 page.evaluate("scrollTo(0, 0)")
                 page.wait_for_timeout(500)
-                page.screenshot(path=folder / f"{name}.png", full_page=name != "page-phone")
+                page.screenshot(path=folder / f"{name}.png", full_page=name != "page-phone", animations="disabled")
                 print(folder / f"{name}.png")
             chromium.close()
         finally:

@@ -160,7 +160,8 @@ class Aedat31Source(FileSource):
         whose = f"the size of the camera {camera[:40]!r} is not known" if camera else "the header names no camera"
         raise self.fail(
             f"{whose}, and events reach x {right}, y {bottom}; say its size with ?width=…&height=…"
-            + (f" ({', '.join(fit)})" if fit else "")
+            + (f" ({', '.join(fit)})" if fit else ""),
+            0,
         )
 
     def _next(self, file: BinaryIO) -> PacketHeader | None:

@@ -43,17 +43,18 @@ def parse(
     wide = separator == SPACE
     while at < len(text):
         line = at
-        while text[at] == SPACE or (text[at] == TAB and separator != TAB):
-            at += 1
-        if text[at] == HASH or text[at] == PERCENT:
-            while text[at] != NEWLINE:
+        if text[at] < ZERO:  # else a number begins here
+            while text[at] == SPACE or (text[at] == TAB and separator != TAB):
                 at += 1
-        while text[at] == RETURN:
-            at += 1
-        if text[at] == NEWLINE:
-            at += 1
-            lines += 1
-            continue
+            if text[at] == HASH or text[at] == PERCENT:
+                while text[at] != NEWLINE:
+                    at += 1
+            while text[at] == RETURN:
+                at += 1
+            if text[at] == NEWLINE:
+                at += 1
+                lines += 1
+                continue
         plain = True
         for field in range(last + 1):
             role = roles[field]
@@ -71,6 +72,14 @@ def parse(
                     value = 10 * value + (text[at] - ZERO)
                     at += 1
                 follows = text[at]
+                if at > first and follows in (separator, NEWLINE) and (role or not exponent) and not wide:
+                    row[role] = -value if negative else value  # the common case, in few steps
+                    if field < last:
+                        plain = plain and follows == separator
+                        if not plain:
+                            break
+                        at += 1
+                    continue
                 if at == first or POINT <= follows < ZERO + 10 or follows | LOWER == 0x65:  # no plain whole number
                     at = first
                     if role == 3 and not negative and follows | LOWER >= 0x61:

@@ -20,7 +20,7 @@ SHAPE = (2, 3, 4)
 PIXELS = 24
 WINDOW = 50
 TAU = 30
-SPECS = ["counts", f"time-surface:?tau={TAU}", f"decay:?tau={TAU}us", "voxel-2"]
+SPECS = ["counts", f"time-surface:?tau={TAU}us", f"decay:?tau={TAU}us", "voxel-2"]
 every_frame = pytest.mark.parametrize("spec", SPECS)
 
 Window = list[tuple[int, int]]

@@ -7,8 +7,8 @@ a polarity for each event.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from stream_ottt.events.packet import EventArray, make_events
 PACKET_TYPES = ("event_camera_msgs/EventPacket", "event_array_msgs/EventArray")
 ARRAY_TYPES = ("dvs_msgs/EventArray", "prophesee_event_msgs/EventArray")
 
+SIZES = {"B": 1, "I": 4, "Q": 8}
 ROS1_EVENT = [("x", "u2"), ("y", "u2"), ("s", "u4"), ("ns", "u4"), ("p", "u1")]
 CDR_GAP = 14
 """Bytes from a CDR array's first event to its second: each begins at a multiple of 2."""
@@ -40,20 +41,22 @@ class Cursor:
         self._at = 0
         self.cdr = cdr
         self.order = "<"
+        self.byte_order: Literal["little", "big"] = "little"
         if cdr:
             # Four bytes say how it is serialized; places count from after them.
             kind = bytes(self._data[:2])
             if kind not in (b"\0\0", b"\0\1"):
                 raise ValueError(f"a serialization that begins with {kind!r}")
             self.order = "<" if kind == b"\0\1" else ">"
+            self.byte_order = "little" if self.order == "<" else "big"
             self._data = self._data[4:]
 
     def number(self, code: str) -> int:
-        """An integer; ``code`` as for the module struct. Raises ValueError at the message's end."""
-        size = struct.calcsize(f"={code}")
+        """An unsigned integer; ``code`` as for the module struct. Raises ValueError at the message's end."""
+        size = SIZES[code]
         if self.cdr:
             self._at += -self._at % size
-        return int(struct.unpack(self.order + code, self.take(size))[0])
+        return int.from_bytes(self.take(size), self.byte_order)
 
     def take(self, size: int) -> memoryview:
         """The next ``size`` bytes. Raises ValueError when there are fewer."""

@@ -75,6 +75,7 @@ class RosbagSource(FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         pending: list[EventPacket] = []
+        held = 0
         damage: InputError | None = None
         decoded = self._decoded()
         while True:
@@ -85,14 +86,16 @@ class RosbagSource(FileSource):
             if pending and (
                 packet is None
                 or (packet.width, packet.height) != (pending[0].width, pending[0].height)
-                or sum(map(len, pending)) >= PACKET_EVENTS
+                or held >= PACKET_EVENTS
             ):
                 yield EventPacket(join_events([p.events for p in pending]), pending[0].width, pending[0].height)
                 pending.clear()
+                held = 0
             if packet is None:
                 break
             if len(packet):
                 pending.append(packet)
+                held += len(packet)
         if damage is not None:
             raise damage
 
@@ -177,7 +180,8 @@ class RosbagSource(FileSource):
         encoding = encodings[found.encoding]
         for events in encoding.decode(found):
             yield EventPacket(events, *size)
-        self._unknown = sum(e.unknown for e in encodings.values())
+        if encoding.unknown:
+            self._unknown = sum(e.unknown for e in encodings.values())
         if len(found.events) % encoding.word_bytes:
             raise ValueError(f"{len(found.events)} bytes of events in words of {encoding.word_bytes}")
 

@@ -84,6 +84,10 @@ def run(
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
     summary: Annotated[Path | None, text("Summary JSON to write at the end.", "FILE")] = None,
     predictions: Annotated[str | None, text("JSON lines, one a timestep ('-' for stdout).", "FILE")] = None,
+    filter_: Annotated[
+        list[str] | None,
+        text("Filter of events, such as hot or roi:?width=64&height=64; repeatable.", "FILTER", "--filter"),
+    ] = None,
     sink: Annotated[list[str] | None, text("More sinks, such as csv:out.csv; repeatable.", "SINK")] = None,
     speed: Annotated[str | None, text("max, or a multiple of the stream's pace such as 1x.", "max|FACTOR")] = None,
     seed: Annotated[str | None, text("Of weights, dropout, rehearsal and shuffles.", "INTEGER")] = None,
@@ -114,6 +118,7 @@ def run(
         from stream_ottt.run.config import RunConfig
 
         named = {
+            "binning": {"filters": filter_ or None},
             "labels": {"file": labels, "delay": label_delay},
             "engine": {"precision": precision, "device": device},
             "stream": {
@@ -200,13 +205,16 @@ def convert(
     shift: Annotated[str | None, typer.Option(help="auto: the first event to 0; or µs added to all times.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="Leave out what comes before, such as 10s.")] = None,
     to: Annotated[str | None, typer.Option(help="Leave out what comes from then on, such as 20s.")] = None,
+    filter_: Annotated[
+        list[str] | None, text("Filter of events, such as hot; repeatable.", "FILTER", "--filter")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Write a recording in another event file format."""
     from stream_ottt.cli.convert import convert as convert_file
 
     times = {"shift": shift, "from": from_, "to": to}
-    raise typer.Exit(convert_file(source, target, force=force, **times))
+    raise typer.Exit(convert_file(source, target, filters=filter_ or (), force=force, **times))
 
 
 @app.command()
@@ -218,6 +226,9 @@ def publish(
     label_delay: Annotated[
         str, text("When to send a label after its start: 500ms, 0, or end.", "DURATION|end")
     ] = "end",
+    filter_: Annotated[
+        list[str] | None, text("Filter of events, such as hot; repeatable.", "FILTER", "--filter")
+    ] = None,
     name: Annotated[str | None, text("The source's name in topics.", "NAME")] = None,
     wait: Annotated[int, typer.Option(help="Readers to wait for.", metavar="INTEGER", min=0)] = 1,
     wait_for: Annotated[float, typer.Option(help="Longest such wait, seconds.", metavar="NUMBER", min=0)] = 60.0,
@@ -234,6 +245,7 @@ def publish(
         speed=parse_speed(speed),
         labels=labels,
         label_delay=label_delay,
+        filters=tuple(filter_ or ()),
         name=name,
         wait=wait,
         wait_for=wait_for,

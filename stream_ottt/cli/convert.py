@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 from stream_ottt.errors import InputError, OutputError, UsageError
 from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EventArray, split_well_formed
+from stream_ottt.filters.chain import FilterChain, Spec, open_filters, parse_filter
 from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.pipeline.verdict import size_note, unusable
 from stream_ottt.registry import split_uri
@@ -23,12 +25,15 @@ PROGRESS_S = 1.0
 """Between two lines of progress."""
 
 
-def convert(source_uri: str, target: str, *, force: bool = False, **times: str | None) -> int:
+def convert(
+    source_uri: str, target: str, *, filters: Sequence[Spec] = (), force: bool = False, **times: str | None
+) -> int:
     """Convert to the end.
 
     Args:
         source_uri: any source that has an end.
         target: a file whose ending names the format, or ``FILE?format=NAME``. It stands there once it is complete.
+        filters: what leaves out or moves events, in this order.
         force: replace a file that exists.
         times: ``shift``, ``from`` and ``to``, as the source's options; None is not given.
 
@@ -48,7 +53,9 @@ def convert(source_uri: str, target: str, *, force: bool = False, **times: str |
         raise UsageError(f"{target}: source and target are the same file; name another target")
     if path.exists() and not force:
         raise OutputError(f"{path}: exists already; replace it with --force, or name another target")
-    work = _Conversion(source, path, writer_class)
+    for spec in filters:
+        parse_filter(spec)
+    work = _Conversion(source, path, writer_class, filters)
     error: InputError | None = None
     try:
         work.run()
@@ -70,6 +77,8 @@ def convert(source_uri: str, target: str, *, force: bool = False, **times: str |
     for line in (str(error) if error else None, *work.remarks(source_uri)):
         if line:
             print(f"stream-ottt: {line}", file=sys.stderr)
+    for reason, n in work.dropped.items():
+        print(f"{reason}: {n:,} events left out")
     if work.written:
         print(f"{target}: {work.written:,} events, {path.stat().st_size:,} bytes")
     return InputError.exit_code if error is not None or work.left_out else 0
@@ -82,6 +91,7 @@ class _Conversion:
     source: BlockingSource
     path: Path
     writer_class: type[EventWriter]
+    filters: Sequence[Spec] = ()
     read: int = 0
     written: int = 0
     outside: int = 0
@@ -92,7 +102,13 @@ class _Conversion:
         self.clock = Clock(self.source.config.tolerance)
         self._part = self.path.with_name(f".{self.path.name}.part")
         self._writer: EventWriter | None = None
+        self._chain: FilterChain | None = None
         self._shown = self._begun = time.monotonic()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Events that filters left out, by ``filter:NAME``."""
+        return {} if self._chain is None else self._chain.dropped
 
     @property
     def left_out(self) -> int:
@@ -156,9 +172,14 @@ class _Conversion:
     def _write(self, events: EventArray) -> None:
         if not len(events):
             return
+        if self._chain is None:
+            self._chain = open_filters(self.filters, *self.size)
+        events = self._chain(events)
+        if not len(events):
+            return
         if self._writer is None:
             self.t_first = int(events["t"][0])
-            self._writer = self.writer_class(self._part, *self.size)
+            self._writer = self.writer_class(self._part, self._chain.width, self._chain.height)
         self._writer.write(events)
         self.written += len(events)
 

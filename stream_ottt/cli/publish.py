@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream_ottt.errors import INTERRUPTED, InputError, UsageError
+from stream_ottt.filters.chain import Spec, parse_filter
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.live import feed
@@ -33,6 +34,7 @@ class PublishRequest:
         speed: stream seconds per wall second; None for as fast as it goes.
         labels: CSV sidecar; None for the source's own labels, if it has any.
         label_delay: when a label is sent after its interval's start, such as ``500ms``, or ``end``.
+        filters: what leaves out or moves events, in this order.
         name: of the source in topics; None derives it from the source.
         wait: readers to wait for.
         wait_for: longest such wait, s.
@@ -44,6 +46,7 @@ class PublishRequest:
     speed: float | None = None
     labels: str | None = None
     label_delay: str = "end"
+    filters: tuple[Spec, ...] = ()
     name: str | None = None
     wait: int = 1
     wait_for: float = 60.0
@@ -69,6 +72,8 @@ def publish(request: PublishRequest) -> int:
 
 
 async def _publish(request: PublishRequest) -> int:
+    for spec in request.filters:
+        parse_filter(spec)
     source = open_source(request.source)
     labels = _labels(request, source)
     try:
@@ -97,8 +102,13 @@ async def _publish(request: PublishRequest) -> int:
         f"{counts.events:,} events in {counts.messages:,} messages and {counts.labels} labels "
         f"in {counts.seconds:.1f} s ({rate / 1e6:.2f} M events/s)"
     )
-    if counts.malformed and error is None:
-        error = InputError(f"{counts.malformed} events outside the sensor or before time zero were not sent")
+    for reason, n in counts.dropped.items():
+        print(f"{reason}: {n:,} events left out")
+    if (counts.malformed or counts.wrong_times) and error is None:
+        error = InputError(
+            f"{request.source}: {counts.malformed} events outside the sensor or the range of times and "
+            f"{counts.wrong_times} with wrong times were not sent"
+        )
     if error is not None:
         print(f"stream-ottt: {error}", file=sys.stderr)
     return INTERRUPTED if interrupted else (error.exit_code if error is not None else 0)
@@ -110,7 +120,7 @@ async def _wait_and_play(
     if request.wait:
         print(f"waiting for {request.wait} reader{'s' * (request.wait > 1)}", flush=True)
         await output.wait_for_readers(request.wait, request.wait_for)
-    await play(source, output, counts, speed=request.speed, labels=labels)
+    await play(source, output, counts, speed=request.speed, labels=labels, filters=request.filters)
 
 
 def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:

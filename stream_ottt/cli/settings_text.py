@@ -81,6 +81,8 @@ def toml_value(value: Any) -> str:
         return f'"{NONE}"'
     if isinstance(value, list):
         return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k} = {toml_value(v)}' for k, v in value.items())}}}"
     return tomli_w.dumps({"x": value}).partition("= ")[2].strip()
 
 

@@ -7,12 +7,12 @@ that starts at the first event and starts anew at each boundary of a sample and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stream_ottt.events.packet import EventArray, Ledger
 from stream_ottt.events.pixel_map import PixelMap
@@ -38,6 +38,8 @@ class BinningConfig(Settings):
         polarity: ``both`` in a plane each (OFF, ON), or ``merged`` in one.
         clamp: largest count of a pixel; None for no limit.
         silence: a gap between events of at least this begins a new sample, and is not filled with empty frames.
+        filters: what leaves out or moves events before they are binned, in this order; each as ``NAME``,
+            ``NAME:?option=value`` or a table with the key ``uri`` (docs/filters.md).
     """
 
     window: Duration = Field(20_000, ge=1)
@@ -48,6 +50,12 @@ class BinningConfig(Settings):
     polarity: Literal["both", "merged"] = "both"
     clamp: int | None = Field(None, ge=1, le=2**31)
     silence: Duration = Field(1_000_000, ge=1)
+    filters: tuple[str | dict[str, Any], ...] = ()
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _one_filter(cls, value: object) -> object:
+        return (value,) if isinstance(value, (str, Mapping)) else value
 
     @model_validator(mode="after")
     def _silence_holds_a_window(self) -> BinningConfig:

@@ -31,7 +31,7 @@ from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerState
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
-from stream_ottt.state import State, part, under
+from stream_ottt.state import State, part, take, under
 
 
 @dataclass(slots=True)
@@ -355,18 +355,18 @@ class OnlineLearner:
                 )
         for name, value in parameters.items():
             value.copy_(theirs[name])
-        self.network.weights_changed(centred=found["centred"])
-        self.network.set_layout(found["layout"])
+        self.network.weights_changed(centred=take(found, "centred"))
+        self.network.set_layout(take(found, "layout"))
         optimizer = {k.removeprefix("optimizer/"): v for k, v in found.items() if k.startswith("optimizer/")}
-        self.optimizer.set_state(optimizer, found["steps"])
+        self.optimizer.set_state(optimizer, take(found, "steps"))
         if self.network.generator is not None:
-            self.network.generator.set_state(found["generator"])
-        self.counts = LearnerCounts(*(found["counts"][one.name] for one in fields(LearnerCounts)))
-        self.learned_from = found["learned_from"]
+            self.network.generator.set_state(take(found, "generator"))
+        self.counts = LearnerCounts(**{f.name: take(take(found, "counts"), f.name) for f in fields(LearnerCounts)})
+        self.learned_from = take(found, "learned_from")
         self.swap(LearnerState.unpack(self.network, found))
         if self.average is not None:
             network, theirs = self.average.network, part(found, "average")
-            self.average.take(part(theirs, "weights"), centred=found["centred"])
+            self.average.take(part(theirs, "weights"), centred=take(found, "centred"))
             network.set_layout(theirs["layout"])
             if theirs["predicting"]:
                 self._state.predicting = network.rest()

@@ -26,7 +26,8 @@ LARGEST_COUNT = 255
 
 def as_stored(frame: npt.NDArray[np.generic]) -> Frames:
     """Frames of counts as they are stored, uint8; a count above 255 becomes 255."""
-    return np.minimum(frame, LARGEST_COUNT).astype(np.uint8)
+    stored: Frames = np.minimum(frame, LARGEST_COUNT).astype(np.uint8)
+    return stored
 
 
 class RehearsalConfig(Settings):

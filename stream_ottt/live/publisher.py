@@ -6,12 +6,16 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from stream_ottt.errors import InputError
+from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, split_well_formed
+from stream_ottt.filters.chain import FilterChain, Spec, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_sender import Sender
@@ -29,12 +33,14 @@ PATIENCE_S = 5.0
 
 @dataclass(slots=True)
 class Counts:
-    """What was published."""
+    """What was published, and what was not: malformed events, those with wrong times, and what filters left out."""
 
     events: int = 0
     messages: int = 0
     labels: int = 0
     malformed: int = 0
+    wrong_times: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -107,6 +113,7 @@ async def play(
     *,
     speed: float | None = None,
     labels: LabelTimeline | None = None,
+    filters: Sequence[Spec] = (),
 ) -> None:
     """Send all of ``source``, and each label when it becomes known.
 
@@ -116,6 +123,7 @@ async def play(
         counts: what was sent is counted here.
         speed: stream seconds per wall second; None for as fast as it goes.
         labels: of the stream; they are sent after the last event before their time.
+        filters: what leaves out or moves events, in this order.
 
     Raises:
         InputError: the source is damaged; what was good before is sent.
@@ -128,28 +136,49 @@ async def play(
     began = time.perf_counter()
     newest = 0
     try:
-        async for packet in source:
-            events, malformed = split_well_formed(packet)
-            counts.malformed += malformed
-            whole = EventPacket(events, packet.width, packet.height)
-            for part in [whole] if pace is None else pace.cut(whole):
-                if pace is not None:
-                    await asyncio.sleep(max(0.0, pace.due(part) - time.perf_counter()))
-                for message in _messages(part, [t for t, _ in due]):
-                    newest = int(message.events["t"][-1])
-                    while due and due[0][0] <= int(message.events["t"][0]):
-                        await output.label(due.popleft()[1])
-                        counts.labels += 1
-                    await output.events(message)
-                    counts.events += len(message)
-                    counts.messages += 1
-                await asyncio.sleep(0)
+        async with aclosing(_usable(source, counts, filters)) as packets:
+            async for packet in packets:
+                for part in [packet] if pace is None else pace.cut(packet):
+                    if pace is not None:
+                        await asyncio.sleep(max(0.0, pace.due(part) - time.perf_counter()))
+                    for message in _messages(part, [t for t, _ in due]):
+                        newest = int(message.events["t"][-1])
+                        while due and due[0][0] <= int(message.events["t"][0]):
+                            await output.label(due.popleft()[1])
+                            counts.labels += 1
+                        await output.events(message)
+                        counts.events += len(message)
+                        counts.messages += 1
+                    await asyncio.sleep(0)
     finally:
         for _, interval in due:
             if interval.t_start <= newest and counts.messages:
                 await output.label(interval)
                 counts.labels += 1
         counts.seconds = time.perf_counter() - began
+
+
+async def _usable(source: Source, counts: Counts, filters: Sequence[Spec]) -> AsyncGenerator[EventPacket]:
+    """What is fit to be sent of a source, in order of time and filtered; the rest is counted."""
+    clock = Clock(source.config.tolerance)
+    chain: FilterChain | None = None
+    error: InputError | None = None
+    try:
+        async for packet in source:
+            events, malformed = split_well_formed(packet)
+            counts.malformed += malformed
+            if chain is None:
+                chain = open_filters(filters, packet.width, packet.height)
+                counts.dropped = chain.dropped
+            yield EventPacket(chain(clock.feed(events)), chain.width, chain.height)
+            counts.wrong_times = clock.left_out
+    except InputError as e:
+        error = e
+    if chain is not None:
+        yield EventPacket(chain(clock.flush()), chain.width, chain.height)
+        counts.wrong_times = clock.left_out
+    if error is not None:
+        raise error
 
 
 def _messages(packet: EventPacket, times: list[int]) -> Iterator[EventPacket]:

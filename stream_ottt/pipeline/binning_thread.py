@@ -10,8 +10,9 @@ from threading import Event, Lock
 
 from stream_ottt.events.binning import Binner, BinningConfig
 from stream_ottt.events.clock import Clock
-from stream_ottt.events.packet import EventArray, EventPacket, Ledger, split_well_formed
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events, split_well_formed
 from stream_ottt.events.timestep import Timestep
+from stream_ottt.filters.chain import FilterChain, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.source_reader import Arrived, Labels, SourceReader
@@ -71,6 +72,7 @@ class BinningThread:
     Attributes:
         ledger: what became of events here.
         clock: what makes one time of the sensor's, of the pass that was begun last.
+        filters: what the events of that pass go through; None before the first packet.
         error: what ended the thread before its end.
     """
 
@@ -94,6 +96,7 @@ class BinningThread:
         self._queue = queue
         self._stopped = stopped
         self._timed = timed
+        self.filters: FilterChain | None = None
         self._binner: Binner | None = None
         self._pass_number = -1
         self._begins: Pass | None = None  # with the next timestep
@@ -106,13 +109,15 @@ class BinningThread:
         self._mark_wanted = False
         self._mark_every = mark_every
         self._marked = 0  # timesteps before the last mark
-        self._restored: State | None = None  # of the binner that is still to be made
+        self._restored: State | None = None  # of filters and binner that are still to be made
         self._abandoned = self._gave_up = False
         self._ending = Lock()
 
     def run(self) -> None:
         """To the end of what the reader gives, or until stopped."""
         try:
+            if self._timed:
+                _load_kernels()
             with closing(self._reader.arrivals()) as arrivals:
                 for arrived in arrivals:
                     if self._abandoned:
@@ -167,6 +172,7 @@ class BinningThread:
             "place": dict(self._place),
             "index": self._index,
             "binner": None if self._binner is None else self._binner.state_dict(),
+            "filters": None if self.filters is None else self.filters.state_dict(),
             "clock": self.clock.state_dict(),
             "ledger": self.ledger.state_dict(),
             "reader": reader,
@@ -191,7 +197,8 @@ class BinningThread:
             return
         place = take(state, "place")
         self._place = {key: take(place, key) for key in self._place}
-        self._restored = take(state, "binner")
+        if take(state, "binner") is not None:
+            self._restored = {key: take(state, key) for key in ("binner", "filters")}
         self.clock.load_state_dict(take(state, "clock"))
         self._reader.skip(self._place["pass"], self._place["events"])
 
@@ -235,36 +242,44 @@ class BinningThread:
             if first_of_all:
                 self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
         begins = self._begin_pass(arrived.labels, self._place["first"])
+        self.filters = open_filters(self._binning.filters, packet.width, packet.height)
         self._binner = Binner(
             self._binning,
-            packet.width,
-            packet.height,
+            self.filters.width,
+            self.filters.height,
             self.ledger,
             boundaries=begins.boundaries,
             first_index=self._index,
         )
         if self._restored is not None:
-            self._binner.load_state_dict(self._restored)
+            self.filters.load_state_dict(self._restored["filters"])
+            self._binner.load_state_dict(self._restored["binner"])
             self._restored = None
         self._put(Handed(begins=begins))
 
     def _usable(self, packet: EventPacket) -> EventArray:
-        """The events of a packet that are fit to be binned, in order of time; the others are counted.
-
-        Whatever else looks at events one after the other, such as filters, belongs here, before binning.
-        """
+        """The events of a packet that are fit to be binned, in order of time; the others are counted."""
         events, malformed = split_well_formed(packet)
         self.ledger.malformed += malformed
         left_out = self.clock.left_out
         events = self.clock.feed(events)
         self.ledger.malformed += self.clock.left_out - left_out
-        return events
+        return self._filtered(events)
 
     def _last(self) -> EventArray:
         """What the clock held, since nothing more comes for now."""
         left_out = self.clock.left_out
         events = self.clock.flush()
         self.ledger.malformed += self.clock.left_out - left_out
+        return self._filtered(events)
+
+    def _filtered(self, events: EventArray) -> EventArray:
+        """The events that all filters keep; the others are counted by filter."""
+        assert self.filters is not None
+        before = dict(self.filters.dropped)
+        events = self.filters(events)
+        for reason, n in self.filters.dropped.items():
+            self.ledger.drop(reason, n - before.get(reason, 0))
         return events
 
     def _end_pass(self, binner: Binner, at: float) -> None:
@@ -295,3 +310,10 @@ class BinningThread:
         if self._binner is not None:
             self._binner.abandon("stopped")
         self.ledger.drop("stopped", self._reader.close())
+
+
+def _load_kernels() -> None:
+    """Have the clock's kernel loaded before an event needs it."""
+    clock = Clock()
+    clock.feed(make_events([0, 0], [0, 0], [1_000, 0], [0, 0]))
+    clock.flush()

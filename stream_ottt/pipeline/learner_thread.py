@@ -88,10 +88,12 @@ class LearnerThread:
             speed. False does so only while no timestep waits.
         max_steps: timesteps after which ``enough`` is called; None for no limit.
         enough: see there.
+        prepare: called in the thread before anything else.
 
     Attributes:
         ledger: what became of events here.
         session: what the timesteps go through, once the first pass has begun.
+        prepared: set when the stream may begin.
         ready: set when the session is there, or will never be.
         published: the latest snapshot; None before the first pass.
         error: what ended the thread before its end.
@@ -110,9 +112,11 @@ class LearnerThread:
         eager: bool,
         max_steps: int | None,
         enough: Callable[[], None],
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         self.ledger = Ledger()
         self.session: Session | None = None
+        self.prepared = Event()
         self.ready = Event()
         self.published: Published | None = None
         self.error: BaseException | None = None
@@ -123,6 +127,7 @@ class LearnerThread:
         self._eager = eager
         self._max_steps = max_steps
         self._enough = enough
+        self._prepare = prepare
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
         self.timesteps = 0
@@ -175,6 +180,9 @@ class LearnerThread:
         self._writers = writers
         try:
             _set_up(self._threads)
+            if self._prepare is not None:
+                self._prepare()
+            self.prepared.set()
             while not self._stopped.is_set():
                 self._do_tasks()
                 handed = self.queue.get(0)
@@ -198,6 +206,7 @@ class LearnerThread:
             for handed in self.queue.close():
                 self.ledger.drop("stopped", handed.events)
             self._ended = True
+            self.prepared.set()
             self.ready.set()
             self._do_tasks()
             self._publish_last()

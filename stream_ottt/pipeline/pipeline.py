@@ -49,7 +49,9 @@ class Builder(Protocol):
         """
 
     def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
-        """Network, learner and session for a sensor of that size and the first pass; in the learner's thread.
+        """Network, learner and session for the first pass; in the learner's thread.
+
+        ``width`` and ``height`` are the sensor's, as the filters leave it; of the facts, ``sensor`` is replaced.
 
         Raises:
             StreamOtttError: settings, a model or labels that do not fit each other.
@@ -92,6 +94,8 @@ class Pipeline:
         grace: seconds that source and sinks have at the end to come back.
         mark_every: timesteps from one mark to the next, at which the learner's thread gives its keeper the whole state;
             None for none but those that :meth:`mark` sends.
+        prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
+            packet.
         say: told in one line of what goes wrong beside the learning; from any thread.
     """
 
@@ -110,6 +114,7 @@ class Pipeline:
     patience: float | None = None
     grace: float = 2.0
     mark_every: int | None = None
+    prepare: Callable[[], None] | None = None
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -136,6 +141,7 @@ class Pipeline:
             eager=lossless and self.speed is None,
             max_steps=self.max_steps,
             enough=lambda: self.stop("max-steps"),
+            prepare=self.prepare,
         )
         self.reader = self._make_reader()
         self.binner = BinningThread(
@@ -163,8 +169,9 @@ class Pipeline:
         )
 
     def _build(self, begins: Pass) -> Session:
-        assert self.reader.sensor is not None
-        session, self.view.facts = self.builder.build(*self.reader.sensor, begins)
+        assert self.binner.filters is not None
+        session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
+        self.view.facts = replace(facts, sensor=self.reader.sensor)
         return session
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
@@ -235,6 +242,7 @@ class Pipeline:
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
             clock=self.binner.clock.facts(),
+            filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
         )
 
@@ -261,11 +269,14 @@ class Pipeline:
 
     async def run(self) -> Outcome:
         """Run to the end of the stream, or until stopped; sinks are open, and have taken what there was in the end."""
-        binning = _start("binner", self.binner.run)
         learning = _start("learner", lambda: self.learning.run(self.writers))
+        if self.prepare is not None:
+            await asyncio.to_thread(self.learning.prepared.wait)
+        binning = _start("binner", self.binner.run)
         learning.add_done_callback(lambda _: self.reader.stop())
         try:
-            await self.reader.run()
+            if not self._stopped.is_set():
+                await self.reader.run()
         except asyncio.CancelledError:
             self.stop()
             raise

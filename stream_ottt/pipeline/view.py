@@ -75,6 +75,7 @@ class RunSnapshot:
         sinks: by name.
         transport: what a live source has counted of its own.
         clock: ``epochs`` of the sensor's clock, events ``left_out`` for their times, ``jumps`` (µs).
+        filters: what each filter has found out, such as hot pixels, by its place and name.
         size_from: where the sensor's size comes from: ``file``, ``option``, ``camera`` or ``guess``.
     """
 
@@ -87,6 +88,7 @@ class RunSnapshot:
     sinks: dict[str, SinkState] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
     clock: dict[str, Any] = field(default_factory=dict)
+    filters: dict[str, Any] = field(default_factory=dict)
     size_from: str = "file"
 
 

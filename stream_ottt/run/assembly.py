@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from stream_ottt.errors import UsageError
+from stream_ottt.events.timestep import Timestep
+from stream_ottt.filters.chain import open_filters
 from stream_ottt.labels.alignment import misfit, shift_of
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
@@ -24,6 +28,9 @@ from stream_ottt.run.config import RunConfig
 
 UNLABELLED_CLASSES = 10
 """Read-out size of a network on a stream without labels, whose predictions mean nothing yet."""
+
+WARM_UP = 10
+"""Most timesteps of a longer error delay that warming up goes through."""
 
 
 class StartingPoint(Protocol):
@@ -82,11 +89,28 @@ class Assembly:
         self._timeline: LabelTimeline | None = None  # of all passes; None: the source's own, or none
         self._of_file: LabelTimeline | None = None  # before the stream has begun
         self._label_names: dict[int, str] = {}
+        self._to_warm_up = False
         labels = config.labels
         if labels.file is not None:
             found = read_label_csv(labels.file, self._expected_classes(), self._known_names())
             self._label_names = found.names
             self._of_file = LabelTimeline(found.intervals, delay=labels.delay, name=labels.file)
+
+    def prepare(self) -> None:
+        """Before the stream begins: have the kernels loaded and the processor warm, so that no timestep waits for them.
+
+        For a run at a pace, in the learner's thread. Where the size of the frames is not known yet, :meth:`build` does
+        it, after the first packet.
+        """
+        binning, source = self.config.binning, self.source.config
+        width, height = getattr(source, "width", None), getattr(source, "height", None)
+        if width and height:
+            chain = open_filters(binning.filters, width, height)
+            self._warm_up(binning.frame_shape(chain.width, chain.height))
+        elif binning.width != "sensor" and binning.height != "sensor":
+            self._warm_up(binning.frame_shape(1, 1))
+        else:
+            self._to_warm_up = True
 
     def begin_pass(self, labels: Labels | None, first: int) -> Pass:
         """The labels of a pass: those of a file, else the source's own, else those that will come with the stream.
@@ -106,7 +130,7 @@ class Assembly:
         return Pass(timeline, tuple(boundaries))
 
     def build(self, width: int, height: int, begins: Pass) -> tuple[Session, RunFacts]:
-        """Network, learner and session for a sensor of ``width`` × ``height`` pixels; in the learner's thread.
+        """Network, learner and session for filtered events of ``width`` × ``height`` pixels; in the learner's thread.
 
         Raises:
             StreamOtttError: settings, a model or labels that do not fit each other.
@@ -117,9 +141,12 @@ class Assembly:
         if classes is None:
             classes = timeline.classes() if timeline else list(range(UNLABELLED_CLASSES))
         _check_labels(timeline, classes)
+        shape = c.binning.frame_shape(width, height)
+        if self._to_warm_up:
+            self._warm_up(shape)
         network = build_network(
             c.network,
-            input_shape=c.binning.frame_shape(width, height),
+            input_shape=shape,
             classes=len(classes),
             seed=c.stream.seed,
         )
@@ -139,13 +166,26 @@ class Assembly:
         self.learner = learner
         facts = replace(
             self.facts,
-            sensor=(width, height),
             network=describe_network(c.network),
             parameters=network.size,
             classes=tuple(classes),
             class_names=self._known_names() or self._label_names,
         )
         return session, facts
+
+    def _warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Learn a few timesteps [planes, height, width] with a learner that is thrown away."""
+        c = self.config
+        classes = self._expected_classes() or list(range(UNLABELLED_CLASSES))
+        network = build_network(c.network, input_shape=shape, classes=len(classes), seed=c.stream.seed)
+        # In one thread: another one would outlive the learner.
+        engine = c.engine.model_copy(update={"overlap": False, "compiled": False})
+        learner = build_learner(network, config=c.learner, classes=classes, engine=engine, threads=None)
+        frame = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
+        for i in range(min(c.learner.error_delay, WARM_UP) + 1):
+            learner.step(Timestep(frame, i, i + 1, i, int(frame.sum())), learn=self.learn)
+            if self.learn:
+                learner.feedback(i, classes[0])
 
     def _placed(self, timeline: LabelTimeline, first: int) -> LabelTimeline:
         """The labels of a file, shifted as ``labels.shift`` says; where none can meet the stream, that is said."""

@@ -1,10 +1,10 @@
 """Checkpoints while a run runs: asked for in time, taken between two timesteps, written by a thread of their own.
 
-A checkpoint is a consistent cut. A mark travels with the stream from the binner to the learner (Chandy and Lamport,
-1985; the barriers of Flink). It carries the state of source and binner after a packet, and arrives when the learner has
-taken all timesteps before it. The learner's thread then copies its own state, and sends the mark on to the sinks, which
-say how far they have written. What lay behind the mark is read again when the run is resumed. Only copies are made in
-the learner's thread; the disk is waited for here. One checkpoint at most is on its way.
+A checkpoint is a consistent cut. A mark travels with the stream from the binner to the learner (Chandy, Lamport 1985;
+Flink's barriers): it carries the state of source and binner after a packet, and arrives when the learner has taken all
+timesteps before it. The learner's thread then copies its own state, and sends the mark on to the sinks, which say how
+far they have written. What lay behind the mark is read again when the run is resumed. Only copies are made in the
+learner's thread; the disk is waited for here. One checkpoint at most is on its way.
 """
 
 from __future__ import annotations

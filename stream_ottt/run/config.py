@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
 from stream_ottt.events.binning import BinningConfig
+from stream_ottt.filters.chain import parse_filter
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.labels.timeline import LabelsConfig
 from stream_ottt.learning.config import LearnerConfig
@@ -98,6 +99,13 @@ class RunConfig(Settings):
     rehearsal: RehearsalConfig = RehearsalConfig()
     labels: LabelsConfig = LabelsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("binning")
+    @classmethod
+    def _filters_there_are(cls, value: BinningConfig) -> BinningConfig:
+        for spec in value.filters:
+            parse_filter(spec)
+        return value
 
 
 def parse_overrides(words: Iterable[str]) -> Tables:

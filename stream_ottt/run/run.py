@@ -195,6 +195,7 @@ class Run:
             patience=c.patience / 1e6 if live else None,
             grace=c.grace / 1e6,
             mark_every=None if self.folder is None else parse_every(c.checkpoint_every)[1],
+            prepare=self.assembly.prepare if live or c.speed != "max" else None,
             say=say,
         )
 

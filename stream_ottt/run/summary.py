@@ -104,7 +104,7 @@ def summarize(
         "presentations": s.presentations,
         "accuracy": {**s.accuracy, "per_class": list(s.per_class)},
         "step_ms": _quantiles(s.step_ms),
-        "latency_ms": _quantiles(snapshot.latency),
+        "latency_ms": {**_quantiles(snapshot.latency), "counts": list(snapshot.latency_counts)},
         "wall_s": round(wall, 4),
         "stream_s": round(s.stream_us / 1e6, 6),
         "peak_rss_mb": round(peak_rss_mb(), 2),
@@ -123,6 +123,7 @@ def summarize(
         if facts.sensor is None
         else {"width": facts.sensor[0], "height": facts.sensor[1], "size_from": snapshot.size_from},
         "clock": snapshot.clock,
+        "filters": snapshot.filters,
         "transport": snapshot.transport,
         "warnings": list(s.warnings),
         "sinks": {

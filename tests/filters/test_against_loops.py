@@ -53,7 +53,7 @@ def test_background(events: list[Event], time: int, neighbours: int) -> None:
         if sum(1 for pixel in around if pixel in last and t - last[pixel] <= time) >= neighbours:
             kept.append((x, y, t, p))
         last[x, y] = t
-    assert filtered(f"background:?time={time}&neighbours={neighbours}", events) == kept
+    assert filtered(f"background:?time={time}us&neighbours={neighbours}", events) == kept
 
 
 @pytest.mark.parametrize("direction", range(8))
@@ -73,7 +73,7 @@ def test_refractory(events: list[Event], period: int, since_any: bool) -> None:
             kept.append((x, y, t, p))
         if heard or since_any:
             since[x, y] = t
-    assert filtered(f"refractory:?period={period}&since={'any' if since_any else 'kept'}", events) == kept
+    assert filtered(f"refractory:?period={period}us&since={'any' if since_any else 'kept'}", events) == kept
 
 
 @given(events=events_of_a_sensor, learn=st.integers(10, 40), ratio=st.sampled_from([0, 0.5, 1, 2.5]))

@@ -19,7 +19,7 @@ from stream_ottt.filters import FILTERS
 from stream_ottt.filters.chain import FilterChain, open_filters
 
 WIDTH, HEIGHT = 7, 5
-LAST = 2**63 - 1
+LAST = 2**62 - 1
 NAMES = ["background", "hot", "refractory", "roi", "flip", "rotate", "transpose", "polarity", "undistort"]
 every_filter = pytest.mark.parametrize("name", NAMES)
 

@@ -107,6 +107,7 @@ def test_opens_by_its_uri():
         "pause": 0,
         "classes": 2,
         "noise": 0.5,
+        "tolerance": 0,
     }
     assert s.describe()["seed"] == 3
     assert open_source("synthetic:").config == source().config

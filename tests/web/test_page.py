@@ -147,8 +147,8 @@ def test_dark_and_reduced_motion_are_respected(visit):
             page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
         ground = "getComputedStyle(document.body).backgroundColor"
         assert light.evaluate(ground) != dark.evaluate(ground)
-        bar = "getComputedStyle(document.querySelector('.bars .fill')).transitionDuration"
-        assert light.evaluate(bar) == "0.09s" and dark.evaluate(bar) == "0s"
+        bar = "getComputedStyle(document.querySelector('.histogram i')).transitionDuration"
+        assert light.evaluate(bar) == "0.15s" and dark.evaluate(bar) == "0s"
         picture = "document.getElementById('frame').toDataURL()"
         before = dark.evaluate(picture)
         dark.emulate_media(color_scheme="light")
