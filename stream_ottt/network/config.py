@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -82,7 +82,8 @@ class OptimizerConfig(Settings):
         weight_decay: L2 penalty, added to the gradient.
         betas: of Adam, each in [0, 1).
         schedule: ``constant``, or ``cosine`` from ``lr`` down to 0 over ``schedule_steps``.
-        schedule_steps: optimizer steps until the cosine reaches 0; it stays there.
+        schedule_steps: optimizer steps until the cosine reaches 0; it stays there. 0 finds them from the length of what
+            is learned, where that is known.
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -92,3 +93,9 @@ class OptimizerConfig(Settings):
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     schedule: Literal["constant", "cosine"] = "constant"
     schedule_steps: int = Field(0, ge=0, le=2**40)
+
+    def with_known_end(self) -> Self:
+        """These settings, but with a constant rate where the end of the cosine is not known."""
+        if self.schedule != "cosine" or self.schedule_steps:
+            return self
+        return self.model_copy(update={"schedule": "constant"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.build import build_learner
+from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
@@ -150,7 +152,8 @@ class Assembly:
             classes=len(classes),
             seed=c.stream.seed,
         )
-        learner = build_learner(network, config=c.learner, classes=classes, engine=c.engine, threads=None)
+        rule = self._with_schedule(timeline)
+        learner = build_learner(network, config=rule, classes=classes, engine=c.engine, threads=None)
         if self.checkpoint is not None:
             self.checkpoint.restore(learner)
         session = Session(
@@ -180,12 +183,28 @@ class Assembly:
         network = build_network(c.network, input_shape=shape, classes=len(classes), seed=c.stream.seed)
         # In one thread: another one would outlive the learner.
         engine = c.engine.model_copy(update={"overlap": False, "compiled": False})
-        learner = build_learner(network, config=c.learner, classes=classes, engine=engine, threads=None)
+        rule = c.learner.with_known_end()
+        learner = build_learner(network, config=rule, classes=classes, engine=engine, threads=None)
         frame = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
         for i in range(min(c.learner.error_delay, WARM_UP) + 1):
             learner.step(Timestep(frame, i, i + 1, i, int(frame.sum())), learn=self.learn)
             if self.learn:
                 learner.feedback(i, classes[0])
+
+    def _with_schedule(self, timeline: LabelTimeline | None) -> LearnerConfig:
+        """The settings of the learner; a cosine without an end gets the end of what the labels let it learn."""
+        c = self.config
+        if c.learner.schedule != "cosine" or c.learner.schedule_steps or not self.learn:
+            return c.learner.with_known_end()
+        if not timeline or c.binning.count is not None:
+            self.say("learner.schedule: the length of what is learned is not known, so that the rate stays constant")
+            return c.learner.with_known_end()
+        together = c.learner.time_steps if c.learner.rule == "ottt_a" else 1
+        own = sum(ceil(ceil((i.t_end - i.t_start) / c.binning.window) / together) for i in timeline)
+        again = c.rehearsal.ratio if c.rehearsal.mode in ("alongside", "ratio") else 0
+        before = self.checkpoint.facts.optimizer_steps if self.checkpoint else 0
+        steps = before + round(own * c.stream.passes * (1 + again))
+        return c.learner.model_copy(update={"schedule_steps": steps})
 
     def _placed(self, timeline: LabelTimeline, first: int) -> LabelTimeline:
         """The labels of a file, shifted as ``labels.shift`` says; where none can meet the stream, that is said."""

@@ -174,7 +174,7 @@ class CheckpointFolder:
         self.keep = keep
         self.gaps: tuple[Gap, ...] = ()
         self._lock: int | None = None
-        self._number = 0  # of the newest checkpoint
+        self._number = 0  # of the last one that was begun
         self._segments: dict[str, Segment] = {}
 
     # --- the folder ------------------------------------------------------------------------------------------------
@@ -255,7 +255,8 @@ class CheckpointFolder:
             OSError: it cannot be written; those before are as they were.
             ModelError: a weight is not a finite number.
         """
-        number = self._number + 1
+        self._number += 1  # also after a failure: its files may be needed
+        number = self._number
         ids = {int(key.removeprefix(STRETCHES)) for key in state if key.startswith(STRETCHES)}
         where = self._write_stretches(number, {i: state[f"{STRETCHES}{i}"] for i in ids})
         tree, tensors = split({key: value for key, value in state.items() if not key.startswith(STRETCHES)})
@@ -278,7 +279,6 @@ class CheckpointFolder:
         }
         text = json.dumps(manifest, separators=(",", ":"), default=_plain).encode(errors="backslashreplace")
         write_atomically(self._file(number, "json"), hashlib.sha256(text).hexdigest().encode() + b"\n" + text + b"\n")
-        self._number = number
         with suppress(OSError):  # the next one tries again
             self._remove_old()
 

@@ -314,7 +314,7 @@ def load_model(path: str | Path) -> OnlineLearner:
         network = build_network(
             config.network, input_shape=(shape[0], shape[1], shape[2]), classes=len(checkpoint.classes)
         )
-        learner = build_learner(network, config=config.learner, classes=checkpoint.classes)
+        learner = build_learner(network, config=config.learner.with_known_end(), classes=checkpoint.classes)
     except UsageError as e:
         raise ModelError(f"{path}: no network can be built by the settings in it: {e}") from e
     checkpoint.restore(learner)

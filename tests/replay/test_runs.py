@@ -262,7 +262,7 @@ def test_drifts_of_frames(collection: Path) -> None:
 def test_inconsistent_settings_are_named() -> None:
     for tables, text in (
         ({"protocol": {"name": "drift", "drift": "session"}}, "data.test_path"),
-        ({"rehearsal": {"mode": "idle"}}, "no idle time"),
+        ({"rehearsal": {"mode": "idle"}}, "is for streams"),
         ({"transform": {"mean": [1.0]}}, "equally long"),
         ({"transform": {"resized_crop": True}}, "keep_aspect"),
         ({"method": {"truncatoin": 3}}, "did you mean 'truncation'"),

@@ -243,6 +243,14 @@ def test_old_checkpoints_and_stretches_that_nobody_needs_go(tmp_path: Path) -> N
     assert {file.name for file in folder.iterdir()} == needed
 
 
+def test_checkpoint_every_so_many_timesteps(tmp_path: Path) -> None:
+    often, seldom = ({"stream": {"checkpoint_every": every}} for every in ("1", "10"))
+    run(request(tmp_path / "often", often))
+    run(request(tmp_path / "seldom", seldom))
+    written = [len(list(CheckpointFolder(tmp_path / name / "checkpoints").numbers())) for name in ("often", "seldom")]
+    assert written[0] > written[1] > 0
+
+
 def test_stretches_are_written_once(tmp_path: Path) -> None:
     run(request(tmp_path / "run", {"rehearsal": {"max_bytes": 10**6}}))
     folder = CheckpointFolder(tmp_path / "run" / "checkpoints")
