@@ -1,0 +1,62 @@
+"""The binner where one µs or one boundary decides: a gap just as long as a silence, a boundary within lost windows."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import SIZE, WINDOW
+
+from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.packet import EventArray, Ledger, make_events
+
+SILENCE = 10 * WINDOW
+
+
+def binner(*, boundaries: tuple[int, ...] = ()) -> Binner:
+    config = BinningConfig(window=WINDOW, width=SIZE, height=SIZE, silence=SILENCE)
+    return Binner(config, SIZE, SIZE, Ledger(), boundaries=boundaries)
+
+
+def at(*times: int) -> EventArray:
+    return make_events([1] * len(times), [1] * len(times), list(times), [True] * len(times))
+
+
+@pytest.mark.parametrize(("gap", "silent"), [(SILENCE - 1, False), (SILENCE, True)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_gap_as_long_as_a_silence_is_one(gap: int, silent: bool, cut: bool) -> None:
+    """In one packet or in two, the event after it begins a sample, and no empty window lies between."""
+    made = binner()
+    packets = [at(0), at(gap)] if cut else [at(0, gap)]
+    steps = [step for packet in packets for step in made.feed(packet)]
+    steps += made.flush()
+    assert [s.new_sample for s in steps] == ([True, True] if silent else [True] + [False] * 9)
+    assert (steps[-1].t_start, steps[-1].events) == (gap if silent else 9 * WINDOW, 1)
+
+
+def test_after_lost_packets_the_grid_starts_at_the_boundary_within_them() -> None:
+    boundary = 3 * WINDOW + 300
+    made = binner(boundaries=(boundary,))
+    steps = list(made.feed(at(0)))
+    made.lost_some()
+    steps += made.feed(at(5 * WINDOW))
+    steps += made.flush()
+    assert [(s.t_start, s.t_end, s.new_sample) for s in steps] == [
+        (0, WINDOW, True),
+        (boundary + WINDOW, boundary + 2 * WINDOW, True),
+    ]
+
+
+def test_a_loss_before_the_state_was_saved_is_known_after_it() -> None:
+    """Windows that nobody could see are left out, whether or not the run was interrupted between."""
+    found = []
+    for restored in (False, True):
+        made = binner()
+        steps = list(made.feed(at(0)))
+        made.lost_some()
+        if restored:
+            other = binner()
+            other.load_state_dict(made.state_dict())
+            made = other
+        steps += made.feed(at(5 * WINDOW + 1))
+        steps += made.flush()
+        found.append([(s.t_start, s.t_end, s.events, s.index) for s in steps])
+    assert found[0] == found[1] == [(0, WINDOW, 1, 0), (5 * WINDOW, 6 * WINDOW, 1, 1)]
