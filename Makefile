@@ -9,6 +9,8 @@ help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
 	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
+	@echo "make soak        the long tests: 200 kills, 10⁶ timesteps, faults of the disk; prints the figures"
+	@echo "make fuzz        many mutants of a recording in each format"
 	@echo "make settings    the pages of docs/ that the classes and the commands say"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
@@ -51,6 +53,13 @@ check: $(DEV)
 	$(BIN)/python -m pytest --cov --cov-report=term
 	@$(BIN)/python -c 'import numpy, sys; print("tested with NumPy", numpy.__version__, "on Python", sys.version.split()[0])'
 	-$(BIN)/python -m pip install --quiet pip-audit && $(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
+
+.PHONY: soak fuzz
+soak: $(DEV)
+	SOAK=20 $(BIN)/python -m pytest -s tests/run/test_kill.py tests/run/test_checkpoint_faults.py tests/test_soak.py --timeout 3600
+
+fuzz: $(DEV)
+	FUZZ=1000 $(BIN)/python -m pytest tests/sources/test_mutants.py --timeout 3600
 
 settings: $(DEV)
 	$(BIN)/python -m stream_ottt.cli.document

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,6 +167,7 @@ class Guard:
         self._learner.optimizer.set_scale(take(state, "scale"))
         self._good = None
         if take(state, "kept"):
-            squares: dict[str, Any] = take(state, "squares")
-            weights = {name: take(state, f"weights/{name}") for name in self._learner.network.parameters}
-            self._good = Good(weights, part(state, "optimizer"), squares)
+            names = list(self._learner.network.parameters)
+            squares = take(state, "squares")
+            weights = {name: take(state, f"weights/{name}") for name in names}
+            self._good = Good(weights, part(state, "optimizer"), {name: take(squares, name) for name in names})

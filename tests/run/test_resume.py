@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from resumed import SMALL, SOURCE, request, result, resume, rewritten, run, same
+from resumed import SOURCE, request, result, resume, rewritten, run, same
 from resumed import moved as moved_to
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
@@ -259,21 +256,3 @@ def test_stretches_are_written_once(tmp_path: Path) -> None:
         for i, file in folder.read(number).manifest.stretches.items():
             assert held.setdefault(i, file) == file
     assert len(held) > 10
-
-
-# --- by process ----------------------------------------------------------------------------------------------------
-
-
-def started(folder: Path, source: str) -> subprocess.Popen[bytes]:
-    words = [f"--{table}.{key}={json.dumps(v)}" for table, keys in SMALL.items() for key, v in keys.items()]
-    command = [sys.executable, "-m", "stream_ottt", "run", "--source", source, "--quiet", "--force"]
-    command += ["--predictions", "p.jsonl", "--sink", "csv:p.csv", "--save", "m.safetensors", "--summary", "s.json"]
-    command += ["--checkpoint", "checkpoints", *(w.replace('"', "") if "layers" not in w else w for w in words)]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE)
-
-
-def watch_for(folder: Path, number: int, process: subprocess.Popen[bytes]) -> None:
-    """Return once a checkpoint is there, or the process has ended."""
-    tick = threading.Event()
-    while process.poll() is None and max([0, *CheckpointFolder(folder / "checkpoints").numbers()]) < number:
-        tick.wait(0.005)

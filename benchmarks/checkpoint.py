@@ -1,0 +1,78 @@
+"""What checkpoints cost: the objects' stream with and without, in turns; and the longest wait for a copy.
+
+    python benchmarks/checkpoint.py FOLDER [--rounds 3]
+
+FOLDER holds ``objects_stream.aedat4`` and ``objects_stream_labels.csv``. Each round is a pair of runs in one process,
+so that both meet the same machine. Printed are seconds of each run, the ratio of the medians, and the time that the
+learner's thread stood still for each copy, beside the time of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from stream_ottt.pipeline.learner_thread import Cut, LearnerThread
+from stream_ottt.run.run import RunRequest, run
+
+PAUSES: list[float] = []
+
+
+def timed(self: LearnerThread, stream: dict[str, object]) -> Cut:
+    started = time.perf_counter()
+    cut = PLAIN(self, stream)
+    PAUSES.append(1e3 * (time.perf_counter() - started))
+    return cut
+
+
+PLAIN = LearnerThread._cut
+
+
+def seconds(data: Path, folder: Path, every: str | None) -> tuple[float, float]:
+    """Seconds of a run, and the 99th percentile of a step, ms."""
+    request = RunRequest(
+        str(data / "objects_stream.aedat4"),
+        preset="objects",
+        overrides={
+            "labels": {"file": str(data / "objects_stream_labels.csv"), "delay": "end"},
+            "stream": {"checkpoint_every": every or "30s"},
+        },
+        sinks=[],
+        summary=folder / "summary.json",
+        force=True,
+        checkpoints=None if every is None else folder / "checkpoints",
+    )
+    run(request)
+    summary = json.loads((folder / "summary.json").read_text())
+    return summary["wall_s"], summary["step_ms"]["p99"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--every", default="10s")
+    asked = parser.parse_args()
+    LearnerThread._cut = timed  # type: ignore[method-assign]
+    without, having, steps = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        seconds(asked.data, Path(folder), None)  # compiles
+        for i in range(asked.rounds):
+            # Each goes first in turn: what a run leaves in the caches helps the next.
+            for every in (None, asked.every) if i % 2 else (asked.every, None):
+                wall, step = seconds(asked.data, Path(folder), every)
+                (without if every is None else having).append(wall)
+                steps.append(step)
+    ratio = statistics.median(having) / statistics.median(without)
+    print(f"without: {' '.join(f'{s:.2f}' for s in without)} s")
+    print(f"every {asked.every}: {' '.join(f'{s:.2f}' for s in having)} s, ratio of the medians {ratio:.3f}")
+    longest, step = max(PAUSES, default=0), statistics.median(steps)
+    print(f"copies: {len(PAUSES)}, longest {longest:.2f} ms; 99th percentile of a step {step:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
