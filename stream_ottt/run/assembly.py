@@ -46,6 +46,10 @@ class StartingPoint(Protocol):
     def class_names(self) -> dict[int, str]:
         """Label → name."""
 
+    @property
+    def steps_before(self) -> int:
+        """Optimizer steps made before the run began."""
+
     def restore(self, learner: OnlineLearner) -> None:
         """Put what was learned into ``learner``. Raises ModelError where it does not fit."""
 
@@ -202,7 +206,7 @@ class Assembly:
         together = c.learner.time_steps if c.learner.rule == "ottt_a" else 1
         own = sum(ceil(ceil((i.t_end - i.t_start) / c.binning.window) / together) for i in timeline)
         again = c.rehearsal.ratio if c.rehearsal.mode in ("alongside", "ratio") else 0
-        before = self.checkpoint.facts.optimizer_steps if self.checkpoint else 0
+        before = self.checkpoint.steps_before if self.checkpoint else 0
         steps = before + round(own * c.stream.passes * (1 + again))
         return c.learner.model_copy(update={"schedule_steps": steps})
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.outputs import sync_folder, write_atomically
 from stream_ottt.settings import Settings
-from stream_ottt.state import State, join, part, split
+from stream_ottt.state import State, join, part, split, take
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,6 +130,12 @@ class SavedRun:
     def class_names(self) -> dict[int, str]:
         """Label → name."""
         return self.manifest.class_names
+
+    @property
+    def steps_before(self) -> int:
+        """Optimizer steps of a model that the run began with."""
+        learner = part(self.state, LEARNER)
+        return int(take(learner, "steps")) - int(take(take(learner, "counts"), "updates"))
 
     def restore(self, learner: OnlineLearner) -> None:
         """Put weights, optimizer and state into ``learner``.

@@ -97,6 +97,11 @@ class Checkpoint:
         return self.facts.class_names
 
     @property
+    def steps_before(self) -> int:
+        """Optimizer steps made by the runs before."""
+        return self.facts.optimizer_steps
+
+    @property
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, ``weights/<name>`` and ``optimizer/<buffer>/<name>``, read anew each time."""
         from safetensors.torch import load_file

@@ -33,6 +33,10 @@ MODES: dict[str, dict[str, Any]] = {
     "two passes": {"stream": {"passes": 2}},
     "max steps": {"stream": {"max_steps": 60}},
     "windows by count": {"binning": {"count": 40}},
+    "a cosine over the run": {"learner": {"schedule": "cosine"}, "labels": {"delay": "0"}},
+    "filters that remember": {"binning": {"filters": ["refractory:3ms", "hot:?rate=200&learn=100ms"]}},
+    "decaying frames": {"binning": {"frame": "decay:?tau=30ms"}},
+    "two bins": {"binning": {"frame": "voxel-2"}},
     "little memory": {"rehearsal": {"max_bytes": 1500}},
     "little room": {"labels": {"keep_bytes": 3000}},
 }
