@@ -41,7 +41,7 @@ screenshots: $(DEV) chromium
 	$(BIN)/python benchmarks/page_png.py docs
 
 test: $(DEV) chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # Type checkers resolve the mapped packages only in an installed copy.
 check: $(DEV)

@@ -91,7 +91,7 @@ def test_any_name_is_shown(call: Call, name: str) -> None:
 def test_every_key_is_shown_with_what_it_means(call: Call, tmp_path: Path) -> None:
     out = call("config", "show", "demo", "--learner.lr", "0.125")[1]
     assert "# learning rate. (number ≥ 0)\nlr = 0.125\n" in out
-    assert '# largest count of a pixel; `"none"` for no limit. (whole number ≥ 1 or "none")\nclamp = 4\n' in out
+    assert '# largest value of a pixel; `"none"` for no limit. (whole number ≥ 1 or "none")\nclamp = 4\n' in out
     (tmp_path / "mine.toml").write_text(out)
     assert call("config", "show", "mine.toml")[1] == out == call("config", "show", "mine")[1]
     assert 'clamp = "none"' in call("config", "show", "mine", "--binning.clamp", "none")[1]
