@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import cast
@@ -291,8 +291,10 @@ class LiveReader(SourceReader):
             try:
                 given_up = await asyncio.shield(putting)
             except asyncio.CancelledError:
-                given_up = await putting  # the binner, which ends as well, closes the queue
-                self._give_up(given_up)
+                while not putting.done():  # the binner, which ends as well, closes the queue; a stop may come twice
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([putting])
+                self._give_up(putting.result())
                 raise
         if arrived not in given_up:
             self._queued = arrived.number

@@ -46,7 +46,8 @@ def test_memory_of_ottt_does_not_grow_with_t() -> None:
     wanted = [("ottt_o", 2), ("ottt_o", 100), ("bptt", 24)]
     configs = [MemoryConfig(method=m, time_steps=t, network=network, shape=(2, 256, 256)) for m, t in wanted]
     with ThreadPoolExecutor(2) as two:
-        measured = [found["training_bytes"] for found in two.map(measure_memory, configs)]
-    found = dict(zip(wanted, measured, strict=True))
+        # Twice each, the least of which counts: what an allocator keeps beside it differs from process to process.
+        measured = [found["training_bytes"] for found in two.map(measure_memory, configs * 2)]
+    found = {one: min(measured[i :: len(wanted)]) for i, one in enumerate(wanted)}
     assert found["ottt_o", 100] <= 1.05 * found["ottt_o", 2]
     assert found["bptt", 24] > 1.5 * found["ottt_o", 100]
