@@ -72,7 +72,12 @@ def text(what: str, metavar: str = "TEXT", /, *names: str) -> object:
 @app.command(context_settings=DOTTED)
 def run(
     context: typer.Context,
-    source: Annotated[str, text("Recording, folder or address; see the README for all forms.", "SOURCE")],
+    source: Annotated[
+        str | None, typer.Argument(help="Recording, folder or address; see the README for all forms.", metavar="SOURCE")
+    ] = None,
+    more: Annotated[
+        list[str] | None, text("A further source, merged into one stream; repeatable.", "SOURCE", "--source")
+    ] = None,
     config: Annotated[str | None, text("Preset name, or a TOML file.", "NAME|FILE")] = None,
     labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
     label_delay: Annotated[
@@ -139,11 +144,13 @@ def run(
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
 
-            source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
+            source, sinks = source and allow_exposure(source), [allow_exposure(s) for s in sinks]
+            more = [allow_exposure(s) for s in more or ()]
+        named["stream"]["sources"] = more or None
         settings = overrides(context, RunConfig, named)
         check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            print(f"stream-ottt: loading {source} …", file=sys.stderr)
+            print(f"stream-ottt: loading {' + '.join([*([source] if source else []), *(more or [])])} …", file=sys.stderr)
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 

@@ -228,10 +228,13 @@ class Pipeline:
         published = published or self.learning.published
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
+        held = self.source.account()
+        ledger = Ledger.total((ledger, held))
         return RunSnapshot(
             session=None if published is None else published.session,
             ledger=ledger,
             waiting={
+                "merge": held.in_hand,
                 "queue": self.reader.held(),
                 "window": self.binner.held(),
                 "timesteps": self.learning.held(),
@@ -241,6 +244,7 @@ class Pipeline:
             labels_refused=self._refused,
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
+            sources=self.source.parts(),
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,

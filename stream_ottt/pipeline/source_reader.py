@@ -176,11 +176,15 @@ class FileReader(SourceReader):
                             if self._stopped.is_set():
                                 return
                             continue
+                        rest = len(left)
                         for part in [left] if pace is None else pace.cut(left):
                             due = time.perf_counter() if pace is None else pace.due(part)
                             # A wait of no length, too, so that a stop is seen.
                             if self._stopped.wait(max(0.0, due - time.perf_counter())):
+                                self.ledger.read += rest
+                                self.ledger.drop("stopped", rest)
                                 return
+                            rest -= len(part)
                             yield self._count(part, due, number, labels)
                             if pace is not None and not self._ready.is_set():
                                 self._ready.wait()

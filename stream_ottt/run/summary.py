@@ -125,6 +125,7 @@ def summarize(
         "clock": snapshot.clock,
         "filters": snapshot.filters,
         "transport": snapshot.transport,
+        "sources": snapshot.sources,
         "warnings": list(s.warnings),
         "sinks": {
             "failures": {name: sink.failure for name, sink in snapshot.sinks.items() if sink.failure is not None},
