@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, join_events, make_events
+from stream_ottt.live import feed
+from stream_ottt.live.zmq_sender import Sender
+from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.source import Source, SourceConfig
-from stream_ottt.run.run import RunRequest
+from stream_ottt.run.run import Run, RunRequest
 from stream_ottt.run.run import run as run_request
 from stream_ottt.sources.merged import live as merged_live
 from stream_ottt.sources.merged.files import MergedFiles
@@ -45,9 +48,7 @@ def read(source: MergedFiles) -> EventArray:
     steps=st.lists(st.lists(st.integers(0, 9_000), min_size=1, max_size=60), min_size=2, max_size=4),
     cuts=st.tuples(st.integers(1, 20), st.integers(1, 20)),
 )
-def test_recordings_are_merged_the_same_whatever_the_packets(
-    steps: list[list[int]], cuts: tuple[int, int]
-) -> None:
+def test_recordings_are_merged_the_same_whatever_the_packets(steps: list[list[int]], cuts: tuple[int, int]) -> None:
     streams = [at(np.cumsum(s).tolist(), x) for x, s in enumerate(steps)]
     one, other = (read(MergedFiles(lanes(*(ListSource(e, cut=cut) for e in streams)), None)) for cut in cuts)
     every = np.concatenate(streams)
@@ -152,7 +153,7 @@ def test_losses_and_returns_are_counted_and_said() -> None:
 
 
 class Comes(Source):
-    """A live source that gives the packets of one stretch each time that it is asked, then ends or fails."""
+    """A live source that gives one stretch each time that it is asked, then fails; after the last it waits."""
 
     name = "comes"
     Config = SourceConfig
@@ -168,6 +169,7 @@ class Comes(Source):
         yield EventPacket(self.stretches.pop(0), 8, 8)
         if self.error is not None and self.stretches:
             raise self.error
+        await asyncio.Event().wait()
 
 
 def steady(t0: int, n: int = 64) -> EventArray:
@@ -205,14 +207,14 @@ def files(folder: Path) -> list[str]:
     return uris
 
 
-def summary_of(folder: Path, **options: object) -> dict:
+def summary_of(folder: Path, code: int = 0, **options: object) -> dict:
     small = {"binning": {"window": "1ms"}, "network": {"layers": [4]}}
     first, second = files(folder)
     stream = {"sources": [second], **dict(options.pop("stream", {}))}  # type: ignore[call-overload]
     request = RunRequest(
         first, overrides={**small, "stream": stream}, sinks=[], summary=folder / "s.json", force=True, **options
     )
-    assert run_request(request) == 0
+    assert run_request(request) == code
     return json.loads((folder / "s.json").read_text())
 
 
@@ -221,13 +223,14 @@ def test_a_run_of_two_recordings_accounts_for_each(tmp_path: Path) -> None:
     assert found["sensor"]["width"] == 16
     assert {name: one["events"]["merged"] for name, one in found["sources"].items()} == {"cam0": 2400, "cam1": 2400}
     assert found["events"]["read"] == found["events"]["binned"] == 4800
-    smaller = summary_of(tmp_path, stream={"plane": [12, 8]})
+    smaller = summary_of(tmp_path, 3, stream={"plane": [12, 8]})
     cam1 = smaller["sources"]["cam1"]["events"]
     assert cam1["malformed"] > 0 and cam1["malformed"] + cam1["merged"] == 1200
 
 
 def test_counts_go_on_in_a_second_pass() -> None:
     """A source that was left in its second pass counts on as if it had never been."""
+
     def made() -> MergedFiles:
         return MergedFiles(lanes(ListSource(labelled_events(0, 2), cut=50), ListSource(labelled_events(1, 2))), None)
 
@@ -258,3 +261,47 @@ def test_sources_that_do_not_go_together_are_refused(second: str, complaint: str
     uri = second if "://" in second else other.partition("?")[0] + second
     with pytest.raises(UsageError, match=complaint):
         open_sources([first, uri])
+
+
+def test_the_wait_is_that_of_the_settings() -> None:
+    uris = [f"udp://127.0.0.1:0?width=8&height=8&name={name}" for name in "ab"]
+    live = Run(RunRequest(uris[0], overrides={"stream": {"sources": [uris[1]], "merge_wait": "70ms"}}, sinks=[])).source
+    assert isinstance(live, MergedLive)
+    live._order.feed(0, at([5]), 1.0)
+    assert live._order.due() == pytest.approx(1.07)
+
+
+def test_two_feeds_through_a_run(tmp_path: Path) -> None:
+    """Two publishers, one of which begins anew 2 s back and sends one time at the end of int64 and one 30 s ahead."""
+
+    async def session() -> int:
+        senders = [Sender("zmq+push://127.0.0.1:0", SocketOptions(bind=True)) for _ in range(2)]
+        uris = [f"{s.endpoint.replace('tcp', 'zmq+pull')}?name={n}" for s, n in zip(senders, "ab", strict=True)]
+        one = Run(
+            RunRequest(
+                None,
+                overrides={"stream": {"sources": uris}, "binning": {"window": "20ms"}, "network": {"layers": [4]}},
+                sinks=[],
+                summary=tmp_path / "s.json",
+            )
+        )
+        running = asyncio.create_task(one.go())
+        wild = steady(3_000_000)
+        wild["t"][10], wild["t"][20] = 2**62 + 1, 33_000_000
+        await senders[0].send(feed.pack_events("a", 0, wild, 8, 8), 20)
+        await senders[1].send(feed.pack_events("b", 0, steady(77), 8, 8), 20)
+        await senders[0].send(feed.pack_events("a", 0, steady(1_000_000), 8, 8), 20)
+        for sender, name, seq in zip(senders, "ab", (1, 1), strict=True):
+            await sender.send(feed.pack_events(name, seq, at([]), 8, 8, eos=True), 20)
+        code = await asyncio.wait_for(running, 60)
+        for sender in senders:
+            await sender.close(0)
+        return code
+
+    assert asyncio.run(session()) == 3
+    found = json.loads((tmp_path / "s.json").read_text())
+    a, b = (found["sources"][name]["events"] for name in "ab")
+    assert (a["read"], a["merged"] + a["late"], a["malformed"]) == (128, 126, 2)
+    assert (b["read"], b["merged"] + b["late"], b["malformed"]) == (64, 64, 0)
+    assert found["events"]["read"] == 192 and found["events"]["in_hand"] == 0
+    assert found["stream_s"] < 10  # neither 30 s ahead nor 2 s back

@@ -145,6 +145,9 @@ EFFECTS: dict[str, Effect] = {
 
 ELSEWHERE = {
     "stream.threads": ("test_run_settings.py", "test_threads_are_those_of_the_settings"),
+    "stream.sources": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
+    "stream.plane": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
+    "stream.merge_wait": ("test_merged.py", "test_the_wait_is_that_of_the_settings"),
     "stream.patience": ("test_silence.py", "test_a_live_stream_that_falls_silent_is_predicted_to_its_end"),
     "stream.control": ("test_live.py", "test_three_processes"),
     "stream.checkpoint_every": ("run/test_resume.py", "test_checkpoint_every_so_many_timesteps"),

@@ -100,7 +100,7 @@ class Order:
 
 
 def merged(parts: list[EventArray]) -> EventArray:
-    """Events of several streams, each in order of time, as one [n] in order of time; a stream before those behind it."""
+    """Events of several streams, each in order of time, as one [n]; those of one time in the streams' order."""
     parts = [part for part in parts if len(part)]
     if len(parts) == 1:
         return parts[0]

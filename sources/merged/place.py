@@ -49,5 +49,7 @@ def plane_of(sizes: Sequence[tuple[Place, Plane]]) -> Plane:
     width = max(place.x + size[0] for place, size in sizes)
     height = max(place.y + size[1] for place, size in sizes)
     if width > MAX_SIDE or height > MAX_SIDE:
-        raise UsageError(f"the sources take {width}×{height} pixels together, and {MAX_SIDE} are the most; lower x or y")
+        raise UsageError(
+            f"the sources take {width}×{height} pixels together, and {MAX_SIDE} are the most; lower x or y"
+        )
     return width, height

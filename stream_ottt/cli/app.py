@@ -150,7 +150,9 @@ def run(
         settings = overrides(context, RunConfig, named)
         check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            print(f"stream-ottt: loading {' + '.join([*([source] if source else []), *(more or [])])} …", file=sys.stderr)
+            print(
+                f"stream-ottt: loading {' + '.join([*([source] if source else []), *(more or [])])} …", file=sys.stderr
+            )
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 

@@ -13,7 +13,9 @@ from stream_ottt.sources.merged.opening import open_sources
 from stream_ottt.sources.pipe import is_pipe
 
 
-def check_run(*, source: str | None, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None) -> None:
+def check_run(
+    *, source: str | None, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None
+) -> None:
     """Read the settings, and find source, sinks and model file; nothing is begun.
 
     Raises:

@@ -134,7 +134,7 @@ class Source(ABC):
         return {}
 
     def account(self) -> Ledger:
-        """Events that it read and does not give on: held, late, malformed or dropped here. Most give on all they read."""
+        """Events that it read and does not give on: held, late, malformed or dropped here; most sources give on all."""
         return Ledger()
 
     def parts(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.run.presets import Tables
 from stream_ottt.settings import LONGEST_US, Duration, Settings, Threads, Unit, parse_duration_us
 
+Side = Annotated[int, Field(ge=1, le=2**15)]
+
 
 class StreamConfig(Settings):
     """How the stream is run.
@@ -49,7 +51,7 @@ class StreamConfig(Settings):
 
     sources: tuple[str, ...] = ()
     merge_wait: Duration = Field(50_000, ge=1000, le=60_000_000)
-    plane: Annotated[tuple[Annotated[int, Field(ge=1, le=2**15)], Annotated[int, Field(ge=1, le=2**15)]] | None, Unit("px")] = None
+    plane: Annotated[tuple[Side, Side] | None, Unit("px")] = None
     seed: int = Field(0, ge=0, lt=2**63)
     speed: float | Literal["max"] = "max"
     passes: int = Field(1, ge=1, le=1_000_000)
