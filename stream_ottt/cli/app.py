@@ -73,10 +73,8 @@ def text(what: str, metavar: str = "TEXT", /, *names: str) -> object:
 def run(
     context: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(help="Recording, folder or address; see the README for all forms.", metavar="SOURCE")
-    ] = None,
-    more: Annotated[
-        list[str] | None, text("A further source, merged into one stream; repeatable.", "SOURCE", "--source")
+        list[str] | None,
+        text("Recording, folder or address; repeatable: several are merged into one stream.", "SOURCE"),
     ] = None,
     config: Annotated[str | None, text("Preset name, or a TOML file.", "NAME|FILE")] = None,
     labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
@@ -144,20 +142,19 @@ def run(
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
 
-            source, sinks = source and allow_exposure(source), [allow_exposure(s) for s in sinks]
-            more = [allow_exposure(s) for s in more or ()]
+            source = [allow_exposure(s) for s in source or ()]
+            sinks = [allow_exposure(s) for s in sinks]
+        first, more = (source[0], source[1:]) if source else (None, [])
         named["stream"]["sources"] = more or None
         settings = overrides(context, RunConfig, named)
-        check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
+        check_run(source=first, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            print(
-                f"stream-ottt: loading {' + '.join([*([source] if source else []), *(more or [])])} …", file=sys.stderr
-            )
+            print(f"stream-ottt: loading {' + '.join(source or ())} …", file=sys.stderr)
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 
         request = RunRequest(
-            source=source,
+            source=first,
             preset=config,
             overrides=settings,
             sinks=sinks,
