@@ -48,7 +48,7 @@ MODES: dict[str, dict[str, Any]] = {
 def every_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many marks, which come at the ends of packets; and a checkpoint at each, however slow the disk."""
     monkeypatch.setattr("stream_ottt.sources.synthetic.PACKET_EVENTS", 800)
-    monkeypatch.setattr("stream_ottt.sources.npz.PACKET_EVENTS", 800)
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 800)
     monkeypatch.setattr(Checkpointing, "take", Checkpointing.write)
 
 
