@@ -52,6 +52,13 @@ class PresentationScore:
         self.softmax = np.zeros(len(classes))
         self.steps = 0
 
+    def add(self, softmax: npt.NDArray[np.float64]) -> None:
+        """Take one timestep's probabilities [classes]; before a class was added they are shorter."""
+        if len(softmax) > len(self.softmax):
+            self.softmax = np.append(self.softmax, np.zeros(len(softmax) - len(self.softmax)))
+        self.softmax[: len(softmax)] += softmax
+        self.steps += 1
+
 
 class Evaluator:
     """Prequential scores of one run, updated step by step, in memory of one byte a presentation.
@@ -85,8 +92,7 @@ class Evaluator:
             predicted: the predicted label.
             softmax: [classes] probabilities.
         """
-        score.softmax += softmax
-        score.steps += 1
+        score.add(softmax)
         self.steps.add(score.truth, predicted)
         hit = score.truth == predicted
         self._faded_hits = self._faded_hits * self.config.fading + hit

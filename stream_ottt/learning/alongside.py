@@ -85,7 +85,9 @@ class Alongside:
         return running
 
     def _is_another_needed(self, run: StretchRun) -> bool:
-        """Whether a class runs not at all and this one's twice: a class that was just named is not kept waiting."""
+        """Whether a class is overdue, or one runs not at all and this one's twice: a new class is not kept waiting."""
+        if self._memory.overdue is not None:
+            return True
         running = self._running()
         return running.get(run.label, 0) > 1 and min(running.values()) == 0
 

@@ -150,19 +150,27 @@ class Presentations:
             self._due.remember(waiting.frame, presentation.building, label)
         return label
 
-    def take_label(self, interval: LabelInterval) -> int:
-        """A label has come: score the timesteps that waited for it, and make them due; how many there were.
+    def check_label(self, interval: LabelInterval) -> LabelTimeline:
+        """Where a label that has come belongs.
 
         Raises:
-            UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
+            UsageError: it overlaps another interval, holds no time, or too many lie ahead.
         """
         timeline = self.timeline
-        if interval.label not in self._classes:
-            raise UsageError(f"label {interval.label} is not among the network's classes {list(self._classes)}")
         if timeline is None:
             raise UsageError("this stream takes no labels")
         if len(timeline) >= MOST_INTERVALS:
             raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
+        timeline.check(interval)
+        return timeline
+
+    def take_label(self, interval: LabelInterval) -> int:
+        """A label has come: score the timesteps that waited for it, and make them due; how many there were.
+
+        Raises:
+            UsageError: as :meth:`check_label`.
+        """
+        timeline = self.check_label(interval)
         timeline.add(interval)
         waited = self._room.take(interval)
         if waited:

@@ -49,6 +49,7 @@ class LiveInputs:
         pipeline.view.controls = Controls(
             label_now=self.label_now if labels else None,
             label_last=self.label_last if labels else None,
+            add_class=self.add_class,
             pause=self.pause,
             resume=self.resume,
             toggle=self.toggle,
@@ -67,6 +68,10 @@ class LiveInputs:
     def label_last(self, label: int, span: int) -> Future[int]:
         """Take a label for the last ``span`` µs."""
         return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def add_class(self, name: str) -> Future[int]:
+        """Tell one class more apart."""
+        return self._pipeline.do(lambda session: session.add_class(name))
 
     def pause(self) -> Future[str]:
         """Pause learning."""
@@ -99,6 +104,7 @@ class LiveInputs:
         self._control = ControlServer(
             uri,
             {
+                "add_class": self._add_class,
                 "pause": self._pause,
                 "resume": self._resume,
                 "reset": self._reset,
@@ -114,20 +120,26 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    async def _pause(self) -> dict[str, Any]:
+    async def _add_class(self, asked: dict[str, Any]) -> dict[str, Any]:
+        name = asked.get("class")
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise UsageError('add_class needs the new class\'s name or number, as "class"')
+        return {"label": await asyncio.wrap_future(self.add_class(str(name)))}
+
+    async def _pause(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.pause())}
 
-    async def _resume(self) -> dict[str, Any]:
+    async def _resume(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.resume())}
 
-    async def _reset(self) -> dict[str, Any]:
+    async def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         await asyncio.wrap_future(self.reset())
         return {}
 
-    async def _save_now(self) -> dict[str, Any]:
+    async def _save_now(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"path": await asyncio.wrap_future(self.save())}
 
-    async def _tell(self) -> dict[str, Any]:
+    async def _tell(self, _: dict[str, Any]) -> dict[str, Any]:
         published = None
         try:
             async with asyncio.timeout(STATUS_S):

@@ -23,7 +23,7 @@ NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is fixed of a run, once it is known.
+    """What is fixed of a run, once it is known, but for classes that are added.
 
     Attributes:
         source: the source as the user gave it.
@@ -103,6 +103,7 @@ class Controls:
         label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
             for it.
         label_last: the same, for the last so many µs.
+        add_class: has the network tell one class more apart, by its name or number; gives its label.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
         save: writes the model where the user wants it; gives the path.
@@ -113,6 +114,7 @@ class Controls:
 
     label_now: Callable[[int], Future[int]] | None = None
     label_last: Callable[[int, int], Future[int]] | None = None
+    add_class: Callable[[str], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None
     toggle: Callable[[], Future[str]] | None = None

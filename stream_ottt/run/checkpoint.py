@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.outputs import sync_folder, write_atomically
@@ -120,11 +120,12 @@ class SavedRun:
     folder: CheckpointFolder
     manifest: Manifest
     state: State
+    goes_on: ClassVar[bool] = True
 
     @property
     def classes(self) -> list[int]:
-        """The label at each position of the logits."""
-        return list(self.manifest.classes)
+        """The label at each position of the logits; the manifest may know one that was added a moment later."""
+        return list(take(self.state, f"{LEARNER}/classes"))
 
     @property
     def class_names(self) -> dict[int, str]:
