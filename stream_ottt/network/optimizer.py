@@ -93,8 +93,9 @@ class Optimizer(ABC):
     def grow(self, parameters: dict[str, Tensor]) -> None:
         """Some of the parameters, by full name, have more rows than before: of these nothing is remembered."""
         for held in self.buffers.values():
-            for name in held.keys() & parameters.keys():
-                held[name] = with_zero_rows(held[name], len(parameters[name]))
+            for name, value in parameters.items():
+                if name in held and len(held[name]) < len(value):  # others may be in use by kernels, just as they are
+                    held[name] = with_zero_rows(held[name], len(value))
 
     def state(self) -> dict[str, Tensor]:
         """Buffers by ``kind/name``, for a checkpoint."""
