@@ -43,6 +43,7 @@ act = st.one_of(
     st.tuples(st.just("label"), st.integers(0, PRESENTATIONS - 1)),
     st.tuples(st.just("now"), st.integers(1, 8)),
     st.tuples(st.just("class"), st.integers(3, 4)),
+    st.tuples(st.just("correct"), st.integers(0, PRESENTATIONS - 1)),
     st.tuples(st.sampled_from(["pause", "resume", "reset", "end_pass"]), st.just(0)),
 )
 
@@ -81,6 +82,9 @@ class Run:
         elif name in ("label", "now"):
             with suppress(UsageError):
                 session.add_label(LABELS[n]) if name == "label" else session.label_now(1, n * WINDOW)
+        elif name == "correct":
+            with suppress(UsageError):
+                session.correct(1 + n % 2, None if n > 3 else LABELS[n].t_start)
         elif name == "class":
             with suppress(UsageError):
                 session.add_class(str(n))

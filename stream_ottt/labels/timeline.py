@@ -143,6 +143,15 @@ class LabelTimeline:
             )
         return i
 
+    def correct(self, wrong: LabelInterval, label: int) -> None:
+        """Give an interval another label, where it is not forgotten."""
+        if wrong in self._intervals:
+            right = LabelInterval(wrong.t_start, wrong.t_end, label)
+            self._intervals[self._intervals.index(wrong)] = right
+            if wrong in self._met:
+                self._met.remove(wrong)
+                self._met.add(right)
+
     def shifted(self, us: int) -> LabelTimeline:
         """The same labels, each ``us`` µs later."""
         moved = (LabelInterval(i.t_start + us, i.t_end + us, i.label) for i in self._intervals)

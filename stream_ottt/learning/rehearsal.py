@@ -69,11 +69,13 @@ class Stretch:
     Attributes:
         frames: as stored, [timesteps, planes, height, width].
         label: what they show.
+        of: number of the presentation that they are of; -1 without one.
         id: its number, in the order of storing; a memory never gives a number twice.
     """
 
     frames: Frames
     label: int
+    of: int = -1
     id: int = -1
 
 
@@ -137,6 +139,21 @@ class RehearsalMemory:
         self._next_id += 1
         self.bytes += size
 
+    def correct(self, of: int, label: int) -> list[Stretch]:
+        """What is remembered of a presentation gets another label; all of it, in the order of storing."""
+        found: list[Stretch] = []
+        for other, kept in self._kept.items():
+            wrong = [s for s in kept if s.of == of]
+            if wrong:
+                kept[:] = [s for s in kept if s.of != of]
+                self._seen[other] -= len(wrong)
+                found += wrong
+        if found:
+            right = [replace(s, label=label) for s in sorted(found, key=lambda s: s.id)]
+            self._kept.setdefault(label, []).extend(right)
+            self._seen[label] = self._seen.get(label, 0) + len(right)
+        return found and right
+
     def _forget_one(self, kept: list[Stretch]) -> None:
         i = int(self.rng.integers(len(kept)))
         self.bytes -= kept[i].frames.nbytes
@@ -163,7 +180,7 @@ class RehearsalMemory:
 
     def state_dict(self) -> State:
         """All stretches, each under ``stretch/<id>`` and never changed; which are kept, in order; the draws' state."""
-        kept = [(label, [s.id for s in stretches]) for label, stretches in self._kept.items()]
+        kept = [(label, [(s.id, s.of) for s in stretches]) for label, stretches in self._kept.items()]
         frames = {f"stretch/{s.id}": s.frames for stretches in self._kept.values() for s in stretches}
         seen = list(self._seen.items())
         rng = self.rng.bit_generator.state
@@ -173,7 +190,8 @@ class RehearsalMemory:
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self._kept = {
-            label: [Stretch(take(state, f"stretch/{i}"), label, i) for i in ids] for label, ids in take(state, "kept")
+            label: [Stretch(take(state, f"stretch/{i}"), label, of, i) for i, of in own]
+            for label, own in take(state, "kept")
         }
         self._seen = dict(take(state, "seen"))
         self._next_id = take(state, "next_id")

@@ -145,7 +145,7 @@ class Session:
             prediction.learned = True
             prediction.learned_from = self.learner.learned_from
         if self.rehearsal.mode != "off":
-            self._due.remember(self._stored(timestep), shown.building, label)
+            self._due.remember(self._stored(timestep), shown.building, label, shown.number)
         self._look_at_weights()
 
     def _keep(self, waiting: Waiting, queue: deque[Waiting]) -> None:
@@ -166,7 +166,7 @@ class Session:
     def reset(self) -> None:
         """Put the network's state at rest, as before a new sample; weights stay."""
         if (shown := self._presentations.shown) is not None:
-            self._due.end_stretch(shown.building, shown.interval.label)
+            self._due.end_stretch(shown.building, shown.interval.label, shown.number)
         self._count_live(self.learner.reset)
 
     def follow(self, timeline: LabelTimeline) -> None:
@@ -243,6 +243,25 @@ class Session:
         if timeline is not None:
             start = min(timeline.unlabelled_since(start, now), now)
         return self.add_label(LabelInterval(start, now, label))
+
+    def correct(self, name: int | str, at: int | None = None) -> LabelInterval:
+        """Take a wrong label back and put the right one in its place, also in memory; it is learned once more.
+
+        The weights are not rolled back.
+
+        Args:
+            name: the right class, by label, or by name or number as text.
+            at: a time within what was labelled, µs; None for the latest label.
+
+        Returns:
+            The wrong label.
+
+        Raises:
+            UsageError: no such class, or no such label among the latest ones.
+        """
+        wrong = self._presentations.correct(self.classes.expect(name), at)
+        self.counters.labels_corrected += 1
+        return wrong
 
     @property
     def learns(self) -> bool:

@@ -50,6 +50,7 @@ def snapshot_of(
         rehearsal_ms=Durations.of(counters.rehearsals),
         labels_taken=counters.labels_taken,
         labels_refused=counters.labels_refused,
+        labels_corrected=counters.labels_corrected,
         label_refusal=counters.label_refusal,
         warnings=tuple(counters.warnings.values()),
     )

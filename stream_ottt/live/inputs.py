@@ -49,6 +49,7 @@ class LiveInputs:
         pipeline.view.controls = Controls(
             label_now=self.label_now if labels else None,
             label_last=self.label_last if labels else None,
+            correct=self.correct if labels else None,
             add_class=self.add_class,
             pause=self.pause,
             resume=self.resume,
@@ -68,6 +69,15 @@ class LiveInputs:
     def label_last(self, label: int, span: int) -> Future[int]:
         """Take a label for the last ``span`` µs."""
         return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def correct(self, name: int | str, at: int | None) -> Future[tuple[int, int]]:
+        """Give the latest label, or that at a time (µs), another class."""
+
+        def act(session: Session) -> tuple[int, int]:
+            wrong = session.correct(name, at)
+            return wrong.t_start, wrong.t_end
+
+        return self._pipeline.do(act)
 
     def add_class(self, name: str) -> Future[int]:
         """Tell one class more apart."""
@@ -105,6 +115,7 @@ class LiveInputs:
             uri,
             {
                 "add_class": self._add_class,
+                "correct": self._correct,
                 "pause": self._pause,
                 "resume": self._resume,
                 "reset": self._reset,
@@ -121,10 +132,14 @@ class LiveInputs:
             await self._control.close()
 
     async def _add_class(self, asked: dict[str, Any]) -> dict[str, Any]:
-        name = asked.get("class")
-        if not isinstance(name, str | int) or isinstance(name, bool):
-            raise UsageError('add_class needs the new class\'s name or number, as "class"')
-        return {"label": await asyncio.wrap_future(self.add_class(str(name)))}
+        return {"label": await asyncio.wrap_future(self.add_class(str(_class_of(asked))))}
+
+    async def _correct(self, asked: dict[str, Any]) -> dict[str, Any]:
+        at = asked.get("t")
+        if at is not None and type(at) is not int:
+            raise UsageError(f'correct: "t" = {str(at)[:40]!r}; expected a whole number of µs')
+        start, end = await asyncio.wrap_future(self.correct(_class_of(asked), at))
+        return {"t0": start, "t1": end}
 
     async def _pause(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.pause())}
@@ -147,6 +162,15 @@ class LiveInputs:
         except (TimeoutError, UsageError):
             pass  # busy, not begun or ending: the latest that is known
         return {"status": self._status(self._pipeline.snapshot(published))}
+
+
+def _class_of(asked: dict[str, Any]) -> int | str:
+    """The class that a command is about."""
+    name = asked.get("class")
+    if type(name) not in (str, int):
+        raise UsageError(f'{asked.get("command")}: needs the name or number of a class, as "class"')
+    found: int | str = name
+    return found
 
 
 def _pause(session: Session) -> str:

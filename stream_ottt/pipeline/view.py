@@ -103,6 +103,8 @@ class Controls:
         label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
             for it.
         label_last: the same, for the last so many µs.
+        correct: gives the latest label, or the one at a time (µs), another class, by label or name; what was learned of
+            it is learned once more. Gives (start, end) of what it labels, µs.
         add_class: has the network tell one class more apart, by its name or number; gives its label.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
@@ -114,6 +116,7 @@ class Controls:
 
     label_now: Callable[[int], Future[int]] | None = None
     label_last: Callable[[int, int], Future[int]] | None = None
+    correct: Callable[[int | str, int | None], Future[tuple[int, int]]] | None = None
     add_class: Callable[[str], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None

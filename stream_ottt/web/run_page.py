@@ -188,7 +188,7 @@ class RunPage:
         arguments: dict[str, tuple[Any, ...]] = {
             "label": (command.label,),
             "label_last": (command.label, command.span_us),
-            "correct": (command.label,),
+            "correct": (command.label, None),
             "new_class": (command.text,),
             "speed": (command.value,),
             "hold": (bool(command.value),),
