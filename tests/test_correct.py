@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 from helpers import WINDOW, intervals, labelled_events, small_session, timesteps
@@ -181,4 +183,7 @@ def test_what_cannot_be_corrected_changes_nothing() -> None:
     with pytest.raises(UsageError, match="no label was used"):
         small_session(LabelTimeline()).correct(1)
     after = session.state_dict()
-    np.testing.assert_equal(before, after)
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        same = np.array_equal if hasattr(value, "shape") else operator.eq
+        assert same(value, after[key]), key
