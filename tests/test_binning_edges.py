@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers import SIZE, WINDOW
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, Ledger, make_events
 
 SILENCE = 10 * WINDOW

@@ -18,7 +18,7 @@ class PixelMap:
         width: sensor width, pixels.
         height: sensor height, pixels.
         shape: (polarities, height, width) of the frame.
-        reduce: ``sum``, ``letterbox`` or ``crop``, as in :class:`stream_ottt.events.binning.BinningConfig`.
+        reduce: ``sum``, ``letterbox`` or ``crop``, as in :class:`stream_ottt.events.config.BinningConfig`.
 
     Attributes:
         crops: whether a part of the sensor falls outside the frame.
