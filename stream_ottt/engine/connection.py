@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from stream_ottt.compiled import Array
-from stream_ottt.engine import neuron_kernels, pixel_kernels, spike_kernels
+from stream_ottt.engine import neuron_kernels, spike_kernels
 from stream_ottt.engine.images import Delta, Image
 from stream_ottt.engine.neurons import Derivative
 from stream_ottt.engine.products import Buffers, Products, Shape
@@ -114,7 +114,7 @@ class CompiledConnection:
         n = spike_kernels.find_active(x.array, products.found)
         s, transpose = self.shape, rows.transpose
         dense, sparse = products.dense * s.pixels * s.channels, SCATTERING * n
-        transpose.wanted = sparse + TRANSPOSING * s.channels <= dense
+        transpose.wanted = products.transposed or sparse + TRANSPOSING * s.channels <= dense
         if sparse > dense or not (transpose.wanted or transpose.holds(rows)):
             return False
         transpose.follow(rows)
@@ -150,11 +150,7 @@ class CompiledConnection:
 
     def backward(self, error: Products, saved: Saved, work: CompiledWork) -> Delta:
         below: Delta = saved.below
-        columns = error.make_columns(work.rows[self.index])
-        if self.stride == 1:
-            pixel_kernels.fold(columns, self.kernel, below.array)
-        else:
-            pixel_kernels.fold_strided(columns, self.kernel, self.stride, below.array)
+        error.pass_down(work.rows[self.index], below)
         return below
 
     def plain(self, error: Products, work: CompiledWork) -> tuple[Array, Array, Array]:
