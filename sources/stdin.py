@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.pipeline.excerpt import as_asked, from_its_first
 from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 
@@ -61,8 +62,11 @@ class StdinSource(BlockingSource):
         if self._used:
             raise InputError("standard input can be read once; make a file of it for another pass", path="-")
         self._used = True
+        options = self._check.config
         if self.config.format == "aedat4":
-            yield from self._aedat4()
+            origin, packets = from_its_first(self._aedat4())
+            cut = options.from_ is not None or options.to is not None
+            yield from as_asked(packets, options, origin if cut else None, options.path)
         else:
             yield from self._spooled()
 
@@ -78,7 +82,7 @@ class StdinSource(BlockingSource):
                 height = self._check.config.height or decoder.stream.height
                 if width is None or height is None:
                     raise InputError("the header gives no sizes; say &width=…&height=…", path="standard input")
-                yield EventPacket(events, width, height)
+                yield EventPacket(events, width, height, decoder.reach.within(width, height))
         decoder.close()
 
     def _spooled(self) -> Iterator[EventPacket]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from pydantic import Field
 
+from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
 from stream_ottt.settings import Flag
@@ -60,6 +61,10 @@ class Aedat4Source(FileSource):
     def __init__(self, config: Aedat4Config) -> None:
         super().__init__(config)
         self._decoder: Aedat4Decoder | None = None
+        asked = (config.from_, config.to, config.shift, config.sort or None)
+        names = [name for name, value in zip(("from", "to", "shift", "sort"), asked, strict=True) if value is not None]
+        if config.follow and names:
+            raise UsageError(f"{config.path}: '{names[0]}' is not for a recording that is followed; leave it out")
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:

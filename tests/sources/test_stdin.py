@@ -39,6 +39,16 @@ def test_aedat4_as_it_comes(recording: bytes) -> None:
     assert (facts["events"], facts["width"], facts["t_last"], facts["on"]) == (3000, 346, 29_990, 1500)
 
 
+@pytest.mark.parametrize(
+    ("options", "events", "first"),
+    [("from=10ms&to=20ms", 1000, 10_000), ("from=10ms&shift=auto", 2000, 0), ("shift=7&sort=true", 3000, 7)],
+)
+def test_aedat4_as_it_comes_with_the_options_of_time(recording: bytes, options: str, events: int, first: int) -> None:
+    _, facts, _ = info(f"-?format=aedat4&{options}", recording)
+    assert facts["events"] == events
+    assert facts["t_first"] == first
+
+
 def test_aedat4_cut_short(recording: bytes) -> None:
     code, _, error = info("stdin:?format=aedat4", recording[:-200])
     assert code == 3
