@@ -64,7 +64,7 @@ def _numbers(table: Buffer, kind: str, places: npt.NDArray[np.int64]) -> npt.NDA
     last = len(table) - np.dtype(kind).itemsize
     if len(places) and not (places.min() >= 0 and places.max() <= last):
         raise FlatbufferError("an entry leads out of its buffer")
-    everywhere: Any = np.ndarray((max(last + 1, 0),), kind, table, 0, (1,))
+    everywhere: npt.NDArray[Any] = np.ndarray((max(last + 1, 0),), kind, table, 0, (1,))
     return everywhere[places].astype(np.int64)
 
 

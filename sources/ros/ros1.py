@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +22,7 @@ from stream_ottt.sources.ros.bag import MAX_CHUNK, Bag, Message, Topic, WithinFi
 MAGIC = b"#ROSBAG V"
 VERSION = b"#ROSBAG V2.0\n"
 MESSAGE, HEADER, CHUNK, CHUNK_INFO, CONNECTION = b"\x02", b"\x03", b"\x05", b"\x06", b"\x07"
-UNPACK = {b"none": bytes, b"bz2": bz2_stream, b"lz4": lz4_frame}
+UNPACK: dict[bytes, Callable[[bytes], bytes | bytearray]] = {b"none": bytes, b"bz2": bz2_stream, b"lz4": lz4_frame}
 
 Fields = dict[bytes, bytes]
 

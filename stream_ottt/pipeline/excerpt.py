@@ -21,10 +21,14 @@ BEYOND = 4096
 class Options(Protocol):
     """The options of time: see :class:`stream_ottt.pipeline.source.FileConfig`."""
 
-    shift: int | Literal["auto"] | None
-    from_: int | None
-    to: int | None
-    sort: bool
+    @property
+    def shift(self) -> int | Literal["auto"] | None: ...
+    @property
+    def from_(self) -> int | None: ...
+    @property
+    def to(self) -> int | None: ...
+    @property
+    def sort(self) -> bool: ...
 
 
 def as_asked(packets: Iterator[EventPacket], options: Options, origin: int | None, path: Path) -> Iterator[EventPacket]:
