@@ -50,7 +50,7 @@ stderr say so.
 
 | | |
 |---|---|
-| `from`, `to` | a part, such as `?from=10s&to=20s`, counted from the first event; AEDAT4, NumPy, HDF5 and bags (but for EVT3 in them) skip to it |
+| `from`, `to` | a part, such as `?from=10s&to=20s`, from the first event on; AEDAT4, NumPy, HDF5 and bags skip to it |
 | `shift` | `auto` moves the first event to 0; a number of µs (or `-1.5s`) is added to all times |
 | `tolerance` | events that come up to so much too late are put in their place; 10 ms for files, 0 for live sources |
 | `sort` | `true` puts a whole recording in order, in memory |
