@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
@@ -24,7 +25,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.source import FileSource
+from stream_ottt.pipeline.source import BlockingSource, FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 LABELS = "_labels.csv"
@@ -170,13 +171,11 @@ class FolderSource(SampleSource, FileSource):
         from stream_ottt.sources.opening import open_source
 
         config = self.config
-        source = open_source(self._files[i])
-        if not isinstance(source, FileSource):
-            raise InputError(f"the source {source.name!r} is none for recordings in a folder", path=self._files[i])
+        source = cast("BlockingSource", open_source(self._files[i]))
         known = type(source.config).model_fields
         size = {k: v for k, v in (("width", config.width), ("height", config.height)) if v and k in known}
         if size:
-            source = type(source).from_options(path=self._files[i], **size)
+            source = cast("BlockingSource", open_source({"uri": str(self._files[i]), **size}))
         for packet in source.excerpt():
             if self.size_from != "guess":
                 self.size_from = source.size_from
