@@ -1,6 +1,6 @@
 """Events as text, one a line: the columns t, x, y and p, in any order, as people write them.
 
-- Between two fields: commas, semicolons, tabs or blanks. Lines that begin with ``#`` or ``%`` are comments.
+- Between two fields: commas, semicolons, bars, tabs or blanks. Lines that begin with ``#`` or ``%`` are comments.
 - Columns by a header with any usual names (``t``, ``timestamp``, ``x``, ``y``, ``p``, ``on``, ``polarity``, …); without
   one by the values, where these leave one reading.
 - Times in µs, or in seconds where they have fractions; a column's name may say its unit (``t_ns``, ``time [ms]``).
@@ -57,7 +57,7 @@ class CsvSource(FileSource):
         """Decode from the beginning; see the base class. Errors name the line and its byte offset."""
         with self.open() as file:
             dialect = read_dialect(self._head(file))
-        roles = self._roles(dialect)
+        roles = self._roles(dialect) + ["_"] * dialect.open_end
         unit, certain = self._unit(dialect, roles)
         width, height = sensor_size(
             self._decode(dialect, roles, unit, certain, 1, 1), self, (dialect.width, dialect.height)

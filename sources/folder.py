@@ -113,6 +113,9 @@ class FolderSource(SampleSource, FileSource):
         if not classes:
             # Without class folders each file is a class of its own.
             files = self._recordings(self.path)
+            named = [f.name for f in files if f.stem.lower() == "events"]
+            if len(files) > 1 and named:
+                raise UsageError(f"{self.path}: give {self.path / named[0]}, if that is the recording")
             classes = {f.stem: [f] for f in files}
             stems = {match[1] if (match := PIECE.fullmatch(f.stem)) else f.name for f in files}
             if self.config.join is None and len(files) > 1 and len(stems) == 1:

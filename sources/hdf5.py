@@ -199,14 +199,18 @@ class Hdf5Source(TableSource):
         return columns if len(columns) == len(ORDER) else {}
 
     def _groups(self, h5py: Any, file: Any) -> list[str]:
-        """All groups that hold the four columns."""
+        """All groups that hold the four columns, and datasets of events."""
         found: list[str] = []
         looked_at = 0
 
         def look(name: str, node: Any) -> bool | None:
             nonlocal looked_at
             looked_at += 1
-            if isinstance(node, h5py.Group) and len(find_columns(node)) == len(ORDER) and self._columns(h5py, node):
+            if isinstance(node, h5py.Dataset):  # rows of events, as in MVSEC
+                events = name.rpartition("/")[2] in PLACES and (node.dtype.names or node.shape[1:] == (len(ORDER),))
+            else:
+                events = len(find_columns(node)) == len(ORDER)
+            if events and self._columns(h5py, node):
                 found.append(name)
             return True if looked_at == MAX_OBJECTS else None
 

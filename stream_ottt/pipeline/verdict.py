@@ -33,7 +33,8 @@ def unusable(source: Source, read: int, outside: int, wrong_times: int, size: tu
     if "columns" in known:
         cures.insert(0, "the order of the columns with columns=, the unit of the times with time=")
     why = f"they lie outside the {size[0]}×{size[1]} sensor or before time zero"
-    return f"{share}: {why}; say {', or '.join(cures)}"
+    shift = "; shift=auto moves the first event to time zero" if "shift" in known else ""
+    return f"{share}: {why}; say {', or '.join(cures)}{shift}"
 
 
 def size_note(source: Source, size: tuple[int, int]) -> str | None:
