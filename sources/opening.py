@@ -24,7 +24,7 @@ from stream_ottt.registry import near_miss, split_uri
 from stream_ottt.sources import SOURCES
 from stream_ottt.sources.mistaken import mistaken_binary, mistaken_text
 from stream_ottt.sources.packed import packing_of, unpacked
-from stream_ottt.sources.pipe import Spooled, SpooledSource, from_pipe, is_pipe
+from stream_ottt.sources.pipe import Spooled, SpooledSource, from_pipe, is_pipe, spool
 
 
 def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
@@ -47,9 +47,9 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     if scheme is None:
         path = Path(rest)
         if is_pipe(path):
-            return _open_spooled(Spooled(from_pipe(path), path, path.suffix), path, "pipe", merged)
+            return _open_spooled(spool(from_pipe(path), path), path, "pipe", merged)
         if packing := packing_of(path):
-            spooled = Spooled(unpacked(path, packing), path, Path(packing.inside).suffix)
+            spooled = Spooled(unpacked(path, packing, path), path, Path(packing.inside).suffix)
             return _open_spooled(spooled, path, packing.name, merged)
         return _open_file(path, merged, shown=path)
     for name in SOURCES.names():

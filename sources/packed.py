@@ -54,8 +54,8 @@ def packing_of(path: Path) -> Packing | None:
     return None
 
 
-def unpacked(path: Path, packing: Packing) -> Iterator[bytes]:
-    """What is in a packed file, in pieces.
+def unpacked(path: Path, packing: Packing, shown: Path) -> Iterator[bytes]:
+    """What is in a packed file, in pieces; messages name ``shown``.
 
     Raises:
         InputError: at damage, after what comes before it; or where it is more than any recording packs to.
@@ -66,13 +66,13 @@ def unpacked(path: Path, packing: Packing) -> Iterator[bytes]:
         for data in packing.pieces(path):
             total += len(data)
             if total > limit:
-                raise InputError(f"it unpacks to more than {limit >> 20} MiB, as no recording does", path=path)
+                raise InputError(f"it unpacks to more than {limit >> 20} MiB, as no recording does", path=shown)
             yield data
     except DAMAGE as e:
         reason = " ".join(str(e).split())[:100]
         raise InputError(
             f"its {packing.name} data is cut off or damaged after {total} unpacked bytes ({reason}); copy it again",
-            path=path,
+            path=shown,
         ) from e
 
 

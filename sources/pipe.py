@@ -17,6 +17,7 @@ from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.source import BlockingSource, FileSource
+from stream_ottt.sources.packed import packing_of, unpacked
 
 CHUNK = 1 << 18
 PATIENCE_S = 30.0
@@ -69,6 +70,14 @@ class Spooled:
                     self.damage = e
         except OSError as e:
             raise InputError(f"cannot be read into {tempfile.gettempdir()}: {e.strerror}", path=path) from e
+
+
+def spool(pieces: Iterator[bytes], path: Path) -> Spooled:
+    """A recording that comes once, unpacked where it is packed. Raises InputError as :class:`Spooled`."""
+    spooled = Spooled(pieces, path, path.suffix)
+    if packing := packing_of(spooled.path):
+        return Spooled(unpacked(spooled.path, packing, path), path, path.suffix)
+    return spooled
 
 
 def from_pipe(path: Path) -> Iterator[bytes]:

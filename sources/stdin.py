@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.excerpt import as_asked, from_its_first
-from stream_ottt.pipeline.source import BlockingSource, SourceConfig
+from stream_ottt.pipeline.source import BlockingSource, FileSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
+from stream_ottt.sources.pipe import SpooledSource, spool
 
+STANDARD_INPUT = Path("standard input")
 CHUNK = 1 << 18
 """Bytes read at once."""
 
@@ -34,7 +35,7 @@ class StdinConfig(SourceConfig, extra="allow"):
 
 class StdinSource(BlockingSource):
     """Reads AEDAT4 as it comes. Other formats want to look around in their file, so they get one: all of the input,
-    in a temporary file.
+    unpacked, in a temporary file.
     """
 
     name = "stdin"
@@ -53,7 +54,7 @@ class StdinSource(BlockingSource):
         if not self._format.reads_files:
             raise UsageError(f"source 'stdin': {config.format!r} is no file format")
         # The options are checked now rather than after the input has come.
-        self._check: Any = self._format.from_options(path=Path("standard input"), **options)
+        self._check: Any = self._format.from_options(path=STANDARD_INPUT, **options)
         self._options = options
         self._facts: dict[str, Any] = {}
         self._used = False
@@ -71,7 +72,7 @@ class StdinSource(BlockingSource):
             yield from self._spooled()
 
     def describe(self) -> dict[str, Any]:
-        return {"input": self.config.format, **self._facts}
+        return {**self._facts, "input": self.config.format}
 
     def _aedat4(self) -> Iterator[EventPacket]:
         decoder = Aedat4Decoder("standard input", self._check.config.stream)
@@ -86,12 +87,8 @@ class StdinSource(BlockingSource):
         decoder.close()
 
     def _spooled(self) -> Iterator[EventPacket]:
-        with tempfile.NamedTemporaryFile(prefix="stream-ottt-", suffix=".input") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
-            file.flush()
-            source = self._format.from_options(path=Path(file.name), **self._options)
-            try:
-                yield from source.excerpt()
-            except InputError as e:
-                raise InputError(str(e).replace(file.name, "standard input")) from e
-            self._facts = source.describe()
+        spooled = spool(iter(partial(os.read, sys.stdin.fileno(), CHUNK), b""), STANDARD_INPUT)
+        inner = self._format.from_options(path=spooled.path, **self._options)
+        source = SpooledSource(cast("FileSource", inner), spooled, STANDARD_INPUT, "stdin")
+        yield from source.excerpt()
+        self._facts = source.describe()

@@ -40,7 +40,8 @@ This page is made from the sources by `make settings`. The content decides the f
 in [settings.md](settings.md#of-a-source).
 
 **Names.** An existing file wins over an address, whatever its name holds (`?`, `#`, `:`, `&`, blanks). `-` is standard
-input, with `?format=`; a named pipe or `<(zcat x.gz)` is read once, into a temporary file.
+input, with `?format=`; a named pipe or `<(nc -l 5000)` is read once, into a temporary file. So is what is packed as a
+whole, in any format: by gzip, bzip2, xz or Zstandard, or alone in a ZIP archive.
 
 **The sensor's size** comes from the recording, from its camera's or data set's name, or from `?width=&height=`. Where
 nothing says it, it is guessed from the largest coordinates. `info`, the summary (`sensor.size_from`) and one line on

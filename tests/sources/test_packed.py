@@ -6,6 +6,8 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +117,17 @@ def test_what_unpacks_to_more_than_any_recording(tmp_path: Path, monkeypatch: py
 def test_an_archive_of_numpys_is_no_packing(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", np.stack([some_events()[k].astype(int) for k in "txyp"], axis=1))
     assert open_source(tmp_path / "a.npz").name == "npz"
+
+
+def test_through_a_pipe(tmp_path: Path) -> None:
+    plain, fifo = tmp_path / "plain", tmp_path / "pipe"
+    FILES["es"].write(plain, some_events())
+    for data, ends in ((gzip.compress(plain.read_bytes()), True), (gzip.compress(plain.read_bytes())[:-20], False)):
+        os.mkfifo(fifo)
+        writing = threading.Thread(target=fifo.write_bytes, args=(data,))
+        writing.start()
+        events, error, _ = drain(fifo)
+        writing.join()
+        fifo.unlink()
+        assert (error is None) == ends and np.array_equal(events, some_events()[: len(events)])
+        assert error is None or str(error).startswith(f"{fifo}: its gzip data is cut off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -59,6 +60,11 @@ def test_a_format_that_wants_a_file() -> None:
     code, facts, error = info("-?format=csv&width=10&height=10", b"t,x,y,on\n1,2,3,1\n5,6,7,0\n")
     assert code == 0, error
     assert (facts["events"], facts["t_last"], facts["on"]) == (2, 5, 1)
+
+
+def test_what_is_packed() -> None:
+    code, facts, error = info("-?format=csv&width=10&height=10", gzip.compress(b"t,x,y,on\n1,2,3,1\n5,6,7,0\n"))
+    assert (code, facts["events"], facts["input"]) == (0, 2, "csv"), error
 
 
 def test_damage_in_it_names_no_file_that_nobody_knows() -> None:
