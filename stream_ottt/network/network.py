@@ -12,7 +12,8 @@ from torch import Tensor
 
 from stream_ottt.network.connection import Connection
 from stream_ottt.network.growth import with_new_row, with_zero_columns
-from stream_ottt.network.layers import AvgPool, Layer, ReadOut, SpikingConv
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network_state import NetworkState
 from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import GradientSink
