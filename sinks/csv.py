@@ -19,6 +19,7 @@ COLUMNS = (
     "t_end",
     "label",
     "confidence",
+    "unknown",
     "truth",
     "scored",
     "learned",

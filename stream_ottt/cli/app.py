@@ -274,9 +274,7 @@ def control(
     command: Annotated[
         str, typer.Argument(help="add_class, correct, pause, resume, reset, save or status.", metavar="COMMAND")
     ],
-    of: Annotated[
-        str | None, typer.Argument(help="For add_class, correct: name or number.", metavar="CLASS")
-    ] = None,
+    of: Annotated[str | None, typer.Argument(help="For add_class, correct: name or number.", metavar="CLASS")] = None,
     at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
