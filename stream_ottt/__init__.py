@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stream_ottt.learning.learner import OnlineLearner
     from stream_ottt.network.config import NetworkConfig
     from stream_ottt.network.topologies import build_network
-    from stream_ottt.run.model_file import load_model, save_model
+    from stream_ottt.run.models import load_model, save_model
     from stream_ottt.sinks.opening import open_sink
     from stream_ottt.sources.opening import open_source
 
@@ -42,7 +42,7 @@ _HOMES = {
     "learning.learner": ["OnlineLearner"],
     "network.config": ["NetworkConfig"],
     "network.topologies": ["build_network"],
-    "run.model_file": ["load_model", "save_model"],
+    "run.models": ["load_model", "save_model"],
     "sinks.opening": ["open_sink"],
     "sources.opening": ["open_source"],
 }
