@@ -166,8 +166,7 @@ class Presentations:
         timeline.correct(wrong, label)
         found.interval = LabelInterval(wrong.t_start, wrong.t_end, label)
         self._evaluator.correct(found.score, label)
-        if found.label_used:
-            self._due.correct(found.number, label, found.building)
+        self._due.correct(found.number, label, found.building)
         return wrong
 
     def leave(self) -> None:
