@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 from stream_ottt.errors import InputError, OutputError
-from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
