@@ -20,7 +20,8 @@ from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.unwrap import Clock32
 
-MAGICS = (b"#!AER-DAT1.0", b"#!AER-DAT2.0", b"#!AER-DAT2.1")
+MAGICS = (b"#!AER-DAT1.", b"#!AER-DAT2.")
+"""As for jAER, the number behind the point means nothing: 2.1 is read as 2.0."""
 WORD = np.dtype([("address", ">u4"), ("t", ">u4")])
 WORD_1 = np.dtype([("address", ">u2"), ("t", ">u4")])
 """Of version 1.0."""

@@ -110,7 +110,7 @@ def test_golden_words_of_a_davis(tmp_path: Path, header: bytes, width: int, heig
     assert (packet.width, packet.height) == (width, height)
 
 
-@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT2.1\r\n", b"#!AER-DAT1.0\r\n"])
+@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT2.1\r\n", b"#!AER-DAT1.0\r\n", b"#!AER-DAT2.2\r\n"])
 def test_versions(tmp_path: Path, magic: bytes) -> None:
     words = [(0x0000, 5), (0x0001, 5), (0x00FE, 6), (0x7F00, 2**32 - 1), (0x8000, 8), (0x1505, 9)]
     layout = ">HI" if magic.startswith(b"#!AER-DAT1") else ">II"
