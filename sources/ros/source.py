@@ -132,8 +132,8 @@ class RosbagSource(FileSource):
         """The events of each message of the topic; of ``start`` (µs) on, where that can be found."""
         bags = self._bags()
         topics = [t for bag in bags for t in bag.topics()]
-        for bag in bags if not topics else []:
-            list(bag.messages(Topic("", "")))  # says what is wrong with it
+        for bag in bags if not any(t.type in PACKET_TYPES + ARRAY_TYPES for t in topics) else []:
+            list(bag.messages(Topic("", "")))  # says what is wrong with one that was cut off
         topic = self._choose(topics)
         recorded = 0
         if start is not None:
