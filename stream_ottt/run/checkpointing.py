@@ -19,7 +19,7 @@ from typing import Any
 
 from stream_ottt.errors import ModelError
 from stream_ottt.pipeline.learner_thread import Cut
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import State
 
 SINKS_S = 5.0

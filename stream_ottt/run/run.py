@@ -20,7 +20,8 @@ from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.verdict import size_note, unusable
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.run.config import RunConfig, merge, parse_every, to_tables
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
