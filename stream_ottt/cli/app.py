@@ -99,6 +99,9 @@ def run(
     web: Annotated[
         str | None, text("Show the run on a page for browsers, at 127.0.0.1:8765 or there.", "[HOST:PORT]")
     ] = None,
+    metrics: Annotated[
+        str | None, text("Serve /metrics, /healthz and /readyz there; on this machine unless told.", "[HOST:]PORT")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     checkpoint: Annotated[Path | None, text("Folder for checkpoints, to `resume` from.", "FOLDER")] = None,
     checkpoint_every: Annotated[str | None, text("Time between two of them, or timesteps.", "DURATION|INTEGER")] = None,
@@ -135,6 +138,8 @@ def run(
             sinks.append(f"jsonl:{predictions}")
         if web is not None:
             sinks.append(f"web:{web}")
+        if metrics is not None:
+            sinks.append(f"metrics:{metrics}")
         sinks += sink or []
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stream_ottt.log import say
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import run, say
+from stream_ottt.run.run import run
 from stream_ottt.run.stopping import Stopping
 
 

@@ -7,6 +7,7 @@ event loop reads live sources and answers sockets; whatever may block is done el
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -226,6 +227,7 @@ class Pipeline:
     def snapshot(self, published: Published | None = None) -> RunSnapshot:
         """The run as it is known now; ``published`` in place of what the learner's thread published last."""
         published = published or self.learning.published
+        busy_since, keeper = self.learning.busy_since, self.learning.keeper
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
         return RunSnapshot(
@@ -244,6 +246,8 @@ class Pipeline:
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
+            busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            checkpoint=None if keeper is None else keeper.state(),
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import Any
 
 from stream_ottt.errors import ModelError
 from stream_ottt.pipeline.learner_thread import Cut
+from stream_ottt.pipeline.view import CheckpointState
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import State
 
@@ -38,7 +39,7 @@ class Checkpointing:
 
     Attributes:
         written, failed: how many.
-        latest: ``time.time()`` of the latest that was written, and its timesteps; None before.
+        latest: ``time.time()`` of the latest that was written; None before.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Checkpointing:
         say: Callable[[str], None],
     ) -> None:
         self.written = self.failed = 0
-        self.latest: tuple[float, int] | None = None
+        self.latest: float | None = None
+        self._timesteps = 0  # before it
         self._folder = folder
         self._every_s = every_s
         self._ask = ask
@@ -71,6 +73,10 @@ class Checkpointing:
         with suppress(Full):
             self._cuts.put_nowait(None)
         self._thread.join(within)
+
+    def state(self) -> CheckpointState:
+        """What has become of them; from any thread."""
+        return CheckpointState(self.written, self.failed, self.latest, self._timesteps)
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
 
@@ -116,7 +122,7 @@ class Checkpointing:
             self._say(f"checkpoint: written again, after {cut.timesteps} timesteps")
         self._working = True
         self.written += 1
-        self.latest = (time.time(), cut.timesteps)
+        self.latest, self._timesteps = time.time(), cut.timesteps
 
     @staticmethod
     def _of_sinks(futures: dict[str, Future[State | None]]) -> dict[str, State | None]:

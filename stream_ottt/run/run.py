@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.labels.alignment import unmet
 from stream_ottt.live.inputs import LiveInputs
+from stream_ottt.log import say
 from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink
@@ -83,12 +84,6 @@ def run(request: RunRequest, stopping: Stopping | None = None) -> int:
     """
     with nullcontext(stopping) if stopping is not None else Stopping() as signals:
         return asyncio.run(Run(request, signals).go())
-
-
-def say(text: str) -> None:
-    """One line for the user; nothing more where stderr is gone."""
-    with suppress(OSError, ValueError):
-        print(f"stream-ottt: {text}", file=sys.stderr, flush=True)
 
 
 class Run:
