@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from stream_ottt.events.timestep import StepResult
+from stream_ottt.log import say
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.web.address import bind, parse_address
 
@@ -68,7 +68,7 @@ class WebSink(Sink):
         names = tuple(name.strip() for name in self.config.names.split(",") if name.strip())
         self._server = PageServer(self._page, host=host, port=port, token=self.config.token, names=names)
         await self._server.start()
-        print(f"stream-ottt: the page is at {self._server.url}", file=sys.stderr, flush=True)
+        say(f"the page is at {self._server.url}", "page", url=self._server.url)
 
     async def consume(self, result: StepResult) -> None:
         assert self._page is not None and self._server is not None

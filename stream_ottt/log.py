@@ -10,11 +10,20 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Protocol, TextIO
 
-Format = Literal["text", "json"]
+from stream_ottt.errors import UsageError
 
 LOGGER = logging.getLogger("stream_ottt")
+
+
+class Say(Protocol):
+    """What takes a line: :func:`say`, or something in its place."""
+
+    def __call__(
+        self, message: str, event: str = "note", *, level: int = ..., quiet: bool = ..., **fields: Any
+    ) -> None:
+        """One line; see :func:`say`."""
 
 
 def say(message: str, event: str = "note", *, level: int = logging.INFO, quiet: bool = False, **fields: Any) -> None:
@@ -32,13 +41,19 @@ def say(message: str, event: str = "note", *, level: int = logging.INFO, quiet: 
     LOGGER.log(level, "%s", message, extra={"event": event, "fields": fields, "quiet": quiet})
 
 
-def warn(message: str, event: str = "warning", **fields: Any) -> None:
-    """One line about what is wrong."""
-    say(message, event, level=logging.WARNING, **fields)
+def warn(message: str, event: str = "warning", *, quiet: bool = False, **fields: Any) -> None:
+    """One line about what is wrong; as :func:`say`."""
+    say(message, event, level=logging.WARNING, quiet=quiet, **fields)
 
 
-def set_up(form: Format) -> None:
-    """Write lines in this form to stderr from now on."""
+def set_up(form: str) -> None:
+    """Write lines in this form to stderr from now on.
+
+    Raises:
+        UsageError: it is neither ``text`` nor ``json``.
+    """
+    if form not in ("text", "json"):
+        raise UsageError(f"--log-format: {form!r} is neither text nor json")
     handler = _ToStderr()
     handler.setFormatter(_Json() if form == "json" else _Text())
     if form == "text":

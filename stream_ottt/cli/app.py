@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from stream_ottt.errors import StreamOtttError
+from stream_ottt.log import say, set_up
 
 app = typer.Typer(
     name="stream-ottt",
@@ -37,7 +39,7 @@ def main() -> None:
     try:
         app(args=_with_web_address(sys.argv[1:]))
     except StreamOtttError as e:
-        print(f"stream-ottt: {e}", file=sys.stderr)
+        say(str(e), "error", level=logging.ERROR, code=e.exit_code)
         sys.exit(e.exit_code)
     except SystemExit as e:
         if any(t.name.startswith(LEFT_BEHIND) for t in threading.enumerate()):
@@ -107,6 +109,7 @@ def run(
     checkpoint_every: Annotated[str | None, text("Time between two of them, or timesteps.", "DURATION|INTEGER")] = None,
     control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
+    log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
     force: Annotated[bool, typer.Option("--force", help="Write outputs anew that exist already.")] = False,
 ) -> None:
     """Stream a source through a network that learns while it watches.
@@ -115,6 +118,7 @@ def run(
     """
     from stream_ottt.run.stopping import Stopping
 
+    set_up(log_format)
     with Stopping() as stopping:
         from stream_ottt.cli.check import check_run
         from stream_ottt.cli.options import overrides
@@ -148,7 +152,7 @@ def run(
         settings = overrides(context, RunConfig, named)
         check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            print(f"stream-ottt: loading {source} …", file=sys.stderr)
+            say(f"loading {source} …", quiet=log_format == "json")
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 
@@ -171,10 +175,12 @@ def run(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Of the checkpoints, as given to `run`.", metavar="FOLDER")],
     force: Annotated[bool, typer.Option("--force", help="Go on also where lines of an output are gone.")] = False,
+    log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
 ) -> None:
     """Go on with a run that was stopped, from its newest good checkpoint, as if it had never stopped."""
     from stream_ottt.run.stopping import Stopping
 
+    set_up(log_format)
     with Stopping() as stopping:
         from stream_ottt.cli.resume import resume as go_on
 

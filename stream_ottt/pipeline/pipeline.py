@@ -7,6 +7,7 @@ event loop reads live sources and answers sockets; whatever may block is done el
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+from stream_ottt import log
 from stream_ottt.errors import InputError, OutputError
 from stream_ottt.events.binning import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
+from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
 from stream_ottt.pipeline.queues import OverflowPolicy
@@ -116,7 +119,7 @@ class Pipeline:
     grace: float = 2.0
     mark_every: int | None = None
     prepare: Callable[[], None] | None = None
-    say: Callable[[str], None] = print
+    say: Say = log.say
 
     def __post_init__(self) -> None:
         self._stopped = Event()
@@ -266,7 +269,8 @@ class Pipeline:
                 if not (writer.sink.optional and isinstance(e, OutputError)):
                     await self.close_sinks(None, opened)
                     raise
-                self.say(f"sink {writer.name}: {e}; carrying on without it")
+                text = f"sink {writer.name}: {e}; carrying on without it"
+                self.say(text, "sink", level=logging.WARNING, sink=writer.name, working=False)
             else:
                 opened.append(writer)
         self.writers = opened

@@ -9,6 +9,7 @@ the learner's thread; the disk is waited for here. One checkpoint at most is on 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from threading import Thread
 from typing import Any
 
 from stream_ottt.errors import ModelError
+from stream_ottt.log import Say
 from stream_ottt.pipeline.learner_thread import Cut
 from stream_ottt.pipeline.view import CheckpointState
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
@@ -35,7 +37,7 @@ class Checkpointing:
         every_s: seconds from one checkpoint to the next; None leaves it to others to send marks.
         ask: sends a mark along with the stream.
         about: what the manifest says of the run, in this moment.
-        say: told in one line when checkpoints fail, and when they work again.
+        say: told of each checkpoint, when they fail, and when they work again.
 
     Attributes:
         written, failed: how many.
@@ -49,7 +51,7 @@ class Checkpointing:
         every_s: float | None,
         ask: Callable[[], None],
         about: Callable[[], dict[str, Any]],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self.written = self.failed = 0
         self.latest: float | None = None
@@ -115,11 +117,13 @@ class Checkpointing:
             self.failed += 1
             if self._working:
                 why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
-                self._say(f"checkpoint: {why}; the run goes on and tries again")
+                text = f"checkpoint: {why}; the run goes on and tries again"
+                self._say(text, "checkpoint", level=logging.WARNING, ok=False, timesteps=cut.timesteps)
             self._working = False
             return
-        if not self._working:
-            self._say(f"checkpoint: written again, after {cut.timesteps} timesteps")
+        again = "" if self._working else "again, "
+        text = f"checkpoint: written {again}after {cut.timesteps} timesteps"
+        self._say(text, "checkpoint", quiet=self._working, ok=True, timesteps=cut.timesteps)
         self._working = True
         self.written += 1
         self.latest, self._timesteps = time.time(), cut.timesteps
