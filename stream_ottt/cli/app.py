@@ -107,6 +107,9 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     checkpoint: Annotated[Path | None, text("Folder for checkpoints, to `resume` from.", "FOLDER")] = None,
     checkpoint_every: Annotated[str | None, text("Time between two of them, or timesteps.", "DURATION|INTEGER")] = None,
+    resume_: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in that folder, where there is one.")
+    ] = False,
     control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
     log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
@@ -120,6 +123,12 @@ def run(
 
     set_up(log_format)
     with Stopping() as stopping:
+        if resume_:
+            from stream_ottt.cli.resume import resumable
+            from stream_ottt.cli.resume import resume as go_on
+
+            if (folder := resumable(checkpoint)) is not None:
+                raise typer.Exit(go_on(folder, force=force, stopping=stopping))
         from stream_ottt.cli.check import check_run
         from stream_ottt.cli.options import overrides
         from stream_ottt.run.config import RunConfig

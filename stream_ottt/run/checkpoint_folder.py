@@ -77,9 +77,13 @@ class CheckpointFolder:
         found = (f.stem.partition("-")[2] for f in self.path.glob("checkpoint-*.json"))
         return sorted((int(number) for number in found if number.isdecimal()), reverse=True)
 
+    def is_used(self) -> bool:
+        """Whether a run has left checkpoints."""
+        return bool(self.numbers()) or (self.path / FINISHED).exists()
+
     def check_empty(self) -> None:
         """Raise UsageError where another run has left checkpoints."""
-        if self.numbers() or (self.path / FINISHED).exists():
+        if self.is_used():
             raise UsageError(
                 f"{self.path}: holds the checkpoints of a run; go on with `stream-ottt resume {self.path}`, "
                 "name another folder, or say --force to remove them"

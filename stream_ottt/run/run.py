@@ -32,6 +32,7 @@ from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.run.watching import Watching
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sources.opening import open_source
+from stream_ottt.state import take
 
 Problem = tuple[int, str]
 """Exit code and what to say."""
@@ -208,8 +209,13 @@ class Run:
         say(f"going on after {saved.manifest.timesteps} timesteps", "gap", quiet=True, **gap)
         pipeline.load_state_dict(saved.state, gap=live)
         for writer in pipeline.writers:
+            if saved.manifest.sinks.get(writer.name) is None:
+                text = (
+                    f"sink {writer.name}: had not come so far when the checkpoint was written; some may be missing"
+                )
+                warn(text, "sink", sink=writer.name)
             try:
-                writer.sink.go_on(saved.manifest.sinks.get(writer.name))
+                writer.sink.go_on(saved.manifest.sinks.get(writer.name), take(saved.state, "stream/index"))
             except OutputError:
                 if not self.request.force:
                     raise
@@ -243,9 +249,10 @@ class Run:
         return {"run": asked, "classes": facts.classes, "class_names": facts.class_names}
 
     def _end_checkpoints(self, folder: CheckpointFolder, outcome: Outcome, code: int) -> None:
-        """Note that nothing is left to resume, where that is so."""
+        """Note that nothing is left to resume, where that is so; a live source may always come back."""
         try:
-            if outcome.reason in ("end", "max-steps", "damaged") and code in (0, InputError.exit_code):
+            over = ("max-steps",) if type(self.source).live else ("end", "max-steps", "damaged")
+            if outcome.reason in over and code in (0, InputError.exit_code):
                 folder.finish({"reason": outcome.reason, "code": code, "timesteps": self.pipeline.learning.timesteps})
         except OSError as e:
             say(f"checkpoint: {folder.path}: the end of the run cannot be noted: {e.strerror}")
