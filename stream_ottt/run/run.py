@@ -210,9 +210,7 @@ class Run:
         pipeline.load_state_dict(saved.state, gap=live)
         for writer in pipeline.writers:
             if saved.manifest.sinks.get(writer.name) is None:
-                text = (
-                    f"sink {writer.name}: had not come so far when the checkpoint was written; some may be missing"
-                )
+                text = f"sink {writer.name}: had not come so far when the checkpoint was written; some may be missing"
                 warn(text, "sink", sink=writer.name)
             try:
                 writer.sink.go_on(saved.manifest.sinks.get(writer.name), take(saved.state, "stream/index"))
