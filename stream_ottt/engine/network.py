@@ -109,8 +109,11 @@ class CompiledNetwork(Network):
         super().learn(signals, saved, step)
 
     def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
-        i = turn % len(self.rows)
-        rows = self.rows[i]
+        return self.norm_of(turn % len(self.rows), self.rows)
+
+    def norm_of(self, i: int, held: Sequence[Any]) -> tuple[str, int, float] | None:
+        """Name, size and squared norm of the weights of the ``i``-th part in a set of rows, where they are rows."""
+        rows = held[i]
         if not isinstance(rows, Rows):
             return None
         return f"{self.parts.made[i].name}weight", rows.array.size, float(rows.squares.sum())

@@ -7,17 +7,21 @@ event loop reads live sources and answers sockets; whatever may block is done el
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+from stream_ottt import log
 from stream_ottt.errors import InputError, OutputError
 from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
+from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
 from stream_ottt.pipeline.queues import OverflowPolicy
@@ -116,7 +120,7 @@ class Pipeline:
     grace: float = 2.0
     mark_every: int | None = None
     prepare: Callable[[], None] | None = None
-    say: Callable[[str], None] = print
+    say: Say = log.say
 
     def __post_init__(self) -> None:
         self._stopped = Event()
@@ -229,6 +233,7 @@ class Pipeline:
     def snapshot(self, published: Published | None = None) -> RunSnapshot:
         """The run as it is known now; ``published`` in place of what the learner's thread published last."""
         published = published or self.learning.published
+        busy_since, keeper = self.learning.busy_since, self.learning.keeper
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
         return RunSnapshot(
@@ -247,6 +252,8 @@ class Pipeline:
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
+            busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            checkpoint=None if keeper is None else keeper.state(),
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------
@@ -265,7 +272,8 @@ class Pipeline:
                 if not (writer.sink.optional and isinstance(e, OutputError)):
                     await self.close_sinks(None, opened)
                     raise
-                self.say(f"sink {writer.name}: {e}; carrying on without it")
+                text = f"sink {writer.name}: {e}; carrying on without it"
+                self.say(text, "sink", level=logging.WARNING, sink=writer.name, working=False)
             else:
                 opened.append(writer)
         self.writers = opened

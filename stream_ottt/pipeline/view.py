@@ -62,6 +62,22 @@ class SinkState:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointState:
+    """What has become of a run's checkpoints.
+
+    Attributes:
+        written, failed: how many, by this process.
+        at: ``time.time()`` of the latest that was written; None before.
+        timesteps: predicted before it.
+    """
+
+    written: int = 0
+    failed: int = 0
+    at: float | None = None
+    timesteps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """A run at one moment; plain values that nobody writes any more.
 
@@ -77,6 +93,9 @@ class RunSnapshot:
         clock: ``epochs`` of the sensor's clock, events ``left_out`` for their times, ``jumps`` (µs).
         filters: what each filter has found out, such as hot pixels, by its place and name.
         size_from: where the sensor's size comes from: ``file``, ``option``, ``camera`` or ``guess``.
+        busy_s: how long the learner's thread has been at its present piece of work; 0 at rest.
+        held: whether the source is held, so that nothing comes.
+        checkpoint: of its checkpoints; None where none are written.
     """
 
     session: SessionSnapshot | None
@@ -90,6 +109,9 @@ class RunSnapshot:
     clock: dict[str, Any] = field(default_factory=dict)
     filters: dict[str, Any] = field(default_factory=dict)
     size_from: str = "file"
+    busy_s: float = 0.0
+    held: bool = False
+    checkpoint: CheckpointState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ NOTHING = SessionSnapshot(
     label_span=None,
     stream_span=None,
     step_ms=NO_DURATIONS,
+    step_counts=(),
     rehearsal_ms=NO_DURATIONS,
     labels_taken=0,
     labels_refused=0,

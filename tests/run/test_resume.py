@@ -13,7 +13,8 @@ from resumed import moved as moved_to
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.events.binning import Binner
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.run.resume import find
 from stream_ottt.run.run import Run, RunRequest
