@@ -31,6 +31,7 @@ class Dialect:
         line: number of that line, from 1.
         rows: the fields of the first lines with events.
         regular: whether all lines looked at have as many fields as the first.
+        quoted: whether there are quotation marks, which mean nothing.
         open_end: whether a separator stands behind the last field of each line.
     """
 
@@ -43,6 +44,7 @@ class Dialect:
     line: int = 1
     rows: list[list[bytes]] = field(default_factory=list)
     regular: bool = True
+    quoted: bool = False
     open_end: bool = False
 
     def values(self) -> npt.NDArray[np.float64]:
@@ -73,7 +75,8 @@ def separator_of(line: bytes) -> bytes:
 
 def read_dialect(head: bytes) -> Dialect:
     """Interpret the beginning of a file; its last line may be cut off."""
-    dialect = Dialect()
+    dialect = Dialect(quoted=b'"' in head)
+    head = head.replace(b'"', b" ")
     at = len(BOM) if head.startswith(BOM) else 0
     lines = head[at:].split(b"\n")
     number = 0

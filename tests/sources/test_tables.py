@@ -76,6 +76,7 @@ TEXTS = {
     "quoted names, an index, a byte order mark": text(
         [(i, *r) for i, r in enumerate(TABLE)], "{},{},{},{},{}", '\ufeff"","t_us","x_pos","y_pos","polarity"\n'
     ),
+    "all quoted": text(TABLE, '"{}","{}","{}","{}"', '"t","x","y","p"\n'),
     "ms with fractions": text([(f"{t / 1000:.3f}", x, y, p) for t, x, y, p in TABLE.tolist()], head="time_ms,x,y,p\n"),
     "blank lines between": text(TABLE, "{},{},{},{}\n", "t,x,y,p\n\n"),
     "gzip": gzip.compress(text(TABLE, head="t,x,y,p\n")),
