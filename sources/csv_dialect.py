@@ -13,7 +13,7 @@ from stream_ottt.sources.guesses import SAMPLE_ROWS
 
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FLAGS = {b"true": 1.0, b"on": 1.0, b"false": 0.0, b"off": 0.0}
-GEOMETRY = re.compile(rb"geometry\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
+GEOMETRY = re.compile(rb"(?:geometry|resolution|sensor.?size)\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
 SIZE = re.compile(rb"\s*(\d{1,5})[\s,;]+(\d{1,5})\s*")
 BOM = b"\xef\xbb\xbf"
 
