@@ -291,12 +291,16 @@ def control(
     address: Annotated[
         str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
     ],
-    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.", metavar="COMMAND")],
+    command: Annotated[
+        str, typer.Argument(help="add_class, correct, pause, resume, reset, save or status.", metavar="COMMAND")
+    ],
+    of: Annotated[str | None, typer.Argument(help="For add_class, correct: name or number.", metavar="CLASS")] = None,
+    at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
 
-    raise typer.Exit(send(address, command))
+    raise typer.Exit(send(address, command, of, at))
 
 
 @keys_app.command("new")

@@ -177,9 +177,19 @@ class Pipeline:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
         self.view.facts = replace(facts, sensor=self.reader.sensor)
+        session.classes.on_change = lambda: self._tell_classes(session)
         if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
             self.say(f"{facts.source}: {note}")
         return session
+
+    def _tell_classes(self, session: Session) -> None:
+        """A class was added; in the learner's thread, before the next prediction."""
+        self.view.facts = replace(
+            self.view.facts,
+            classes=tuple(session.classes.labels),
+            class_names=dict(session.classes.names),
+            parameters=session.learner.network.size,
+        )
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
         """Go on from the state of a :class:`Cut`, before :meth:`run`; the learner is restored by who builds it.

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stream_ottt.images.base import Item
-from stream_ottt.labels.evaluation import Evaluator, PresentationScore
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.presentation_score import PresentationScore
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets.base import DataSet
 from stream_ottt.replay.workbench import Workbench
