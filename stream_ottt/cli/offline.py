@@ -47,7 +47,7 @@ def replay(
     context: typer.Context,
     config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
     data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
-    method: Annotated[str | None, text("ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.", "NAME")] = None,
+    method: Annotated[str | None, text("ottt_o, bptt, er and so on, or rule.py:MyRule.", "NAME")] = None,
     protocol: Annotated[str | None, text("epochs, prequential, class-incremental or drift.", "NAME")] = None,
     seed: Annotated[str | None, text("Of weights, order, transforms, dropout, rehearsal.", "INTEGER")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,

@@ -88,20 +88,37 @@ class TransformConfig(Settings):
         return self
 
 
+OWN_MEMORY = ("er", "derpp", "gdumb", "ncm", "slda")
+"""Methods that take whole samples, each once."""
+
+
 class MethodConfig(Settings):
     """The learning method.
 
     Attributes:
-        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``frozen``, or one of another package.
+        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``ndot``, ``stllr``, ``obgd``, ``er``, ``derpp``, ``gdumb``,
+            ``ncm``, ``slda``, ``frozen``, one of another package, or a class in a file, ``rule.py:MyRule``.
         truncation: of ``bptt``: gradients reach back over so many timesteps; None for all of a sample.
         precision: of the fast engine's matrix products, for the ottt methods at batch size 1.
         compiled: the forward pass of the ottt methods is compiled by torch, which pays for long runs with batches.
+        alpha_pre: of ``stllr``: weight of a presynaptic spike after postsynaptic activity.
+        post_decay: of ``stllr``: decay of the postsynaptic trace per timestep.
+        kappa: of ``obgd``: how far below the largest step that does not overshoot it stays.
+        memory: of ``er``, ``derpp`` and ``gdumb``: samples remembered at most.
+        der_alpha: of ``derpp``: weight of the remembered logits.
+        der_beta: of ``derpp``: weight of the remembered labels.
     """
 
     name: str = "ottt_o"
     truncation: int | None = Field(None, ge=1, le=100_000)
     precision: Precision = "float32"
     compiled: bool = False
+    alpha_pre: float = Field(-1.0, ge=-100, le=100)
+    post_decay: float = Field(0.2, ge=0, lt=1)
+    kappa: float = Field(2.0, gt=0)
+    memory: int = Field(200, ge=1, le=2**31)
+    der_alpha: float = Field(0.1, ge=0)
+    der_beta: float = Field(0.5, ge=0)
 
 
 class ProtocolConfig(Settings):
@@ -203,6 +220,8 @@ class ReplayConfig(Settings):
             raise ValueError(f"learner.rule is the method's here: use method.name = {self.learner.rule!r}")
         if self.rehearsal.mode not in ("off", "ratio"):
             raise ValueError(f"rehearsal.mode = {self.rehearsal.mode!r} is for streams; here use 'ratio'")
+        if self.rehearsal.mode != "off" and self.method.name in OWN_MEMORY:
+            raise ValueError(f"method {self.method.name!r} remembers by itself: use rehearsal.mode = 'off'")
         if self.learner.average:
             raise ValueError("learner.average is for streams; a replay compares rules by the weights that they learn")
         return self
