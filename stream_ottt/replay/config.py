@@ -96,14 +96,16 @@ class MethodConfig(Settings):
     """The learning method.
 
     Attributes:
-        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``ndot``, ``stllr``, ``obgd``, ``er``, ``derpp``, ``gdumb``,
-            ``ncm``, ``slda``, ``frozen``, one of another package, or a class in a file, ``rule.py:MyRule``.
+        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``ndot``, ``stllr``, ``obgd``, ``cbp``, ``er``, ``derpp``,
+            ``gdumb``, ``ncm``, ``slda``, ``frozen``, one of another package, or a class in a file, ``rule.py:MyRule``.
         truncation: of ``bptt``: gradients reach back over so many timesteps; None for all of a sample.
         precision: of the fast engine's matrix products, for the ottt methods at batch size 1.
         compiled: the forward pass of the ottt methods is compiled by torch, which pays for long runs with batches.
         alpha_pre: of ``stllr``: weight of a presynaptic spike after postsynaptic activity.
         post_decay: of ``stllr``: decay of the postsynaptic trace per timestep.
         kappa: of ``obgd``: how far below the largest step that does not overshoot it stays.
+        renew: of ``cbp``: share of the channels that is drawn anew after a sample.
+        maturity: of ``cbp``: samples that a channel is left alone for.
         memory: of ``er``, ``derpp`` and ``gdumb``: samples remembered at most.
         der_alpha: of ``derpp``: weight of the remembered logits.
         der_beta: of ``derpp``: weight of the remembered labels.
@@ -116,6 +118,8 @@ class MethodConfig(Settings):
     alpha_pre: float = Field(-1.0, ge=-100, le=100)
     post_decay: float = Field(0.2, ge=0, lt=1)
     kappa: float = Field(2.0, gt=0)
+    renew: float = Field(1e-3, ge=0, le=1)
+    maturity: int = Field(100, ge=0, le=2**31)
     memory: int = Field(200, ge=1, le=2**31)
     der_alpha: float = Field(0.1, ge=0)
     der_beta: float = Field(0.5, ge=0)

@@ -149,6 +149,8 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "method.alpha_pre": (-1.0, 1.0, weights, {"method.name": "stllr"}),
     "method.post_decay": (0.2, 0.9, weights, {"method.name": "stllr"}),
     "method.kappa": (2.0, 4.0, weights, {"method.name": "obgd", "learner.lr": 10}),
+    "method.renew": (0.0, 0.1, weights, {"method.name": "cbp", "method.maturity": 5}),
+    "method.maturity": (5, 100, weights, {"method.name": "cbp", "method.renew": 0.1}),
     "method.memory": (200, 1, weights, {"method.name": "er"}),
     "method.der_alpha": (0.1, 1.0, weights, {"method.name": "derpp"}),
     "method.der_beta": (0.5, 1.0, weights, {"method.name": "derpp"}),

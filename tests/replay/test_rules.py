@@ -211,6 +211,45 @@ def test_obgd_by_definition(lr: float) -> None:
         assert moved == pytest.approx(1 / 3) if lr > 1 else moved < 1 / 3
 
 
+@pytest.mark.parametrize("standardized", [True, False])
+def test_continual_backprop_renews_the_channel_that_is_of_least_use(standardized: bool) -> None:
+    network = small_network(weight_standardization=standardized, readout="flatten")
+    config = LearnerConfig(time_steps=3, lr=0.01)
+    method = made("cbp", network, config, renew=0.04, maturity=3)
+    frames = random_frames(3, 2, network.input_shape)
+    utility, start = torch.zeros(5).double(), network.parameters["conv2.bias"].clone()
+    for _ in range(7):
+        fired = torch.zeros(5).double()
+
+        def note(u: Tensor, s: Tensor, fired: Tensor = fired) -> None:
+            fired.add_(s.mean((0, 2, 3)) / 3)
+
+        network.populations["conv2"].watch = note
+        method.learn(frames, TARGETS)
+        weight = network.parameters["readout.weight"]
+        utility = 0.99 * utility + 0.01 * fired * weight.view(3, 5, 16).abs().sum((0, 2))
+        torch.testing.assert_close(method.channels[1].utility.double(), utility, rtol=1e-4, atol=1e-7)
+    # From the fourth sample on 0.2 of one channel is owed each time: the first is due at the eighth.
+    network.populations["conv2"].watch = None
+    assert (method.channels[1].age == 7).all()
+    method.learn(frames, TARGETS)
+    assert method.channels[1].age.tolist().count(0) == 1 and method.channels[0].age.tolist().count(0) == 0
+    new = int(method.channels[1].age.argmin())
+    assert new == int(utility.argmin())
+    assert network.parameters["conv2.bias"][new] == 0 and start[new] != 0
+    assert (network.parameters["readout.weight"].view(3, 5, 16)[:, new] == 0).all()
+    buffers = method.optimizer.buffers["momentum"]
+    assert (buffers["conv2.weight"][new] == 0).all() and (buffers["conv2.weight"] != 0).any()
+    # Below, the renewed channel has no effect on the layer above, standardized or not.
+    for _ in range(4):
+        method.channels[0].age += 100
+        for channel in method.channels[0].due(0.3, 100):
+            method.channels[0].renew(channel, method.rng, method.optimizer)
+            network.weights_changed()
+            of_it = network.connections["conv2."].effective_weight[:, channel]
+            assert of_it.abs().max() < 1e-12
+
+
 # --- memories --------------------------------------------------------------------------------------------------------
 
 

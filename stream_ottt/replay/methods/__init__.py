@@ -22,6 +22,7 @@ METHODS = Registry(
         "ndot": "stream_ottt.replay.methods.ndot:Ndot",
         "stllr": "stream_ottt.replay.methods.stllr:Stllr",
         "obgd": "stream_ottt.replay.methods.obgd:ObGD",
+        "cbp": "stream_ottt.replay.methods.cbp:ContinualBackprop",
         "er": "stream_ottt.replay.methods.er:ER",
         "derpp": "stream_ottt.replay.methods.derpp:DERpp",
         "gdumb": "stream_ottt.replay.methods.gdumb:GDumb",
