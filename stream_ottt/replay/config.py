@@ -129,7 +129,7 @@ class ProtocolConfig(Settings):
     """In what order samples come and what is scored.
 
     Attributes:
-        name: ``epochs``, ``prequential``, ``class-incremental`` or ``drift``.
+        name: ``epochs``, ``prequential``, ``class-incremental``, ``drift``, ``real-time`` or ``sessions``.
         batch_size: samples learned at once, per process.
         epochs: passes over the training samples (of each block, in ``class-incremental``).
         order: of a stream: ``shuffled``, or as ``recorded``.
@@ -139,10 +139,16 @@ class ProtocolConfig(Settings):
             OFF, ``orientation`` turns the image by 90°, ``session`` goes on with the samples of ``data.test_path``.
         drift_share: share of the events left by a drift of contrast.
         recovered: share of the accuracy before a drift at which it counts as overcome.
+        label_delay: of a stream: a sample's label becomes known after so many more samples.
+        near_future: of a stream: samples this far ahead are classified too; 0 for none.
+        evaluations: of ``class-incremental``: tests on all blocks during each, the last at its end.
+        speed: of ``real-time``: how many times faster than it was recorded the stream is shown.
+        predict_cost: of ``real-time``: time to classify a sample; ``none`` measures it.
+        learn_cost: of ``real-time``: time to learn a sample; ``none`` measures it.
         test_time_steps: test with these numbers of timesteps too; static images only.
     """
 
-    name: Literal["epochs", "prequential", "class-incremental", "drift"] = "epochs"
+    name: Literal["epochs", "prequential", "class-incremental", "drift", "real-time", "sessions"] = "epochs"
     batch_size: int = Field(1, ge=1, le=100_000)
     epochs: int = Field(1, ge=1, le=1_000_000)
     order: Literal["shuffled", "recorded"] = "shuffled"
@@ -151,6 +157,12 @@ class ProtocolConfig(Settings):
     drift: Literal["contrast", "polarity", "orientation", "session"] = "contrast"
     drift_share: float = Field(0.3, gt=0, le=1)
     recovered: float = Field(0.95, gt=0, le=1)
+    label_delay: int = Field(0, ge=0, le=2**31)
+    near_future: int = Field(0, ge=0, le=2**31)
+    evaluations: int = Field(1, ge=1, le=10_000)
+    speed: float = Field(1.0, gt=0, le=1e9)
+    predict_cost: Duration | None = None
+    learn_cost: Duration | None = None
     test_time_steps: tuple[int, ...] = ()
 
 
@@ -216,6 +228,8 @@ class ReplayConfig(Settings):
     def _consistent(self) -> ReplayConfig:
         if self.protocol.name == "drift" and self.protocol.drift == "session" and self.data.test_path is None:
             raise ValueError("protocol.drift = 'session' needs data.test_path, the other session")
+        if self.protocol.name == "sessions" and self.data.test_path is None:
+            raise ValueError("protocol.name = 'sessions' needs data.test_path, the other session")
         if self.transform.resized_crop != self.data.keep_aspect:
             raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
         if self.transform.resized_crop and not (self.data.width and self.data.height):

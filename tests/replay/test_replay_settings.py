@@ -31,6 +31,7 @@ SCALED = {"data.keep_aspect": False, "transform.resized_crop": False}
 CUT = {"data.keep_aspect": True, "transform.resized_crop": True}
 REHEARSED = {"rehearsal.mode": "ratio", "rehearsal.stretch": 2}
 DRIFT = {"protocol.name": "drift", "data.train": 16, "protocol.interval": 4, "evaluation.window": 4}
+REAL_TIME = {"protocol.name": "real-time", "protocol.predict_cost": "5ms", "protocol.learn_cost": "5ms"}
 
 Tables = dict[str, Any]
 Seen = Callable[[Tables, Path], object]
@@ -176,6 +177,12 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "protocol.drift": ("contrast", "orientation", rows, DRIFT),
     "protocol.drift_share": (0.3, 0.01, rows, DRIFT),
     "protocol.recovered": (1.0, 0.01, result(), DRIFT | {"protocol.drift": "orientation"}),
+    "protocol.label_delay": (0, 4, rows, {"protocol.name": "prequential"}),
+    "protocol.near_future": (0, 4, rows, {"protocol.name": "prequential"}),
+    "protocol.evaluations": (1, 2, rows, {"protocol.name": "class-incremental"}),
+    "protocol.speed": (1.0, 9.0, rows, REAL_TIME),
+    "protocol.predict_cost": ("1ms", "1s", rows, REAL_TIME),
+    "protocol.learn_cost": ("1ms", "1s", rows, REAL_TIME),
     "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20, "transform.scale": 0.004}),
     "rehearsal.mode": ("off", "ratio", weights, {}),
     "rehearsal.ratio": (3, 1, weights, REHEARSED),
