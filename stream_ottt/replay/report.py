@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 HEADER = (
@@ -46,6 +47,14 @@ def table_row(settings: dict[str, Any], result: dict[str, Any], about: dict[str,
     return f"{markdown([cells])}\n{about_line(about)}, seed {seed}\n"
 
 
+def data_name(data: dict[str, Any]) -> str:
+    """What the ``[data]`` table names: its data set, or of a stream the file, folder or source."""
+    if data["name"] != "stream":
+        return str(data["name"])
+    address = data["path"].partition("?")[0]
+    return Path(address).stem.rstrip(":") or "stream"
+
+
 def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     """The cells of one row, from (settings, result) of the same run with several seeds."""
     settings, first = runs[0]
@@ -57,7 +66,7 @@ def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> l
     return [
         what,
         settings["method"]["name"],
-        f"{data['name']} ({binning})",
+        f"{data_name(data)} ({binning})",
         str(data["time_steps"]),
         str(settings["protocol"]["batch_size"]),
         f"{first['samples']['train']}/{first['samples']['test']}",

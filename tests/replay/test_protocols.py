@@ -205,8 +205,8 @@ def test_classes_in_blocks_are_tested_anytime(collection: Path, tmp_path: Path) 
     [
         # Samples of 40 ms; 30 ms to say and 30 ms to learn. At half the speed all is in time.
         (0.5, [1] * 16, 16),
-        # The first is taken at 40 and learned at 100; the second is taken then, and said at 130, due at 120. The third is
-        # taken at 130, and said at 160, just when it is due. Learned at 190: the fourth is late by 20, the fifth by 10.
+        # The first is taken at 40 and learned at 100; the second is taken then, and said at 130, due at 120. The third
+        # is taken at 130 and said at 160, just when it is due. Learned at 190: the fourth is late by 20 ms.
         (1.0, [1, 0, *[1, 0, 0] * 4, 1, 0], 6),
         # A sample lasts 20 ms: no answer is ever in time.
         (2.0, [0] * 16, 0),
