@@ -105,15 +105,15 @@ def test_capymoa_says_the_same_of_the_same_predictions() -> None:
 
 
 def test_time_to_know_a_class() -> None:
-    """Class 1 comes at 5; every second sample is of it. Its first three are wrong, and one more is."""
-    own = [1] * 3 + [0] * 4 + [1] + [0] * 20  # wrong where 1
+    """Class 1 comes at 5; every second sample is of it. Its 6th to 8th are wrong."""
+    own = [1] * 5 + [0] * 3 + [1] * 20
     outcomes = [[0, 0]] * 5
-    for wrong in own:
-        outcomes += [[1, 0 if wrong else 1], [0, 0]]
+    for said in own:
+        outcomes += [[1, said], [0, 0]]
     [zero, one] = time_to_know(outcomes, sample_us=50_000)
     assert zero == {"label": 0, "first": 0, "own": 10, "samples": 15, "seconds": 0.75}
-    # Its first ten with at most one mistake are its 4th to 13th: it is known at its 13th.
-    assert one == {"label": 1, "first": 5, "own": 13, "samples": 25, "seconds": 1.25}
+    # Nine were right by its 12th, but its first ten in a row with one mistake at most are its 8th to 17th.
+    assert one == {"label": 1, "first": 5, "own": 17, "samples": 33, "seconds": 1.65}
     [never] = time_to_know([[3, 0]] * 50)
     assert never == {"label": 3, "first": 0, "own": None, "samples": None, "seconds": None}
 

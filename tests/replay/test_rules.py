@@ -312,7 +312,13 @@ def test_gdumb_keeps_classes_in_balance_and_trains_from_the_start() -> None:
             gdumb.learn(random_frames(3, 2, (2, 8, 8), seed=k), torch.tensor([label, label]))
     assert sorted(s.target for s in gdumb.kept) == [0] * 3 + [1] * 3 + [2] * 3
     assert gdumb.optimizer.steps == 0 and all(torch.equal(v, start[k]) for k, v in network.parameters.items())
+    twin = made("gdumb", small_network(), config, memory=9)
+    twin.load_state_dict(gdumb.state_dict())
+    for value in network.parameters.values():
+        value.add_(0.5)  # what the weights are by then does not matter
     gdumb.before_test()
+    twin.before_test()
+    assert all(torch.equal(v, twin.network.parameters[k]) for k, v in network.parameters.items())
     # 36 samples were seen: four passes over nine, in batches of two.
     assert gdumb.optimizer.steps == 4 * 5 * 3
     fitted = {k: v.clone() for k, v in network.parameters.items()}
@@ -364,7 +370,10 @@ def test_classifiers_on_features_by_definition(name: str) -> None:
     frames[:, ::2] *= 1.5
     off = features_of(network, frames)[:, None] - means
     nearest = torch.einsum("bki,ij,bkj->bk", off, precision, off).argmin(1)
-    assert torch.equal(method.predict(frames).mean(0).argmax(1), nearest)  # the third class was never seen
+    said = method.predict(frames).mean(0)
+    assert torch.equal(said[:, :2].argmax(1), nearest)
+    assert (said[:, 2] < -1e8).all()  # the third class was never seen
+    assert name == "ncm" or torch.allclose(method.covariance, sigma)
     assert 0 < nearest.sum() < 40
     assert all(torch.equal(network.parameters[k], v) for k, v in below.items())
 

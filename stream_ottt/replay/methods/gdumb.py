@@ -77,11 +77,10 @@ class GDumb(Online):
 
     def state_dict(self) -> State:
         memory = {"seen": self.seen, "fitted": self._fitted, **pack_samples(self.kept)}
-        return super().state_dict() | under("memory", memory) | under("first", self._first)
+        return super().state_dict() | under("memory", memory)
 
     def load_state_dict(self, state: State) -> None:
         super().load_state_dict(state)
         memory = part(state, "memory")
         self.seen, self._fitted = take(memory, "seen"), take(memory, "fitted")
         self.kept = unpack_samples(memory)
-        self._first = part(state, "first")
