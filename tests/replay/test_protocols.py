@@ -275,5 +275,6 @@ def test_learned_in_one_session_and_tested_in_another(collection: Path, tmp_path
     assert result["accuracy"] == result["other_session"] == result["other_session_over_time"][-1]
     assert result["gap"] == result["own_session"] - result["other_session"]
     assert len(result["other_session_over_time"]) == 3
+    assert result["other_session"] == sum(n for a, b, n in result["confusion"] if a == b) / 8
     with pytest.raises(UsageError, match=r"data\.test_path"):
         small_config(collection, protocol={"name": "sessions"})

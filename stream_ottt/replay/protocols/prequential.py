@@ -101,5 +101,6 @@ class Prequential(Protocol):
             "new_classes": time_to_know(outcomes, sample_us=self.sample_us),
             "held_out_accuracy": held_out.accuracy,
             "held_out_kappa": held_out.kappa,
+            "held_out_confusion": held_out.rows(),
         }
         return {**found, "near_future_accuracy": sum(a == b for a, b in future) / len(future)} if future else found

@@ -24,6 +24,7 @@ class Sessions(Prequential):
         return {
             **found,
             "accuracy": other,
+            "confusion": found["held_out_confusion"],
             "own_session": own,
             "other_session": other,
             "gap": own - other,
