@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,22 @@ def table_row(settings: dict[str, Any], result: dict[str, Any], about: dict[str,
     """One run as a table of one row, and where it comes from."""
     seed = settings["compute"]["seed"]
     cells = row_cells(settings["protocol"]["name"], [(settings, result)])
-    return f"{markdown([cells])}\n{about_line(about)}, seed {seed}\n"
+    said = confusion_table(result["confusion"], result["classes"]) if "confusion" in result else ""
+    return f"{markdown([cells])}\n{said}{about_line(about)}, seed {seed}\n"
+
+
+MOST_CLASSES = 12
+"""Most classes of which a table of the confusion can be read."""
+
+
+def confusion_table(rows: Iterable[Sequence[int]], names: Sequence[str]) -> str:
+    """Rows of truth, said, count as a table, a row a truth; nothing where there are too many classes to read it."""
+    if len(names) > MOST_CLASSES:
+        return ""
+    counts = {(truth, said): count for truth, said, count in rows}
+    n = range(len(names))
+    cells = [[names[i], *(str(counts.get((i, j), 0)) for j in n)] for i in n]
+    return f"{markdown(cells, ['truth ↓ said →', *names])}\n"
 
 
 def data_name(data: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.replay.compare import compare
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.protocols import PROTOCOLS
-from stream_ottt.replay.report import data_name
+from stream_ottt.replay.report import confusion_table, data_name
 from stream_ottt.replay.runs import replay
 from stream_ottt.replay.sweep import _folder
 from stream_ottt.replay.tables import Table
@@ -112,6 +112,7 @@ def test_runs_side_by_side(tmp_path: Path, call) -> None:
     accuracy = json.loads((folders[0] / "result.json").read_text())["accuracy"]
     assert [row[8] for row in rows if row[0] == str(folders[0])] == [f"{100 * accuracy:.2f}"]
     assert (folders[0] / "curves.png").stat().st_size > 5000
+    assert "| truth ↓ said → | 0 | 1 |" in (folders[0] / "row.md").read_text()
     assert compare([folders[0], folders[2]]).count("`") == 2  # report.figures alone
 
 
@@ -143,6 +144,18 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
 )
 def test_data_are_named_by_what_they_are(path: str, name: str, shown: str) -> None:
     assert data_name({"name": name, "path": path}) == shown
+
+
+def test_the_confusion_as_a_table() -> None:
+    table = confusion_table([[0, 0, 3], [0, 1, 1], [1, 1, 5]], ["cup", "pen"])
+    assert table.splitlines() == [
+        "| truth ↓ said → | cup | pen |",
+        "| --- | --- | --- |",
+        "| cup | 3 | 1 |",
+        "| pen | 0 | 5 |",
+        "",
+    ]
+    assert confusion_table([[0, 0, 3]], [str(i) for i in range(13)]) == ""
 
 
 def test_the_confusion_is_drawn_with_its_counts() -> None:
