@@ -1,4 +1,4 @@
-"""The commands that stream nothing: ``config``, ``replay`` and ``bench``."""
+"""The commands that stream nothing: ``config``, ``replay``, ``bench``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -98,3 +98,21 @@ def bench(
 
     given = overrides(context, ReplayConfig, {"compute": {"device": device}})
     raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of `run --record`, `replay` or `bench`, or summaries.", metavar="RUN…"),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", metavar="FILE")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write one HTML file about runs: scores over time, classes, firing rates, time, memory, settings.
+
+    Runs that differ in their seeds alone are drawn as mean and deviation.
+    """
+    from stream_ottt.cli.report import write_report
+
+    raise typer.Exit(write_report(runs, out, force=force))
