@@ -96,8 +96,8 @@ def picture(draw: Callable[[], Figure | None], caption: str) -> list[Element]:
 
     out = io.BytesIO()
     # Names come from outside: a dollar sign in one begins no formula, and a script that the font lacks is a box.
-    settings = {"text.parse_math": False, "svg.hashsalt": "stream-ottt"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    plain_text = matplotlib.rc_context({"text.parse_math": False, "svg.hashsalt": "stream-ottt"})
+    with plain_text, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure = draw()
         if figure is None:

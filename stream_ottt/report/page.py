@@ -15,7 +15,8 @@ from stream_ottt.replay.records import without
 from stream_ottt.report import figures, sections
 from stream_ottt.report.figures import Group
 from stream_ottt.report.html import el, page, picture, short
-from stream_ottt.report.recorded import SUMMARY, RecordedRun, read_run
+from stream_ottt.report.recorded import RecordedRun, read_run
+from stream_ottt.sinks.record import SUMMARY
 
 
 def _of_replay(folder: Path) -> list[Element]:

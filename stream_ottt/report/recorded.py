@@ -41,7 +41,8 @@ class Predictions:
 
     def changes(self) -> npt.NDArray[np.float64]:
         """The moments (s) at which what is shown changed."""
-        return self.t[1:][np.diff(self.truth) != 0] / 1e6
+        changed: npt.NDArray[np.float64] = self.t[1:][np.diff(self.truth) != 0] / 1e6
+        return changed
 
     def prequential(self, window: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Moments (s) of the scored timesteps, and the share of hits in the latest ``window`` of them."""
