@@ -265,11 +265,11 @@ class LearnerThread:
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
         self.timesteps += 1
+        for look in self.onlookers:
+            look(session, result)
         for writer in self._writers:
             while not writer.put(result):
                 self._do_tasks()
-        for look in self.onlookers:
-            look(session, result)
         if self._watchers:
             self._watchers = [watch for watch in self._watchers if watch(session.learner, result)]
         self._publish()

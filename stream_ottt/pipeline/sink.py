@@ -91,7 +91,7 @@ class Sink(ABC):
     def look(self, session: Session, result: StepResult) -> None:  # noqa: B027 - most sinks do not
         """See the session after a timestep, in the learner's thread, where :attr:`looks` says so.
 
-        It must be short, change nothing and raise nothing.
+        The same result comes to :meth:`consume` afterwards. It must be short, change nothing and raise nothing.
         """
 
     def take_events(self, events: EventArray, size: tuple[int, int]) -> None:  # noqa: B027 - most sinks do not
