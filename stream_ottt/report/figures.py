@@ -24,6 +24,9 @@ POINTS = 600
 """Most points of a drawn line."""
 MOST_CHANGES = 200
 """Most label changes that are marked; more would hide the lines."""
+MOST_CLASSES = 500
+"""Most classes of a confusion matrix; more would be smaller than a pixel."""
+MOST_LAYERS = 64
 MOST_WRITTEN = 12
 """Most classes of a confusion matrix whose counts are written into it."""
 SCORES = {"kappa": "kappa", "kappa_t": "kappa against no change", "majority": "majority", "no_change": "no change"}
@@ -83,24 +86,24 @@ def thinned(n: int) -> npt.NDArray[np.intp]:
 
 def scores(groups: Sequence[Group]) -> Figure | None:
     """Kappas and baselines so far, over stream time, a panel each; None where no run has such points."""
-    return _panels(groups, [(title, ("accuracy", key)) for key, title in SCORES.items()], across=4)
+    return _panels(groups, [(title, ("accuracy", key)) for key, title in SCORES.items()])
 
 
 def course(groups: Sequence[Group]) -> Figure | None:
     """Memory, latency, and events a timestep over stream time."""
     titles = {"rss_mb": "memory, MB", "latency_ms": "latency, ms", "events": "events a timestep"}
-    return _panels(groups, [(title, (key,)) for key, title in titles.items()], across=3)
+    return _panels(groups, [(title, (key,)) for key, title in titles.items()])
 
 
 def firing(groups: Sequence[Group]) -> Figure | None:
     """Share of each layer's neurons that fire at a timestep."""
     layers = dict.fromkeys(
-        layer for _, runs in groups for run in runs for point in run.points for layer in point.get("firing") or {}
+        layer for _, runs in groups for run in runs for point in run.points for layer in point.get("firing", {})
     )
-    return _panels(groups, [(layer, ("firing", layer)) for layer in layers], across=4)
+    return _panels(groups, [(layer, ("firing", layer)) for layer in list(layers)[:MOST_LAYERS]])
 
 
-def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, tuple[str, ...]]], *, across: int) -> Figure | None:
+def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, tuple[str, ...]]]) -> Figure | None:
     if not panels or not any(run.points for _, runs in groups for run in runs):
         return None
     figure, axes = new_figure(len(panels))
@@ -116,14 +119,17 @@ def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, tuple[str, ...]
 
 
 def confusion(run: RecordedRun) -> Figure | None:
-    """How often each class was taken for which, over presentations; None without any."""
+    """How often each class was taken for which, over presentations; None without any, or with too many classes."""
     rows = run.summary["accuracy"].get("confusion") or []
     if not rows:
         return None
     labels = sorted({label for a, b, _ in rows for label in (a, b)})
+    if len(labels) > MOST_CLASSES:
+        return None
+    place = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)))
     for a, b, n in rows:
-        counts[labels.index(a), labels.index(b)] = n
+        counts[place[a], place[b]] = n
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, (axis,) = new_figure()
     axis.grid(visible=False)

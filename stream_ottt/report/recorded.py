@@ -8,19 +8,25 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stream_ottt.errors import InputError
+from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.sinks.record import CURVES, PREDICTIONS, SUMMARY
 
 SCHEMA = "stream-ottt/summary/2"
 MOST_BYTES = 256 * 2**20
 """Largest JSON file that is read whole."""
 
-NO_LABEL = -(2**62)
+MOST_LINE = 16 * 2**20
+"""Longest line of a JSON Lines file, bytes."""
+
+MOST_US = 2**62
+NO_LABEL = -MOST_US
 """Stands for no label in an array of labels."""
 
 
@@ -76,7 +82,8 @@ class RecordedRun:
     @property
     def window(self) -> int:
         """Timesteps in the windowed accuracy."""
-        return int(self.summary["settings"].get("evaluation", {}).get("window", 1000))
+        found = self.summary["settings"].get("evaluation", {}).get("window")
+        return found if isinstance(found, int) and found > 0 else EvaluationConfig().window
 
     def curve(self, *keys: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Moments (s) and values of what stands under ``keys`` in the points; NaN where that is unknown."""
@@ -115,14 +122,52 @@ def read_run(path: Path) -> RecordedRun:
     )
 
 
+class ClassRow(BaseModel):
+    """A row of ``accuracy.per_class``."""
+
+    label: int
+
+
+class Accuracy(BaseModel):
+    """What is needed of ``accuracy``; every other value in it is a score."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+    per_class: list[ClassRow] = []
+    confusion: list[tuple[int, int, Annotated[int, Field(ge=0)]]] = []
+
+
+class Events(BaseModel):
+    """What is needed of ``events``."""
+
+    dropped: dict[str, int] = {}
+
+
+class Summary(BaseModel):
+    """What is needed of a summary."""
+
+    accuracy: Accuracy
+    events: Events
+    settings: dict[str, dict[str, Any]]
+    updates: dict[str, int]
+    versions: dict[str, str]
+    exit: dict[str, int | str | None]
+    classes: dict[str, str] = {}
+    warnings: list[str] = []
+    network: dict[str, Any] = {}
+
+
 def _summary(path: Path) -> dict[str, Any]:
     found = read_json(path)
     schema = found.get("schema") if isinstance(found, dict) else None
     if schema != SCHEMA:
         raise InputError(f"expected a summary of schema {SCHEMA!r}, found {schema!r}", path=path)
-    missing = [key for key in ("accuracy", "events", "settings", "updates", "versions", "exit") if key not in found]
-    if missing:
-        raise InputError(f"the summary has no key {missing[0]!r}; it is incomplete", path=path)
+    try:
+        Summary.model_validate(found)
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"no summary that can be shown: {key}: {first['msg']}", path=path) from None
     return dict(found)
 
 
@@ -163,8 +208,9 @@ def read_predictions(path: Path) -> Predictions:
 
 def _points(path: Path) -> Iterator[dict[str, Any]]:
     for number, point in lines(path):
-        if not isinstance(point.get("t"), int):
-            raise InputError(f"line {number}: no point of a curve: it has no time 't'", path=path)
+        t = point.get("t")
+        if not isinstance(t, int) or not 0 <= t < MOST_US or not isinstance(point.get("firing", {}), dict):
+            raise InputError(f"line {number}: no point of a curve: a time 't' and a table 'firing' expected", path=path)
         yield point
 
 
@@ -176,8 +222,10 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     try:
         with path.open("rb") as f:
-            for number, line in enumerate(f, start=1):
+            for number, line in enumerate(iter(lambda: f.readline(MOST_LINE), b""), start=1):
                 if not line.endswith(b"\n"):
+                    if len(line) == MOST_LINE:
+                        raise InputError(f"line {number}: longer than {MOST_LINE >> 20} MiB", path=path)
                     return
                 try:
                     found = json.loads(line)

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import tomli_w
-
 from stream_ottt.errors import InputError
 from stream_ottt.replay.figures import curves
 from stream_ottt.replay.records import Record, by_row
 from stream_ottt.replay.report import HEADER, about_line, row_cells
 from stream_ottt.replay.results import PARTS
 from stream_ottt.replay.table_figures import FIGURES
-from stream_ottt.report.html import clean, el, facts, picture, short, table
+from stream_ottt.report.html import el, facts, picture, short, table
 from stream_ottt.report.recorded import lines, read_json
+from stream_ottt.report.sections import settings_of
 
 
 def about_replay(folder: Path) -> list[Element]:
@@ -40,7 +39,7 @@ def about_replay(folder: Path) -> list[Element]:
         *figure,
         facts([(key, value, f"result.{key}") for key, value in result.items() if _is_plain(value)]),
         el("p", about),
-        el("details", el("summary", "Settings"), el("pre", clean(tomli_w.dumps(settings)))),
+        settings_of(settings),
     ]
 
 

@@ -107,4 +107,14 @@ def about(run: RecordedRun) -> list[Element]:
 
 def settings(run: RecordedRun) -> Element:
     """Every setting, as TOML."""
-    return el("details", el("summary", "Settings"), el("pre", clean(tomli_w.dumps(run.summary["settings"]))))
+    return settings_of(run.summary["settings"])
+
+
+def settings_of(tables: dict[str, Any]) -> Element:
+    """Tables of settings, folded up; what is None is left out, as TOML has no word for it."""
+    kept = {
+        name: {key: value for key, value in table.items() if value is not None} if isinstance(table, dict) else table
+        for name, table in tables.items()
+        if table is not None
+    }
+    return el("details", el("summary", "Settings"), el("pre", clean(tomli_w.dumps(kept))))

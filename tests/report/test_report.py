@@ -123,11 +123,14 @@ def test_a_page_is_not_overwritten_unless_forced(call, folder: Path, tmp_path: P
     [
         ("summary.json", "{}", "expected a summary of schema"),
         ("summary.json", "{", "expected JSON"),
-        ("summary.json", '{"schema": "stream-ottt/summary/2"}', "no key 'accuracy'"),
+        ("summary.json", '{"schema": "stream-ottt/summary/2"}', "accuracy: Field required"),
         ("predictions.jsonl", '{"v": 1}\n', "line 1: no prediction"),
         ("predictions.jsonl", '{"t_end": 1e99, "label": 1, "truth": 1, "scored": true}\n', "line 1"),
         ("predictions.jsonl", "[]\n", "line 1: expected a JSON object"),
         ("curves.jsonl", '{"t": "x"}\n', "line 1: no point"),
+        ("curves.jsonl", f'{{"t": {10**30}}}\n', "line 1: no point"),
+        ("curves.jsonl", '{"t": 1, "firing": [[]]}\n', "line 1: no point"),
+        ("curves.jsonl", "x" * (2**24 + 1), "line 1: longer than 16 MiB"),
         ("curves.jsonl", "[" * 100_000 + "\n", "line 1: expected JSON"),
     ],
 )
@@ -137,6 +140,37 @@ def test_a_damaged_file_is_named_with_its_line(folder: Path, tmp_path: Path, nam
     with pytest.raises(InputError, match=said) as e:
         report([tmp_path])
     assert name in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (("accuracy", "kappa"), "high", "accuracy.kappa"),
+        (("accuracy", "confusion"), [[0, 1]], "accuracy.confusion.0"),
+        (("accuracy", "per_class"), [{"support": 1}], "accuracy.per_class.0.label"),
+        (("events", "dropped"), [1], "events.dropped"),
+        (("settings",), {"learner": 1}, "settings.learner"),
+        (("warnings",), "none", "warnings"),
+    ],
+)
+def test_a_summary_with_something_else_in_it_is_refused(
+    folder: Path, tmp_path: Path, keys: tuple[str, ...], value: object, said: str
+) -> None:
+    summary = json.loads((folder / "s0" / "summary.json").read_text())
+    table = summary
+    for key in keys[:-1]:
+        table = table[key]
+    table[keys[-1]] = value
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(InputError, match=said):
+        report([tmp_path])
+
+
+def test_a_thousand_classes_are_listed_and_drawn_as_no_matrix(folder: Path, tmp_path: Path) -> None:
+    summary = json.loads((folder / "s0" / "summary.json").read_text())
+    summary["accuracy"]["confusion"] = [[n, n, 1] for n in range(100_000)]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert "Confusion" not in report([tmp_path]).decode()
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
