@@ -15,12 +15,15 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.addresses: list[str] = []
         self.text = ""
+        self.heads: list[str] = []
         self._key: str | None = None
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         given = dict(attrs)
         self.tags.append(tag)
+        if tag == "th":
+            self.heads.append("")
         self._key = given.get("data-key")
         self.addresses += [given[name] for name in ("src", "href", "data", "action") if name in given]
         if self._key is not None:
@@ -31,6 +34,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.tags and self.tags[-1] == "th":
+            self.heads[-1] += data
         if self._key is not None:
             self.cells[self._key][-1] += data
 

@@ -47,6 +47,11 @@ def test_each_figure_is_the_summarys(folder: Path, html: str) -> None:
     for key, value in summary["accuracy"].items():
         if isinstance(value, float) and key not in ("per_class", "confusion"):
             assert page.number(f"accuracy.{key}") == pytest.approx(value, rel=1e-4), key
+    # Each below its name.
+    below = dict(zip(["seed", *page.heads[2:]], page.cells, strict=False))
+    assert below["seed"] == "seed" and below["accuracy"] == "accuracy.presentations"
+    for name in ("second half", "steps", "faded", "windowed", "kappa", "kappa t", "majority", "no change"):
+        assert below[name] == f"accuracy.{name.replace(' ', '_')}"
     for row in summary["accuracy"]["per_class"]:
         for key in ("support", "predicted", "correct", "recall"):
             assert page.number(f"accuracy.per_class.{row['label']}.{key}") == pytest.approx(row[key], rel=1e-4)
