@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from stream_ottt.errors import StreamOtttError
+from stream_ottt.errors import StreamOtttError, UsageError
 from stream_ottt.log import say, set_up
 
 app = typer.Typer(
@@ -85,6 +85,11 @@ def run(
     save: Annotated[Path | None, text("Model file to write at the end.", "FILE")] = None,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
     summary: Annotated[Path | None, text("Summary JSON to write at the end.", "FILE")] = None,
+    record: Annotated[str | None, text("Folder that keeps the run for `report`.", "FOLDER")] = None,
+    record_events: Annotated[
+        bool, typer.Option("--record-events", help="Keep the events there, too, as AEDAT4.")
+    ] = False,
+    tensorboard: Annotated[str | None, text("Folder for TensorBoard's files.", "FOLDER")] = None,
     predictions: Annotated[str | None, text("JSON lines, one a timestep ('-' for stdout).", "FILE")] = None,
     filter_: Annotated[
         list[str] | None,
@@ -149,6 +154,12 @@ def run(
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if record is not None:
+            sinks.append(f"record:{record}" + ("?events=true" if record_events else ""))
+        elif record_events:
+            raise UsageError("--record-events needs a folder: --record FOLDER")
+        if tensorboard is not None:
+            sinks.append(f"tensorboard:{tensorboard}")
         if web is not None:
             sinks.append(f"web:{web}")
         if metrics is not None:

@@ -1,4 +1,4 @@
-"""The commands that stream nothing: ``config``, ``replay``, ``bench`` and ``compare``."""
+"""The commands that stream nothing: ``config``, ``replay``, ``bench``, ``compare``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -110,3 +110,57 @@ def compare(
     from stream_ottt.replay.compare import compare as compare_runs
 
     print(compare_runs(folders), end="")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of `run --record`, `replay` or `bench`, or summaries.", metavar="RUN…"),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", metavar="FILE")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write one HTML file about runs: scores over time, classes, firing rates, time, memory, settings.
+
+    Runs that differ in their seeds alone are drawn as mean and deviation.
+    """
+    from stream_ottt.cli.report import write_report
+
+    raise typer.Exit(write_report(runs, out, force=force))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Model file of `run --save`.", metavar="MODEL")],
+    format_: Annotated[str, typer.Argument(help="nir, onnx or pt.", metavar="FORMAT")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; else beside the model.", metavar="FILE")
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="In nir: average, sum, or fold into the weights above.", metavar="NAME")
+    ] = "average",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a trained network for other tools; see docs/export.md."""
+    from stream_ottt.cli.export import export as export_model
+
+    raise typer.Exit(export_model(model, format_, out, pooling=pooling, force=force))
+
+
+@app.command(name="import", context_settings=DOTTED)
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Checkpoint of the paper's released code.", metavar="FILE")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Model file; else beside it.", metavar="FILE")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Read a checkpoint of the paper's released code; `run --load` takes what is written.
+
+    Settings are given as in `run`, such as --binning.width 48 --binning.height 48 --network.decay 0.5.
+    """
+    from stream_ottt.cli.export import import_ as import_model
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.run.config import RunConfig
+
+    raise typer.Exit(import_model(file, out, overrides(context, RunConfig, {}), force=force))

@@ -148,6 +148,7 @@ class Pipeline:
             enough=lambda: self.stop("max-steps"),
             prepare=self.prepare,
         )
+        self.learning.onlookers = [sink.look for sink in self.sinks if sink.looks]
         self.reader = self._make_reader()
         self.binner = BinningThread(
             self.reader,
@@ -157,6 +158,7 @@ class Pipeline:
             stopped=self._stopped,
             timed=self.speed is not None or not lossless,
             mark_every=self.mark_every,
+            takers=[sink.take_events for sink in self.sinks if sink.takes_events],
         )
 
     def _make_reader(self) -> SourceReader:

@@ -51,6 +51,11 @@ def save(figure: Figure, path: Path) -> None:
 def draw_curves(
     path: Path, rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
+    """Write :func:`curves` to a file."""
+    save(curves(rows, result, settings), path)
+
+
+def curves(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
     """Accuracy over a run, what was said of each class, and, where they were measured, the gradients' cosines and the
     layers' firing rates."""
     names = result["classes"]
@@ -80,7 +85,7 @@ def draw_curves(
         rest[0].bar(list(layers), [layer["firing_rate"] for layer in layers.values()])
         rest[0].set(ylabel="spikes per neuron and timestep")
         rest[0].tick_params(axis="x", rotation=60)
-    save(figure, path)
+    return figure
 
 
 def _prequential(axis: Axes, rows: Sequence[Mapping[str, Any]], window: int, change_at: int | None) -> None:

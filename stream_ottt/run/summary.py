@@ -104,7 +104,7 @@ def summarize(
             "rehearsed_steps_per_s": _rate(s.rehearsal_ms),
         },
         "presentations": s.presentations,
-        "accuracy": {**s.accuracy, "per_class": list(s.per_class)},
+        "accuracy": {**s.accuracy, "per_class": list(s.per_class), "confusion": [list(row) for row in s.confusion]},
         "step_ms": _quantiles(s.step_ms),
         "latency_ms": {**_quantiles(snapshot.latency), "counts": list(snapshot.latency_counts)},
         "wall_s": round(wall, 4),
