@@ -68,16 +68,16 @@ def command(name: str) -> bytes:
 
 def test_whatever_is_sent_is_answered_and_the_next_command_too() -> None:
     async def go() -> None:
-        async def status() -> dict[str, Any]:
+        async def status(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": 1}
 
-        async def broken() -> dict[str, Any]:
+        async def broken(_: dict[str, Any]) -> dict[str, Any]:
             raise ZeroDivisionError("in the command")
 
-        async def surrogate() -> dict[str, Any]:
+        async def surrogate(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": "\ud800"}
 
-        async def unsayable() -> dict[str, Any]:
+        async def unsayable(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": {1, 2}}
 
         commands = {"status": status, "broken": broken, "surrogate": surrogate, "unsayable": unsayable}

@@ -291,12 +291,18 @@ def control(
     address: Annotated[
         str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
     ],
-    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.", metavar="COMMAND")],
+    command: Annotated[
+        str,
+        typer.Argument(help="pause, resume, reset, save, checkpoint, hold, step, speed or status.", metavar="COMMAND"),
+    ],
+    of: Annotated[
+        str | None, typer.Argument(help="For speed: max, or a factor. For hold: on or off.", metavar="VALUE")
+    ] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
 
-    raise typer.Exit(send(address, command))
+    raise typer.Exit(send(address, command, of))
 
 
 @keys_app.command("new")

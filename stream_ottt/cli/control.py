@@ -16,8 +16,13 @@ from stream_ottt.registry import split_uri
 ANSWER_S = 30.0
 
 
-def control(uri: str, command: str) -> int:
+def control(uri: str, command: str, of: str | None = None) -> int:
     """Send ``command`` to ``zmq+rep://HOST:PORT`` and print the answer, one JSON object.
+
+    Args:
+        uri: where the run takes commands.
+        command: its name.
+        of: what it needs: a class by its name or number, a speed, on or off.
 
     Returns:
         The exit code: 0, or 2 when the run refuses.
@@ -25,7 +30,9 @@ def control(uri: str, command: str) -> int:
     Raises:
         InputError: nobody answers.
     """
-    answer = asyncio.run(_ask(uri, command))
+    asked: dict[str, object] = {"v": feed.VERSION, "command": command}
+    key = "value" if command in ("speed", "hold") else "class"
+    answer = asyncio.run(_ask(uri, asked if of is None else asked | {key: of}))
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer.get("ok") is not True:
         print(f"stream-ottt: {answer.get('error')}", file=sys.stderr)
@@ -33,14 +40,14 @@ def control(uri: str, command: str) -> int:
     return 0
 
 
-async def _ask(uri: str, command: str) -> dict[str, object]:
+async def _ask(uri: str, asked: dict[str, object]) -> dict[str, object]:
     scheme, rest, query = split_uri(uri)
     address = f"{scheme}:{rest}"
     if parse_address(address)[0] != "rep":
         raise UsageError(f"{uri}: commands go to zmq+rep://HOST:PORT")
     link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(query), where="control"))
     try:
-        link.socket.send(json.dumps({"v": feed.VERSION, "command": command}).encode())
+        link.socket.send(json.dumps(asked).encode())
         if not await link.wait(zmq.POLLIN, ANSWER_S):
             raise InputError(f"no answer within {ANSWER_S:g} s; is a run with --control there?", path=uri)
         answer = json.loads(link.socket.recv())

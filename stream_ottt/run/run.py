@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,6 +146,7 @@ class Run:
             labels=self._takes_labels,
             save=self._save_now,
             can_save=self.request.save is not None,
+            checkpoint=None if self.folder is None else self._checkpoint_now,
             status=lambda snapshot: self._summary(snapshot, None, "running"),
         )
         self.pipeline = pipeline
@@ -232,6 +234,10 @@ class Run:
         )
         pipeline.learning.keeper = self.keeping
         self.keeping.start()
+
+    def _checkpoint_now(self) -> Future[str]:
+        assert self.keeping is not None
+        return self.keeping.now()
 
     def _about(self) -> dict[str, Any]:
         facts, request = self.pipeline.view.facts, self.request
