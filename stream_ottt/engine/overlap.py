@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
+from stream_ottt.engine.connection import CompiledWork
 from stream_ottt.engine.network import CompiledNetwork, fused
-from stream_ottt.engine.parts import CompiledWork
 from stream_ottt.engine.precision import EXACT, Rounding
 from stream_ottt.engine.worker import Job, Worker
 from stream_ottt.network.network import Network

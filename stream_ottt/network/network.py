@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.network.connection import Connection
-from stream_ottt.network.layers import AvgPool, Layer, SpikingConv
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import AvgPool, SpikingConv
 from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import GradientSink
 from stream_ottt.network.saved import LayerState, Saved, pack, unpack

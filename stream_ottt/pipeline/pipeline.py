@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 
 from stream_ottt import log
 from stream_ottt.errors import InputError, OutputError
-from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
@@ -30,6 +30,7 @@ from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.pipeline.source import BlockingSource, Source
 from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
+from stream_ottt.pipeline.verdict import size_note
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
 from stream_ottt.state import State, part, under
 
@@ -101,7 +102,7 @@ class Pipeline:
             None for none but those that :meth:`mark` sends.
         prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
             packet.
-        say: told in one line of what goes wrong beside the learning; from any thread.
+        say: told in one line of what goes wrong beside the learning, or was guessed; from any thread.
     """
 
     source: Source
@@ -180,6 +181,8 @@ class Pipeline:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
         self.view.facts = replace(facts, sensor=self.reader.sensor)
+        if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
+            self.say(f"{facts.source}: {note}")
         return session
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:

@@ -19,7 +19,7 @@ from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
-from stream_ottt.pipeline.verdict import size_note, unusable
+from stream_ottt.pipeline.verdict import CURE_OF_TIMES, unusable
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
 from stream_ottt.run.checkpoint import SavedRun
@@ -356,6 +356,9 @@ class Run:
         if parts:
             text = f"{source}: {' and '.join(parts)} were left out and counted; all others were used"
             wrong = snapshot.clock.get("left_out", 0)
+            if wrong:
+                copy = "" if type(self.source).live else "; `stream-ottt convert` writes a copy without them"
+                text += f"; {CURE_OF_TIMES}{copy}"
             why = unusable(self.source, ledger.read, ledger.malformed - wrong, wrong, facts.sensor or (0, 0))
             found.append((InputError.exit_code, text if why is None else f"{source}: {why}"))
         if malformed := snapshot.transport.get("malformed_messages"):
@@ -377,9 +380,6 @@ class Run:
 
     def _say_the_rest(self, snapshot: RunSnapshot) -> None:
         session, source = snapshot.session, self.request.source
-        sensor = self.pipeline.view.facts.sensor
-        if sensor is not None and (note := size_note(self.source, sensor)):
-            warn(f"{source}: {note}")
         if snapshot.clock.get("epochs", 1) > 1:
             warn(
                 f"{source}: the sensor's clock jumped {snapshot.clock['epochs'] - 1} times; times after a jump back go "
