@@ -160,6 +160,10 @@ class BinningThread:
             self._mark_wanted, self._marked = False, self._index
             self._put(Handed(mark=self.state_dict()))
 
+    def made(self) -> int:
+        """Timesteps that were made."""
+        return self._index
+
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
         return self._handing + self.clock.held + (0 if self._binner is None else self._binner.held)

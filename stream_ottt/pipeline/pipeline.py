@@ -24,6 +24,7 @@ from stream_ottt.learning.session import Session
 from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
+from stream_ottt.pipeline.pace import PACE_US
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
@@ -160,6 +161,9 @@ class Pipeline:
             mark_every=self.mark_every,
             takers=[sink.take_events for sink in self.sinks if sink.takes_events],
         )
+        if self.reader.playback is not None:
+            self.reader.playback.made = self.binner.made
+            self.reader.playback.span = min(PACE_US, self.binning.window)
 
     def _make_reader(self) -> SourceReader:
         common: dict[str, Any] = {"passes": self.passes, "speed": self.speed, "stopped": self._stopped}
@@ -265,6 +269,7 @@ class Pipeline:
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
             busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            held=self.reader.playback is not None and self.reader.playback.held,
             checkpoint=None if keeper is None else keeper.state(),
         )
 
