@@ -90,6 +90,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", metavar="INTEGER", min=1)] = 3,
     rows: Annotated[str | None, text("Only the rows whose name contains this.", "TEXT")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
 ) -> None:
     """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
     from stream_ottt.cli.bench import run_bench
@@ -97,4 +98,8 @@ def bench(
     from stream_ottt.replay.config import ReplayConfig
 
     given = overrides(context, ReplayConfig, {"compute": {"device": device}})
-    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
+    raise typer.Exit(
+        run_bench(
+            table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows, scheduler=scheduler
+        )
+    )
