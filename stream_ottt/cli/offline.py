@@ -103,3 +103,26 @@ def bench(
             table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows, scheduler=scheduler
         )
     )
+
+
+@app.command(context_settings=DOTTED)
+def search(
+    context: typer.Context,
+    config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
+    data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
+    vary: Annotated[
+        list[str] | None, text("A setting and its values; repeatable.", "KEY=LOW..HIGH[:log]|KEY=A,B,C")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Runs in all.", metavar="INTEGER", min=1)] = 20,
+    jobs: Annotated[int, typer.Option(help="Runs at once.", metavar="INTEGER", min=1)] = 1,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    out: Annotated[Path, text("Folder of the journal and the runs.", "FOLDER")] = Path("out/search"),
+) -> None:
+    """Search for the settings of the best accuracy with Optuna; the same command goes on with what is missing."""
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.cli.search import run_search
+    from stream_ottt.replay.config import ReplayConfig
+
+    given = overrides(context, ReplayConfig, {"data": {"path": data}, "compute": {"device": device}})
+    raise typer.Exit(run_search(config, given, vary=vary or [], out=out, trials=trials, jobs=jobs, scheduler=scheduler))
