@@ -43,13 +43,16 @@ def run_bench(
         return 0
     from stream_ottt.replay.tables import Table, parse_data
 
-    loaded = Table.named(table)
+    places = parse_data(data)
+    loaded, left_out = Table.named(table).with_data(places)
+    if left_out:
+        _say(f"rows on {', '.join(left_out)} are left out; --data NAME=PATH says where the data are")
     from stream_ottt.replay.sweep import run_table
 
     try:
         failed = run_table(
             loaded,
-            parse_data(data),
+            places,
             out,
             jobs=jobs,
             seeds=range(seeds),
