@@ -7,6 +7,8 @@ SINKS = Registry(
     {
         "terminal": "stream_ottt.sinks.terminal:TerminalSink",
         "jsonl": "stream_ottt.sinks.jsonl:JsonLinesSink",
+        "record": "stream_ottt.sinks.record:RecordSink",
+        "tensorboard": "stream_ottt.sinks.tensorboard:TensorBoardSink",
         "csv": "stream_ottt.sinks.csv:CsvSink",
         "video": "stream_ottt.sinks.video:VideoSink",
         "window": "stream_ottt.sinks.window:WindowSink",

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, join_events
+from stream_ottt.pipeline.excerpt import first_time
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
 from stream_ottt.sources.ros import db3, mcap, ros1
@@ -79,7 +80,7 @@ class RosbagSource(FileSource):
     def origin(self) -> int:
         """Time of the first event, µs."""
         with closing(self._decoded(None)) as packets:  # type: ignore[type-var]  # _decoded() is a generator
-            return next((int(p.events["t"][0]) for p in packets if len(p)), 0)
+            return next((t for t in map(first_time, packets) if t is not None), 0)
 
     def _joined(self, decoded: Iterator[EventPacket]) -> Iterator[EventPacket]:
         pending: list[EventPacket] = []
@@ -132,8 +133,8 @@ class RosbagSource(FileSource):
         """The events of each message of the topic; of ``start`` (µs) on, where that can be found."""
         bags = self._bags()
         topics = [t for bag in bags for t in bag.topics()]
-        for bag in bags if not topics else []:
-            list(bag.messages(Topic("", "")))  # says what is wrong with it
+        for bag in bags if not any(t.type in PACKET_TYPES + ARRAY_TYPES for t in topics) else []:
+            list(bag.messages(Topic("", "")))  # says what is wrong with one that was cut off
         topic = self._choose(topics)
         recorded = 0
         if start is not None:
@@ -171,8 +172,8 @@ class RosbagSource(FileSource):
                 for packet in self._array(message) if topic.type in ARRAY_TYPES else self._packet(message, encodings):
                     if not all(e.alone for e in encodings.values()):
                         return None
-                    if len(packet):
-                        return int(packet.events["t"][0])
+                    if (t := first_time(packet)) is not None:
+                        return t
         return None
 
     def _choose(self, topics: list[Topic]) -> Topic:

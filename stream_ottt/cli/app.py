@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from stream_ottt.errors import StreamOtttError
+from stream_ottt.errors import StreamOtttError, UsageError
 from stream_ottt.log import say, set_up
 
 app = typer.Typer(
@@ -85,6 +85,11 @@ def run(
     save: Annotated[Path | None, text("Model file to write at the end.", "FILE")] = None,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
     summary: Annotated[Path | None, text("Summary JSON to write at the end.", "FILE")] = None,
+    record: Annotated[str | None, text("Folder that keeps the run for `report`.", "FOLDER")] = None,
+    record_events: Annotated[
+        bool, typer.Option("--record-events", help="Keep the events there, too, as AEDAT4.")
+    ] = False,
+    tensorboard: Annotated[str | None, text("Folder for TensorBoard's files.", "FOLDER")] = None,
     predictions: Annotated[str | None, text("JSON lines, one a timestep ('-' for stdout).", "FILE")] = None,
     filter_: Annotated[
         list[str] | None,
@@ -149,6 +154,12 @@ def run(
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if record is not None:
+            sinks.append(f"record:{record}" + ("?events=true" if record_events else ""))
+        elif record_events:
+            raise UsageError("--record-events needs a folder: --record FOLDER")
+        if tensorboard is not None:
+            sinks.append(f"tensorboard:{tensorboard}")
         if web is not None:
             sinks.append(f"web:{web}")
         if metrics is not None:
@@ -293,16 +304,24 @@ def control(
     ],
     command: Annotated[
         str,
-        typer.Argument(help="pause, resume, reset, save, checkpoint, hold, step, speed or status.", metavar="COMMAND"),
+        typer.Argument(
+            help="add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
+            metavar="COMMAND",
+        ),
     ],
     of: Annotated[
-        str | None, typer.Argument(help="For speed: max, or a factor. For hold: on or off.", metavar="VALUE")
+        str | None,
+        typer.Argument(
+            help="For add_class, correct: name or number of a class. For speed: max, or a factor. For hold: on or off.",
+            metavar="VALUE",
+        ),
     ] = None,
+    at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
 
-    raise typer.Exit(send(address, command, of))
+    raise typer.Exit(send(address, command, of, at))
 
 
 @keys_app.command("new")

@@ -12,17 +12,19 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
 from stream_ottt.registry import split_uri
+from stream_ottt.settings import parse_duration_us
 
 ANSWER_S = 30.0
 
 
-def control(uri: str, command: str, of: str | None = None) -> int:
+def control(uri: str, command: str, of: str | None = None, at: str | None = None) -> int:
     """Send ``command`` to ``zmq+rep://HOST:PORT`` and print the answer, one JSON object.
 
     Args:
         uri: where the run takes commands.
         command: its name.
         of: what it needs: a class by its name or number, a speed, on or off.
+        at: the time that it is about, such as ``12.5s``.
 
     Returns:
         The exit code: 0, or 2 when the run refuses.
@@ -31,8 +33,14 @@ def control(uri: str, command: str, of: str | None = None) -> int:
         InputError: nobody answers.
     """
     asked: dict[str, object] = {"v": feed.VERSION, "command": command}
-    key = "value" if command in ("speed", "hold") else "class"
-    answer = asyncio.run(_ask(uri, asked if of is None else asked | {key: of}))
+    try:
+        about = {
+            "value" if command in ("speed", "hold") else "class": of,
+            "t": None if at is None else parse_duration_us(at),
+        }
+    except ValueError as e:
+        raise UsageError(f"--at: {e}") from e
+    answer = asyncio.run(_ask(uri, asked | {key: value for key, value in about.items() if value is not None}))
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer.get("ok") is not True:
         print(f"stream-ottt: {answer.get('error')}", file=sys.stderr)

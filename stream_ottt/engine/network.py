@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from stream_ottt.engine.connection import CompiledWork
+from stream_ottt.engine.connection import CompiledDense, CompiledWork
 from stream_ottt.engine.images import Delta, Image, Lease, Pool
 from stream_ottt.engine.parts import CompiledParts, place_layers
 from stream_ottt.engine.precision import EXACT, Rounding, flush_denormals
 from stream_ottt.engine.rows import FusedStep, Rows
+from stream_ottt.network.growth import with_new_row, with_zero_columns
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import SGD, Adam, GradientSink
 from stream_ottt.network.saved import Saved
@@ -51,10 +52,13 @@ class CompiledNetwork(Network):
         self.work = CompiledWork(self.parts.products(), self.rows)
         channels, height, width = network.input_shape
         self._input = Image(height, width, channels, self.layers[0].border, dtype)
-        layers = self.layers
-        self._buffers = Pool(lambda: [layer.new_saved() for layer in layers])
+        self._make_buffers()
         self._stale = True
         self._thread: int | None = None
+
+    def _make_buffers(self) -> None:
+        layers = self.layers
+        self._buffers = Pool(lambda: [layer.new_saved() for layer in layers])
 
     def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, Sequence[Saved]]:
         if frame.shape[0] != 1:
@@ -85,6 +89,25 @@ class CompiledNetwork(Network):
                 rows.transpose.wanted = wanted
                 if holds:
                     rows.transpose.follow(rows)
+
+    def add_output(self) -> None:
+        """As in the base; also buffers and products become wider."""
+        self.settle()
+        self.refresh()
+        old = self.readout.connection
+        assert isinstance(old, CompiledDense)
+        rows = self.rows[old.index].like(with_new_row(old.parameters))
+        part = CompiledDense(old, old.index, old.size, rows, 0)
+        self.readout.connection = self.parts.made[old.index] = part  # type: ignore[assignment]
+        self.parts.rows[old.index] = self.rows[old.index] = rows
+        self.name_parts()
+        self._stale = True
+        self.work = CompiledWork(self.parts.products(), self.rows)
+        self._make_buffers()
+
+    def widen(self, saved: Sequence[Saved]) -> None:
+        self.settle()
+        saved[-1].delta = Delta(with_zero_columns(saved[-1].delta.tensor, self.outputs))
 
     def take_up(self, saved: Saved) -> None:
         if isinstance(saved.delta, Tensor):

@@ -130,6 +130,15 @@ class OverlapNetwork(CompiledNetwork):
             self._worker.complete(update, self.work.products)
             del self._last_update[i]
 
+    def add_output(self) -> None:
+        """As in the base, once the other thread has come to rest; both sets of weights get the row."""
+        super().add_output()
+        assert self._worker is not None
+        index = self.readout.connection.index  # type: ignore[attr-defined]
+        self.refresh()
+        self._spare[index] = self.rows[index].copy()
+        self._worker.use(self.parts.products())
+
     # --- what others ask for -------------------------------------------------------------------------------------
 
     def settle(self) -> None:

@@ -58,6 +58,7 @@ class SessionSnapshot:
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
+        labels_corrected: labels that were taken back for others.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each.
     """
@@ -88,5 +89,6 @@ class SessionSnapshot:
     rehearsal_ms: Durations
     labels_taken: int
     labels_refused: int
+    labels_corrected: int
     label_refusal: str | None
     warnings: tuple[str, ...]

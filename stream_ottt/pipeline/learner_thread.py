@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
-from stream_ottt.events.timestep import Timestep
+from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
 from stream_ottt.learning.snapshot import Durations, SessionSnapshot
@@ -102,6 +102,7 @@ class LearnerThread:
         error: what ended the thread before its end.
         timesteps: predicted so far.
         busy_since: ``time.monotonic()`` at which its present piece of work began; None at rest.
+        onlookers: called with the session and the result after each timestep.
         keeper: takes the whole state at the marks that come with the stream; None where nobody does.
         last: the state in which it was stopped, where there is a keeper; without that of source and binner.
     """
@@ -139,6 +140,7 @@ class LearnerThread:
         self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._watchers: list[Watcher] = []
+        self.onlookers: Sequence[Callable[[Session, StepResult], None]] = ()
         self.keeper: Keeper | None = None
         self.last: Cut | None = None
         self._restored: State | None = None  # of the session that is still to be built
@@ -272,6 +274,8 @@ class LearnerThread:
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
         self.timesteps += 1
+        for look in self.onlookers:
+            look(session, result)
         for writer in self._writers:
             while not writer.put(result):
                 self._do_tasks()

@@ -149,6 +149,7 @@ class Pipeline:
             enough=lambda: self.stop("max-steps"),
             prepare=self.prepare,
         )
+        self.learning.onlookers = [sink.look for sink in self.sinks if sink.looks]
         self.reader = self._make_reader()
         self.binner = BinningThread(
             self.reader,
@@ -158,6 +159,7 @@ class Pipeline:
             stopped=self._stopped,
             timed=self.speed is not None or not lossless,
             mark_every=self.mark_every,
+            takers=[sink.take_events for sink in self.sinks if sink.takes_events],
         )
         if self.reader.playback is not None:
             self.reader.playback.made = self.binner.made
@@ -181,9 +183,19 @@ class Pipeline:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
         self.view.facts = replace(facts, sensor=self.reader.sensor)
+        session.classes.on_change = lambda: self._tell_classes(session)
         if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
             self.say(f"{facts.source}: {note}")
         return session
+
+    def _tell_classes(self, session: Session) -> None:
+        """A class was added; in the learner's thread, before the next prediction."""
+        self.view.facts = replace(
+            self.view.facts,
+            classes=tuple(session.classes.labels),
+            class_names=dict(session.classes.names),
+            parameters=session.learner.network.size,
+        )
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
         """Go on from the state of a :class:`Cut`, before :meth:`run`; the learner is restored by who builds it.

@@ -23,7 +23,7 @@ NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is fixed of a run, once it is known.
+    """What is fixed of a run, once it is known, but for classes that are added.
 
     Attributes:
         source: the source as the user gave it.
@@ -125,6 +125,9 @@ class Controls:
         label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
             for it.
         label_last: the same, for the last so many µs.
+        correct: gives the latest label, or the one at a time (µs), another class, by label or name; what was learned of
+            it is learned once more. Gives (start, end) of what it labels, µs.
+        add_class: has the network tell one class more apart, by its name or number; gives its label.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
         save: writes the model where the user wants it; gives the path.
@@ -139,6 +142,8 @@ class Controls:
 
     label_now: Callable[[int], Future[int]] | None = None
     label_last: Callable[[int, int], Future[int]] | None = None
+    correct: Callable[[int | str, int | None], Future[tuple[int, int]]] | None = None
+    add_class: Callable[[str], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None
     toggle: Callable[[], Future[str]] | None = None

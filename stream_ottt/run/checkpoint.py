@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stream_ottt.errors import ModelError
 from stream_ottt.settings import Settings
@@ -96,11 +96,12 @@ class SavedRun:
     folder: CheckpointFolder
     manifest: Manifest
     state: State
+    goes_on: ClassVar[bool] = True
 
     @property
     def classes(self) -> list[int]:
-        """The label at each position of the logits."""
-        return list(self.manifest.classes)
+        """The label at each position of the logits; the manifest may know one that was added a moment later."""
+        return list(take(self.state, f"{LEARNER}/classes"))
 
     @property
     def class_names(self) -> dict[int, str]:

@@ -49,6 +49,7 @@ NOTHING = SessionSnapshot(
     rehearsal_ms=NO_DURATIONS,
     labels_taken=0,
     labels_refused=0,
+    labels_corrected=0,
     label_refusal=None,
     warnings=(),
 )
@@ -103,7 +104,7 @@ def summarize(
             "rehearsed_steps_per_s": _rate(s.rehearsal_ms),
         },
         "presentations": s.presentations,
-        "accuracy": {**s.accuracy, "per_class": list(s.per_class)},
+        "accuracy": {**s.accuracy, "per_class": list(s.per_class), "confusion": [list(row) for row in s.confusion]},
         "step_ms": _quantiles(s.step_ms),
         "latency_ms": {**_quantiles(snapshot.latency), "counts": list(snapshot.latency_counts)},
         "wall_s": round(wall, 4),
@@ -112,6 +113,7 @@ def summarize(
         "labels": {
             "taken": s.labels_taken,
             "refused": s.labels_refused + snapshot.labels_refused,
+            "corrected": s.labels_corrected,
             "first_refusal": s.label_refusal or (TOO_MANY if snapshot.labels_refused else None),
             "intervals": s.intervals,
             "intervals_met": s.intervals_met,

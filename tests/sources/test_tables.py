@@ -152,6 +152,9 @@ def test_a_unit_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     assert "1,500 events in 37 µs is more than a camera gives; say the unit of the times with ?time=ms" in why(ms)
     assert np.array_equal(read(f"{ms}?time=ms")["t"], T_ // 1000 * 1000)
     assert np.array_equal(read(f"{ms}?time=us")["t"], T_ // 1000)
+    since_1970 = arrays(tmp_path / "e", t=(EPOCH + 5 * T_) // 1000, **columns)  # 8 in each ms
+    assert "say the unit of the times with ?time=ms" in why(since_1970)
+    assert np.array_equal(read(f"{since_1970}?time=ms")["t"], (EPOCH + 5 * T_) // 1000 * 1000)
     ns = arrays(tmp_path / "c", t=(T_ + EPOCH) * 1000 + 400, **columns)
     assert np.array_equal(read(ns)["t"], T_ + EPOCH)
     with pytest.raises(UsageError, match=r"source\.time"):
