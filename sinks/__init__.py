@@ -13,6 +13,7 @@ SINKS = Registry(
         "video": "stream_ottt.sinks.video:VideoSink",
         "window": "stream_ottt.sinks.window:WindowSink",
         "web": "stream_ottt.sinks.web:WebSink",
+        "metrics": "stream_ottt.sinks.metrics:MetricsSink",
         "zmq": "stream_ottt.sinks.zmq:ZmqSink",
     },
 )

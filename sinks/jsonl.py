@@ -48,6 +48,13 @@ class JsonLinesSink(TextFileSink):
 
     name = "jsonl"
 
+    def step_of(self, line: bytes) -> int | None:
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, TypeError, KeyError):
+            return None
+        return step if isinstance(step, int) else None
+
     async def consume(self, result: StepResult) -> None:
         line = {
             "v": VERSION,

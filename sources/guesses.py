@@ -94,10 +94,12 @@ def guess_unit(sample: npt.NDArray[Any], name: str = "") -> tuple[Unit | None, b
     if said := unit_in(name):
         return said, True
     if sample.dtype.kind == "f":
-        values = sample[np.isfinite(sample)].astype(np.float64)
+        exact = sample[np.isfinite(sample)]
+        values = exact.astype(np.float64)
         if len(values) and np.mean(values != np.trunc(values)) >= FRACTIONS:
             thousandths = values * 1000
-            coarse = np.abs(thousandths - np.rint(thousandths)) <= np.maximum(1e-6, 4 * np.spacing(thousandths))
+            error = np.spacing(np.abs(exact)).astype(np.float64) * 2000  # of its own type, which may be float32
+            coarse = np.abs(thousandths - np.rint(thousandths)) <= np.maximum(1e-6, error)
             # A part of a thousandth of a ms would be less than a µs.
             return (None, False) if coarse.all() else ("s", True)
     if len(sample) and sample.min() >= NS_FROM and sample.max() < 2**63:

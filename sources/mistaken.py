@@ -16,10 +16,8 @@ TEXTS = (
 """How a text begins, in lower case → what it is."""
 
 BINARIES = (
-    (0, b"\x1f\x8b", "packed by gzip; unpack it first with 'gunzip'"),
-    (0, b"BZh", "packed by bzip2; unpack it first with 'bunzip2'"),
-    (0, b"\xfd7zXZ\0", "packed by xz; unpack it first with 'unxz'"),
-    (0, b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it first with 'unzstd'"),
+    (0, b"\xff\xfe", "text in UTF-16; save it as UTF-8"),
+    (0, b"\xfe\xff", "text in UTF-16; save it as UTF-8"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (0, b"Rar!", "a RAR archive; unpack it first"),
     (257, b"ustar", "a tar archive; unpack it first with 'tar xf'"),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from stream_ottt import plot
     from stream_ottt.engine.config import EngineConfig
     from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
-    from stream_ottt.events.binning import Binner, BinningConfig
+    from stream_ottt.events.binning import Binner
+    from stream_ottt.events.config import BinningConfig
     from stream_ottt.events.packet import EventPacket, Ledger
     from stream_ottt.events.timestep import Prediction, StepResult, Timestep
     from stream_ottt.labels.sidecar import read_label_csv
@@ -34,7 +35,8 @@ _HOMES = {
     "learning.build": ["build_learner"],
     "engine.config": ["EngineConfig"],
     "errors": ["InputError", "ModelError", "OutputError", "StreamOtttError", "UsageError"],
-    "events.binning": ["Binner", "BinningConfig"],
+    "events.binning": ["Binner"],
+    "events.config": ["BinningConfig"],
     "events.packet": ["EventPacket", "Ledger"],
     "events.timestep": ["Prediction", "StepResult", "Timestep"],
     "labels.sidecar": ["read_label_csv"],

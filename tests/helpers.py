@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import numpy as np
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline

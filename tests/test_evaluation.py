@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator, PresentationScore
+from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator
+from stream_ottt.labels.presentation_score import PresentationScore
 from stream_ottt.labels.score import Score
 
 CLASSES = [2, 5, 7, 11]  # positions and labels differ, so that mixing them up shows

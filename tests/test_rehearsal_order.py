@@ -25,7 +25,8 @@ from helpers import (
     timesteps,
 )
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline

@@ -151,6 +151,7 @@ ELSEWHERE = {
     "stream.keep_checkpoints": ("run/test_resume.py", "test_old_checkpoints_and_stretches_that_nobody_needs_go"),
     "stream.grace": ("test_sink_writer.py", "test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long"),
     "labels.key_span": ("test_live.py", "test_a_key_gives_its_label_to_what_is_shown"),
+    "labels.new_classes": ("test_live.py", "test_a_label_may_name_a_class_that_is_new"),
     "engine.device": ("test_devices.py", "test_a_gpu_that_is_not_there"),
     "engine.engine": ("test_fast.py", "test_what_the_fast_engine_lacks_is_said"),
     "engine.precision": ("test_precision.py", "test_what_gains_nothing_is_not_done_and_said"),

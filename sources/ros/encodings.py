@@ -34,12 +34,14 @@ class Encoding(ABC):
 
     Class attributes:
         word_bytes: size of a word; the events of a packet are whole words.
+        alone: whether a packet can be decoded without those before it.
 
     Attributes:
         unknown: words of unknown types so far.
     """
 
     word_bytes: ClassVar[int]
+    alone: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.unknown = 0
@@ -70,6 +72,8 @@ class Words(Encoding):
 
 class Evt3(Words):
     """``evt3``; the packet's time base has no part in its times."""
+
+    alone = False
 
     def __init__(self) -> None:
         super().__init__(Evt3Decoder())

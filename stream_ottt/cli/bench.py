@@ -34,13 +34,14 @@ def run_bench(
         return 0
     from stream_ottt.replay.tables import Table, parse_data
 
-    loaded = Table.named(table)
+    places = parse_data(data)
+    loaded, left_out = Table.named(table).with_data(places)
+    if left_out:
+        _say(f"rows on {', '.join(left_out)} are left out; --data NAME=PATH says where the data are")
     from stream_ottt.replay.sweep import run_table
 
     try:
-        failed = run_table(
-            loaded, parse_data(data), out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say
-        )
+        failed = run_table(loaded, places, out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say)
     except KeyboardInterrupt:
         _say(f"stopped; the same command goes on with what is missing in {out}")
         return INTERRUPTED

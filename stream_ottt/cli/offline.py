@@ -1,4 +1,4 @@
-"""The commands that stream nothing: ``config``, ``replay``, ``bench``, ``report`` and ``export``."""
+"""The commands that stream nothing: of settings, replays, reports, and networks for other tools."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def replay(
     context: typer.Context,
     config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
     data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
-    method: Annotated[str | None, text("ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.", "NAME")] = None,
-    protocol: Annotated[str | None, text("epochs, prequential, class-incremental or drift.", "NAME")] = None,
+    method: Annotated[str | None, text("ottt_o, bptt, er and so on, or rule.py:MyRule.", "NAME")] = None,
+    protocol: Annotated[
+        str | None, text("epochs, prequential, drift and so on; see docs/protocols.md.", "NAME")
+    ] = None,
     seed: Annotated[str | None, text("Of weights, order, transforms, dropout, rehearsal.", "INTEGER")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
     out: Annotated[Path, text("The run's folder; an interrupted run in it goes on.", "FOLDER")] = Path("out/replay"),
@@ -98,6 +100,16 @@ def bench(
 
     given = overrides(context, ReplayConfig, {"compute": {"device": device}})
     raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that replay wrote.", metavar="FOLDER…")],
+) -> None:
+    """Print finished replays side by side: their figures, and every setting that differs."""
+    from stream_ottt.replay.compare import compare as compare_runs
+
+    print(compare_runs(folders), end="")
 
 
 @app.command()

@@ -12,13 +12,13 @@ PKDD 2015).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from stream_ottt.labels.presentation_score import PresentationScore, Verdict
 from stream_ottt.labels.score import Score
 from stream_ottt.settings import Settings
 from stream_ottt.state import State, take
@@ -34,23 +34,6 @@ class EvaluationConfig(Settings):
 
     fading: float = Field(0.999, gt=0, le=1)
     window: int = Field(1000, ge=1, le=1_000_000)
-
-
-class PresentationScore:
-    """What was scored of one presentation so far.
-
-    Args:
-        truth: its label.
-        classes: the label at each position of a softmax.
-    """
-
-    __slots__ = ("classes", "softmax", "steps", "truth")
-
-    def __init__(self, truth: int, classes: Sequence[int]) -> None:
-        self.truth = truth
-        self.classes = classes
-        self.softmax = np.zeros(len(classes))
-        self.steps = 0
 
 
 class Evaluator:
@@ -69,6 +52,7 @@ class Evaluator:
         self.steps = Score()
         self.presentations = Score()
         self.hits = bytearray()
+        self._scored = 0  # timesteps
         self._faded_hits = 0.0
         self._faded_n = 0.0
         self._recent: deque[bool] = deque(maxlen=self.config.window)
@@ -85,8 +69,8 @@ class Evaluator:
             predicted: the predicted label.
             softmax: [classes] probabilities.
         """
-        score.softmax += softmax
-        score.steps += 1
+        score.add(self._scored, predicted, softmax)
+        self._scored += 1
         self.steps.add(score.truth, predicted)
         hit = score.truth == predicted
         self._faded_hits = self._faded_hits * self.config.fading + hit
@@ -97,15 +81,42 @@ class Evaluator:
         """A presentation is over: count its prediction, where one of its steps was scored; once."""
         if not score.steps:
             return
-        truth, predicted = score.truth, score.classes[int(np.argmax(score.softmax))]
-        score.steps = 0
-        self.presentations.add(truth, predicted)
-        self.hits.append(truth == predicted)
         # The baselines are prequential too: each says what it would have said before this label was known.
-        self._no_change_hits += self._previous == truth
-        self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
-        self._seen[truth] = self._seen.get(truth, 0) + 1
-        self._previous = truth
+        majority = max(self._seen, key=lambda k: (self._seen[k], -k)) if self._seen else None
+        score.verdict = Verdict(len(self.hits), score.predicted, self._previous, majority)
+        score.steps = 0
+        self.hits.append(False)
+        self._count(score.verdict, score.truth, +1)
+        self._previous = score.truth
+
+    def _count(self, verdict: Verdict, truth: int, by: int) -> None:
+        """Count a presentation with this label, or (``by`` -1) no longer."""
+        self.presentations.add(truth, verdict.predicted, by)
+        self.hits[verdict.place] = verdict.predicted == truth
+        self._no_change_hits += by * (verdict.no_change == truth)
+        self._majority_hits += by * (verdict.majority == truth)
+        self._seen[truth] = self._seen.get(truth, 0) + by
+        if not self._seen[truth]:
+            del self._seen[truth]
+
+    def correct(self, score: PresentationScore, truth: int) -> None:
+        """The label of a presentation was wrong: count with another one what was scored of it, and nothing more.
+
+        What the baselines said of later presentations, they said with the wrong one.
+        """
+        wrong, score.truth = score.truth, truth
+        for number, predicted in score.said():
+            self.steps.add(wrong, predicted, -1)
+            self.steps.add(truth, predicted)
+            age = self._scored - 1 - number
+            self._faded_hits += ((predicted == truth) - (predicted == wrong)) * self.config.fading**age
+            if age < len(self._recent):
+                self._recent[-1 - age] = predicted == truth
+        if score.verdict is not None:
+            self._count(score.verdict, wrong, -1)
+            self._count(score.verdict, truth, +1)
+            if score.verdict.place == len(self.hits) - 1:
+                self._previous = truth
 
     def accuracy(self) -> dict[str, float | None]:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
@@ -167,6 +178,7 @@ class Evaluator:
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.steps = Score.of(take(state, "steps"))
+        self._scored = self.steps.n
         self.presentations = Score.of(take(state, "presentations"))
         self.hits = bytearray(take(state, "hits").tobytes())
         self._faded_hits, self._faded_n = take(state, "faded")

@@ -70,6 +70,12 @@ class Alongside:
         self.owed = max(self.owed - 1, 0.0)
         return True
 
+    def correct(self, of: int, label: int) -> None:
+        """What is under way of a presentation gets another label."""
+        for run in self._runs:
+            if run is not None and run.of == of:
+                run.label = label
+
     def rest(self) -> None:
         """All that is under way goes on from rest."""
         for run in self._runs:
@@ -85,7 +91,9 @@ class Alongside:
         return running
 
     def _is_another_needed(self, run: StretchRun) -> bool:
-        """Whether a class runs not at all and this one's twice: a class that was just named is not kept waiting."""
+        """Whether a class is overdue, or one runs not at all and this one's twice: a new class is not kept waiting."""
+        if self._memory.overdue is not None:
+            return True
         running = self._running()
         return running.get(run.label, 0) > 1 and min(running.values()) == 0
 
@@ -119,4 +127,4 @@ class Alongside:
 def begin(stretch: Stretch, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig) -> StretchRun:
     """A remembered stretch as it is learned again, changed a little where the settings say so."""
     frames = how.changed(stretch.frames, memory.rng)
-    return StretchRun("rehearsed", stretch.label, frames, learner.rest())
+    return StretchRun("rehearsed", stretch.label, frames, learner.rest(), of=stretch.of)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.labels.evaluation import Evaluator, PresentationScore
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.presentation_score import PresentationScore
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.rehearsal import Frames
@@ -24,6 +25,10 @@ from stream_ottt.state import State, pack, part, take, under, unpack
 
 MOST_INTERVALS = 100_000
 """Most label intervals that may lie ahead of a stream that takes labels while it runs."""
+
+
+MOST_PAST, MOST_PAST_STEPS = 20, 100_000
+"""Latest presentations whose labels can be corrected, and most scored timesteps of them."""
 
 
 class Presentation:
@@ -35,14 +40,18 @@ class Presentation:
         seen_before: whether a pass before this one may have learned it; then nothing of it is a test.
 
     Attributes:
+        number: 0, 1, 2, … in the order in which they were begun.
         label_used: whether something of it was learned, or is due to be.
         score: what was scored of it.
         waiting: its timesteps that wait until the label is known, oldest first.
         building: its learned timesteps that make no whole stretch yet, for the rehearsal.
     """
 
-    def __init__(self, interval: LabelInterval, classes: Sequence[int], *, seen_before: bool = False) -> None:
+    def __init__(
+        self, interval: LabelInterval, classes: Sequence[int], number: int, *, seen_before: bool = False
+    ) -> None:
         self.interval = interval
+        self.number = number
         self.label_used = seen_before
         self.score = PresentationScore(interval.label, classes)
         self.waiting: deque[Waiting] = deque()
@@ -65,9 +74,9 @@ class Presentation:
         interval = self.interval
         return {
             "interval": [interval.t_start, interval.t_end, interval.label],
+            "number": self.number,
             "label_used": self.label_used,
-            "softmax": self.score.softmax.copy(),
-            "steps": self.score.steps,
+            **under("score", self.score.state_dict()),
             "building": pack(self.building),
             **under("waiting", pack_waiting(self.waiting)),
         }
@@ -75,9 +84,9 @@ class Presentation:
     @classmethod
     def from_state(cls, state: State, classes: Sequence[int]) -> Presentation:
         """The presentation that :meth:`state_dict` described."""
-        made = cls(LabelInterval(*take(state, "interval")), classes, seen_before=take(state, "label_used"))
-        made.score.softmax = take(state, "softmax").copy()
-        made.score.steps = take(state, "steps")
+        interval, used = LabelInterval(*take(state, "interval")), take(state, "label_used")
+        made = cls(interval, classes, take(state, "number"), seen_before=used)
+        made.score.load_state_dict(part(state, "score"))
         made.building = unpack(take(state, "building"))
         made.waiting = unpack_waiting(part(state, "waiting"))
         return made
@@ -119,6 +128,8 @@ class Presentations:
         self._evaluator = evaluator
         self._due = due
         self._room = room
+        self._begun = 0
+        self._past: deque[Presentation] = deque()  # the latest, whose labels can be corrected
         self._label_used = False  # any, in this pass
         self._seen_before = False  # what is seen may have been learned in a pass before
 
@@ -145,24 +156,32 @@ class Presentations:
         label = presentation.use_label()
         waited, presentation.waiting = presentation.waiting, deque()
         if waited:
-            self._due.defer(waited, label)
+            self._due.defer(waited, label, presentation.number)
         for waiting in waited:
-            self._due.remember(waiting.frame, presentation.building, label)
+            self._due.remember(waiting.frame, presentation.building, label, presentation.number)
         return label
+
+    def check_label(self, interval: LabelInterval) -> LabelTimeline:
+        """Where a label that has come belongs.
+
+        Raises:
+            UsageError: it overlaps another interval, holds no time, or too many lie ahead.
+        """
+        timeline = self.timeline
+        if timeline is None:
+            raise UsageError("this stream takes no labels")
+        if len(timeline) >= MOST_INTERVALS:
+            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
+        timeline.check(interval)
+        return timeline
 
     def take_label(self, interval: LabelInterval) -> int:
         """A label has come: score the timesteps that waited for it, and make them due; how many there were.
 
         Raises:
-            UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
+            UsageError: as :meth:`check_label`.
         """
-        timeline = self.timeline
-        if interval.label not in self._classes:
-            raise UsageError(f"label {interval.label} is not among the network's classes {list(self._classes)}")
-        if timeline is None:
-            raise UsageError("this stream takes no labels")
-        if len(timeline) >= MOST_INTERVALS:
-            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
+        timeline = self.check_label(interval)
         timeline.add(interval)
         waited = self._room.take(interval)
         if waited:
@@ -186,6 +205,41 @@ class Presentations:
         if self.learning and self.is_known(late):
             self.use_label(late)
 
+    def correct(self, label: int, at: int | None) -> LabelInterval:
+        """Give a presentation that was or is shown another label; weights stay as they are.
+
+        No more of it is scored than was: only what was predicted before its label, the wrong one, was used.
+
+        Args:
+            label: the right one.
+            at: a time in it, µs; None for the latest whose label is known.
+
+        Returns:
+            What it was before.
+
+        Raises:
+            UsageError: there is none, or it has this label.
+        """
+        timeline = self.timeline
+        if timeline is None:
+            raise UsageError("this stream takes no labels")
+        if at is None:
+            found = next((p for p in reversed(self._past) if p is not self.shown or self.is_known(p)), None)
+        else:
+            found = next((p for p in reversed(self._past) if p.interval.holds(at)), None)
+        if found is None:
+            where = "no label was used yet" if at is None else f"no label at {at} µs"
+            raise UsageError(f"{where}, among the latest {MOST_PAST}; nothing is corrected")
+        wrong = found.interval
+        if wrong.label == label:
+            raise UsageError(f"the label from {wrong.t_start} to {wrong.t_end} µs is {label} already")
+        timeline.correct(wrong, label)
+        found.interval = LabelInterval(wrong.t_start, wrong.t_end, label)
+        self._evaluator.correct(found.score, label)
+        if found.label_used:
+            self._due.correct(found.number, label, found.building)
+        return wrong
+
     def leave(self) -> None:
         """The stream shows nothing, or something else."""
         shown, self.shown = self.shown, None
@@ -205,14 +259,22 @@ class Presentations:
 
     def _begin(self, interval: LabelInterval, timeline: LabelTimeline) -> Presentation:
         timeline.meet(interval)
-        return Presentation(interval, self._classes, seen_before=self._seen_before)
+        begun = Presentation(interval, self._classes, self._begun, seen_before=self._seen_before)
+        self._begun += 1
+        self._past.append(begun)
+        while len(self._past) > MOST_PAST or sum(len(p.score) for p in self._past) > MOST_PAST_STEPS:
+            if self._past[0] is begun:
+                break
+            self._past.popleft()
+        return begun
 
     def _close(self, presentation: Presentation) -> None:
         """A presentation is over: what waited for its label is due or given up."""
         if presentation.waiting and self.learning and self.is_known(presentation):
             self.use_label(presentation)
         self._room.free(presentation.waiting)
-        self._due.end_stretch(presentation.building, presentation.interval.label)
+        presentation.waiting.clear()
+        self._due.end_stretch(presentation.building, presentation.interval.label, presentation.number)
         self._evaluator.close(presentation.score)
 
     def state_dict(self) -> State:
@@ -224,7 +286,12 @@ class Presentations:
             "label_used": self._label_used,
             "seen_before": self._seen_before,
             "is_shown": self.shown is not None,
+            "begun": self._begun,
+            "past": [p is self.shown for p in self._past],
         }
+        for i, past in enumerate(self._past):
+            if past is not self.shown:
+                state |= under(f"past/{i}", past.state_dict())
         return state if self.shown is None else state | under("shown", self.shown.state_dict())
 
     def load_state_dict(self, state: State) -> None:
@@ -236,3 +303,9 @@ class Presentations:
         if take(state, "is_shown"):
             self.shown = Presentation.from_state(part(state, "shown"), self._classes)
             self._room.count(self.shown.waiting)
+        self._begun = take(state, "begun")
+        self._past = deque()
+        for i, is_shown in enumerate(take(state, "past")):
+            held = self.shown if is_shown else Presentation.from_state(part(state, f"past/{i}"), self._classes)
+            assert held is not None
+            self._past.append(held)

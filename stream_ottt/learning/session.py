@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -17,13 +16,15 @@ from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
 from stream_ottt.learning import caution
+from stream_ottt.learning.classes import Classes
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.presentation import Presentation, Presentations
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
-from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
+from stream_ottt.learning.session_snapshot import snapshot_of
+from stream_ottt.learning.snapshot import Learning, SessionSnapshot
 from stream_ottt.learning.stretch_run import Kind
 from stream_ottt.learning.waiting import Waiting, WaitingRoom
 from stream_ottt.state import State, Stateful, part, take, under
@@ -40,10 +41,13 @@ class Session:
         keep_bytes: memory for timesteps that wait for their label or to be learned.
         learn: False only predicts and scores.
         late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
+        class_names: label → name.
+        new_classes: True adds the class of a label that comes, where it is unknown; False refuses that label.
         seed: of the rehearsal's draws.
 
     Attributes:
         counters: what was counted; only the session writes them.
+        classes: what the learner tells apart.
     """
 
     def __init__(
@@ -56,15 +60,19 @@ class Session:
         keep_bytes: int = LabelsConfig().keep_bytes,
         learn: bool = True,
         late_labels: bool = False,
+        class_names: Mapping[int, str] | None = None,
+        new_classes: bool = False,
         seed: int = 0,
     ) -> None:
         self.learner = learner
+        self.classes = Classes(learner, class_names or {})
         self.evaluator = evaluator or Evaluator()
         self.rehearsal = rehearsal or RehearsalConfig(mode="off")
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
         self.counters = SessionCounters()
         self._learn = learn
         self._late_labels = late_labels
+        self._new_classes = new_classes
         self._guard = Guard(learner, self.counters)
         self._room = WaitingRoom(keep_bytes)
         self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
@@ -137,7 +145,7 @@ class Session:
             prediction.learned = True
             prediction.learned_from = self.learner.learned_from
         if self.rehearsal.mode != "off":
-            self._due.remember(self._stored(timestep), shown.building, label)
+            self._due.remember(self._stored(timestep), shown.building, label, shown.number)
         self._look_at_weights()
 
     def _keep(self, waiting: Waiting, queue: deque[Waiting]) -> None:
@@ -158,7 +166,7 @@ class Session:
     def reset(self) -> None:
         """Put the network's state at rest, as before a new sample; weights stay."""
         if (shown := self._presentations.shown) is not None:
-            self._due.end_stretch(shown.building, shown.interval.label)
+            self._due.end_stretch(shown.building, shown.interval.label, shown.number)
         self._count_live(self.learner.reset)
 
     def follow(self, timeline: LabelTimeline) -> None:
@@ -183,6 +191,32 @@ class Session:
 
     # --- labels that come while the stream runs, and pausing --------------------------------------------------------
 
+    def add_class(self, name: str) -> int:
+        """Tell one class more apart from now on.
+
+        Args:
+            name: its name, or its number as text.
+
+        Returns:
+            Its label.
+
+        Raises:
+            UsageError: there is such a class, there are too many, or the name cannot be shown.
+        """
+        label = self.classes.add(name)
+        self._guard.add_class()
+        self._room.add_class(len(self.classes.labels))
+        self.memory.await_class(label)
+        return label
+
+    def _label_of(self, interval: LabelInterval) -> int:
+        """The label that an interval names, which adds a class where that is wanted."""
+        asked = interval.label if interval.name is None else interval.name
+        known = asked in self.classes.labels if isinstance(asked, int) else self.classes.find(asked) is not None
+        if self._new_classes and not known:
+            return self.add_class(str(asked))
+        return self.classes.expect(asked)
+
     def add_label(self, interval: LabelInterval) -> int:
         """Take a label that comes with the stream, late or early.
 
@@ -193,6 +227,8 @@ class Session:
             UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
         """
         try:
+            self._presentations.check_label(interval)
+            interval = LabelInterval(interval.t_start, interval.t_end, self._label_of(interval))
             waited = self._presentations.take_label(interval)
         except UsageError as e:
             self.counters.refuse(str(e))
@@ -207,6 +243,25 @@ class Session:
         if timeline is not None:
             start = min(timeline.unlabelled_since(start, now), now)
         return self.add_label(LabelInterval(start, now, label))
+
+    def correct(self, name: int | str, at: int | None = None) -> LabelInterval:
+        """Take a wrong label back and put the right one in its place, also in memory; it is learned once more.
+
+        The weights are not rolled back.
+
+        Args:
+            name: the right class, by label, or by name or number as text.
+            at: a time within what was labelled, µs; None for the latest label.
+
+        Returns:
+            The wrong label.
+
+        Raises:
+            UsageError: no such class, or no such label among the latest ones.
+        """
+        wrong = self._presentations.correct(self.classes.expect(name), at)
+        self.counters.labels_corrected += 1
+        return wrong
 
     @property
     def learns(self) -> bool:
@@ -273,35 +328,8 @@ class Session:
 
     def snapshot(self) -> SessionSnapshot:
         """Everything that can be said of it now, as plain values that no longer change."""
-        counters, timeline = self.counters, self._presentations.timeline
-        return SessionSnapshot(
-            timesteps=counters.timesteps,
-            timesteps_not_kept=counters.timesteps_not_kept,
-            stream_us=counters.stream_us,
-            updates=asdict(counters.updates),
-            rollbacks=counters.rollbacks,
-            learning=self.learning,
-            accuracy=self.evaluator.accuracy(),
-            per_class=tuple(self.evaluator.per_class()),
-            confusion=tuple((a, b, n) for a, b, n in self.evaluator.presentations.rows()),
-            presentations=len(self.evaluator.hits),
-            hits=bytes(self.evaluator.hits),
-            memory=self.memory.counts(),
-            due=self._due.timesteps,
-            rehearsals_due=self._due.owed,
-            rehearsals_given_up=self._due.given_up,
-            waiting=self._room.timesteps,
-            waiting_bytes=self._room.bytes,
-            intervals=0 if timeline is None else timeline.total,
-            intervals_met=0 if timeline is None else timeline.met,
-            label_span=None if timeline is None else timeline.span,
-            stream_span=self._presentations.span,
-            step_ms=Durations.of(counters.steps),
-            rehearsal_ms=Durations.of(counters.rehearsals),
-            labels_taken=counters.labels_taken,
-            labels_refused=counters.labels_refused,
-            label_refusal=counters.label_refusal,
-            warnings=tuple(counters.warnings.values()),
+        return snapshot_of(
+            self.counters, self.evaluator, self.memory, self._due, self._room, self._presentations, self.learning
         )
 
     def state_dict(self) -> State:
@@ -326,6 +354,7 @@ class Session:
         """The parts whose state is the session's, in the order in which they are restored."""
         owners: list[tuple[str, Stateful]] = [
             ("counters", self.counters),
+            ("classes", self.classes),
             ("evaluation", self.evaluator),
             ("memory", self.memory),
             ("waiting", self._room),

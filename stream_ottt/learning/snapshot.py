@@ -54,9 +54,11 @@ class SessionSnapshot:
         label_span: (start of the first, end of the last) of them, µs; None without any.
         stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
+        step_counts: how often a live timestep took how long: buckets from 1 µs up, five a decade.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
+        labels_corrected: labels that were taken back for others.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each.
     """
@@ -83,8 +85,10 @@ class SessionSnapshot:
     label_span: tuple[int, int] | None
     stream_span: tuple[int, int] | None
     step_ms: Durations
+    step_counts: tuple[int, ...]
     rehearsal_ms: Durations
     labels_taken: int
     labels_refused: int
+    labels_corrected: int
     label_refusal: str | None
     warnings: tuple[str, ...]

@@ -91,6 +91,14 @@ class WaitingRoom:
         waiting.softmax = None
         self.bytes += waiting.nbytes
 
+    def add_class(self, classes: int) -> None:
+        """There are so many classes now; of a new one the predictions that wait said nothing."""
+        for waiting in self.unlabelled:
+            if waiting.softmax is not None:
+                self.bytes -= waiting.nbytes
+                waiting.softmax = np.append(waiting.softmax, np.zeros(classes - len(waiting.softmax)))
+                self.bytes += waiting.nbytes
+
     def clear(self) -> None:
         """Give up all that no interval holds."""
         self.free(self.unlabelled)

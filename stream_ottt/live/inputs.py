@@ -49,6 +49,8 @@ class LiveInputs:
         pipeline.view.controls = Controls(
             label_now=self.label_now if labels else None,
             label_last=self.label_last if labels else None,
+            correct=self.correct if labels else None,
+            add_class=self.add_class,
             pause=self.pause,
             resume=self.resume,
             toggle=self.toggle,
@@ -67,6 +69,19 @@ class LiveInputs:
     def label_last(self, label: int, span: int) -> Future[int]:
         """Take a label for the last ``span`` µs."""
         return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def correct(self, name: int | str, at: int | None) -> Future[tuple[int, int]]:
+        """Give the latest label, or that at a time (µs), another class."""
+
+        def act(session: Session) -> tuple[int, int]:
+            wrong = session.correct(name, at)
+            return wrong.t_start, wrong.t_end
+
+        return self._pipeline.do(act)
+
+    def add_class(self, name: str) -> Future[int]:
+        """Tell one class more apart."""
+        return self._pipeline.do(lambda session: session.add_class(name))
 
     def pause(self) -> Future[str]:
         """Pause learning."""
@@ -99,6 +114,8 @@ class LiveInputs:
         self._control = ControlServer(
             uri,
             {
+                "add_class": self._add_class,
+                "correct": self._correct,
                 "pause": self._pause,
                 "resume": self._resume,
                 "reset": self._reset,
@@ -114,20 +131,30 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    async def _pause(self) -> dict[str, Any]:
+    async def _add_class(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"label": await asyncio.wrap_future(self.add_class(str(_class_of(asked))))}
+
+    async def _correct(self, asked: dict[str, Any]) -> dict[str, Any]:
+        at = asked.get("t")
+        if at is not None and type(at) is not int:
+            raise UsageError(f'correct: "t" = {str(at)[:40]!r}; expected a whole number of µs')
+        start, end = await asyncio.wrap_future(self.correct(_class_of(asked), at))
+        return {"t0": start, "t1": end}
+
+    async def _pause(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.pause())}
 
-    async def _resume(self) -> dict[str, Any]:
+    async def _resume(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.resume())}
 
-    async def _reset(self) -> dict[str, Any]:
+    async def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         await asyncio.wrap_future(self.reset())
         return {}
 
-    async def _save_now(self) -> dict[str, Any]:
+    async def _save_now(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"path": await asyncio.wrap_future(self.save())}
 
-    async def _tell(self) -> dict[str, Any]:
+    async def _tell(self, _: dict[str, Any]) -> dict[str, Any]:
         published = None
         try:
             async with asyncio.timeout(STATUS_S):
@@ -135,6 +162,15 @@ class LiveInputs:
         except (TimeoutError, UsageError):
             pass  # busy, not begun or ending: the latest that is known
         return {"status": self._status(self._pipeline.snapshot(published))}
+
+
+def _class_of(asked: dict[str, Any]) -> int | str:
+    """The class that a command is about."""
+    name = asked.get("class")
+    if type(name) not in (str, int):
+        raise UsageError(f'{asked.get("command")}: needs the name or number of a class, as "class"')
+    found: int | str = name
+    return found
 
 
 def _pause(session: Session) -> str:

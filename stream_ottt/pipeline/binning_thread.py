@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
 from stream_ottt.events.clock import Clock
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events, split_well_formed
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import FilterChain, open_filters

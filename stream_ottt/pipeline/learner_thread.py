@@ -27,7 +27,7 @@ from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.state import State, part, take, under
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.view import Watcher
+    from stream_ottt.pipeline.view import CheckpointState, Watcher
 
 T = TypeVar("T")
 
@@ -75,6 +75,9 @@ class Keeper(Protocol):
     def take(self, cut: Cut) -> None:
         """Take it."""
 
+    def state(self) -> CheckpointState:
+        """What has become of them; from any thread."""
+
 
 class LearnerThread:
     """Takes timesteps in their order, hands over a result for each, and learns what is due when it is out.
@@ -99,6 +102,7 @@ class LearnerThread:
         error: what ended the thread before its end.
         timesteps: predicted so far.
         onlookers: called with the session and the result after each timestep.
+        busy_since: ``time.monotonic()`` at which its present piece of work began; None at rest.
         keeper: takes the whole state at the marks that come with the stream; None where nobody does.
         last: the state in which it was stopped, where there is a keeper; without that of source and binner.
     """
@@ -132,6 +136,7 @@ class LearnerThread:
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
         self.timesteps = 0
+        self.busy_since: float | None = None
         self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._watchers: list[Watcher] = []
@@ -186,6 +191,7 @@ class LearnerThread:
                 self._prepare()
             self.prepared.set()
             while not self._stopped.is_set():
+                self.busy_since = time.monotonic()
                 self._do_tasks()
                 handed = self.queue.get(0)
                 if handed is None and not self.queue.exhausted:
@@ -193,7 +199,9 @@ class LearnerThread:
                         self._publish()
                         continue
                     self._publish(at_rest=True)
+                    self.busy_since = None
                     handed = self.queue.get()
+                    self.busy_since = time.monotonic()
                 if handed is not None:
                     self._take(handed)
                 elif self.queue.exhausted:
@@ -208,6 +216,7 @@ class LearnerThread:
             for handed in self.queue.close():
                 self.ledger.drop("stopped", handed.events)
             self._ended = True
+            self.busy_since = None
             self.prepared.set()
             self.ready.set()
             self._do_tasks()
@@ -282,6 +291,7 @@ class LearnerThread:
         """What is due, a piece at a time, until nothing is or the run is to stop."""
         assert self.session is not None
         while not self._stopped.is_set() and self.session.learn_due():
+            self.busy_since = time.monotonic()
             self._do_tasks()
             self._publish()
 

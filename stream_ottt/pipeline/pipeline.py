@@ -7,17 +7,21 @@ event loop reads live sources and answers sockets; whatever may block is done el
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+from stream_ottt import log
 from stream_ottt.errors import InputError, OutputError
-from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
+from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
 from stream_ottt.pipeline.queues import OverflowPolicy
@@ -25,6 +29,7 @@ from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.pipeline.source import BlockingSource, Source
 from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
+from stream_ottt.pipeline.verdict import size_note
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
 from stream_ottt.state import State, part, under
 
@@ -96,7 +101,7 @@ class Pipeline:
             None for none but those that :meth:`mark` sends.
         prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
             packet.
-        say: told in one line of what goes wrong beside the learning; from any thread.
+        say: told in one line of what goes wrong beside the learning, or was guessed; from any thread.
     """
 
     source: Source
@@ -115,7 +120,7 @@ class Pipeline:
     grace: float = 2.0
     mark_every: int | None = None
     prepare: Callable[[], None] | None = None
-    say: Callable[[str], None] = print
+    say: Say = log.say
 
     def __post_init__(self) -> None:
         self._stopped = Event()
@@ -174,7 +179,19 @@ class Pipeline:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
         self.view.facts = replace(facts, sensor=self.reader.sensor)
+        session.classes.on_change = lambda: self._tell_classes(session)
+        if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
+            self.say(f"{facts.source}: {note}")
         return session
+
+    def _tell_classes(self, session: Session) -> None:
+        """A class was added; in the learner's thread, before the next prediction."""
+        self.view.facts = replace(
+            self.view.facts,
+            classes=tuple(session.classes.labels),
+            class_names=dict(session.classes.names),
+            parameters=session.learner.network.size,
+        )
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
         """Go on from the state of a :class:`Cut`, before :meth:`run`; the learner is restored by who builds it.
@@ -228,6 +245,7 @@ class Pipeline:
     def snapshot(self, published: Published | None = None) -> RunSnapshot:
         """The run as it is known now; ``published`` in place of what the learner's thread published last."""
         published = published or self.learning.published
+        busy_since, keeper = self.learning.busy_since, self.learning.keeper
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
         return RunSnapshot(
@@ -246,6 +264,8 @@ class Pipeline:
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
+            busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            checkpoint=None if keeper is None else keeper.state(),
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------
@@ -264,7 +284,8 @@ class Pipeline:
                 if not (writer.sink.optional and isinstance(e, OutputError)):
                     await self.close_sinks(None, opened)
                     raise
-                self.say(f"sink {writer.name}: {e}; carrying on without it")
+                text = f"sink {writer.name}: {e}; carrying on without it"
+                self.say(text, "sink", level=logging.WARNING, sink=writer.name, working=False)
             else:
                 opened.append(writer)
         self.writers = opened

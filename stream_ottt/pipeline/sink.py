@@ -111,10 +111,14 @@ class Sink(ABC):
         """
         return {}
 
-    def go_on(self, state: State | None) -> None:  # noqa: B027 - most sinks need nothing
+    def go_on(self, state: State | None, step: int) -> None:  # noqa: B027 - most sinks need nothing
         """Go on from what :meth:`settle` gave in another process, None where it did not come to that.
 
         Called before :meth:`open`.
+
+        Args:
+            state: what it gave.
+            step: index of the first timestep whose result will come; what was written of it and later ones is to go.
 
         Raises:
             OutputError: what was written then is no longer there.

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.excerpt import cut_out, in_order, moved
+from stream_ottt.pipeline.excerpt import as_asked
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 
 SizeFrom = Literal["file", "option", "camera", "guess"]
@@ -178,19 +178,15 @@ class BlockingSource(Source):
         if not isinstance(config, FileConfig):
             yield from self.packets()
             return
-        start = stop = None
-        if config.from_ is not None or config.to is not None:
-            origin = self.origin()
-            start = origin + (config.from_ or 0)
-            stop = None if config.to is None else origin + config.to
-        packets = self.packets() if start is None or config.sort else self.packets_from(start)
-        if config.sort:
-            packets = in_order(packets, config.path)
-        if start is not None:
-            packets = cut_out(packets, start, stop)
+        cut = config.from_ is not None or config.to is not None
+        origin = self.origin() if cut else None
+        if origin is None or config.from_ is None or config.sort:
+            packets = self.packets()
+        else:
+            packets = self.packets_from(origin + config.from_)
         if config.shift is not None:
-            packets = moved(self._unlabelled(packets, config.path), None if config.shift == "auto" else config.shift)
-        yield from packets
+            packets = self._unlabelled(packets, config.path)
+        yield from as_asked(packets, config, origin, config.path)
 
     def origin(self) -> int:
         """Time of the first event, µs; 0 without events. A format that knows it without decoding says so."""

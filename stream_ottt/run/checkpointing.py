@@ -9,6 +9,7 @@ the learner's thread; the disk is waited for here. One checkpoint at most is on 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,8 +19,10 @@ from threading import Thread
 from typing import Any
 
 from stream_ottt.errors import ModelError
+from stream_ottt.log import Say
 from stream_ottt.pipeline.learner_thread import Cut
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.pipeline.view import CheckpointState
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import State
 
 SINKS_S = 5.0
@@ -34,11 +37,11 @@ class Checkpointing:
         every_s: seconds from one checkpoint to the next; None leaves it to others to send marks.
         ask: sends a mark along with the stream.
         about: what the manifest says of the run, in this moment.
-        say: told in one line when checkpoints fail, and when they work again.
+        say: told of each checkpoint, when they fail, and when they work again.
 
     Attributes:
         written, failed: how many.
-        latest: ``time.time()`` of the latest that was written, and its timesteps; None before.
+        latest: ``time.time()`` of the latest that was written; None before.
     """
 
     def __init__(
@@ -48,10 +51,11 @@ class Checkpointing:
         every_s: float | None,
         ask: Callable[[], None],
         about: Callable[[], dict[str, Any]],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self.written = self.failed = 0
-        self.latest: tuple[float, int] | None = None
+        self.latest: float | None = None
+        self._timesteps = 0  # before it
         self._folder = folder
         self._every_s = every_s
         self._ask = ask
@@ -71,6 +75,10 @@ class Checkpointing:
         with suppress(Full):
             self._cuts.put_nowait(None)
         self._thread.join(within)
+
+    def state(self) -> CheckpointState:
+        """What has become of them; from any thread."""
+        return CheckpointState(self.written, self.failed, self.latest, self._timesteps)
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
 
@@ -109,14 +117,16 @@ class Checkpointing:
             self.failed += 1
             if self._working:
                 why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
-                self._say(f"checkpoint: {why}; the run goes on and tries again")
+                text = f"checkpoint: {why}; the run goes on and tries again"
+                self._say(text, "checkpoint", level=logging.WARNING, ok=False, timesteps=cut.timesteps)
             self._working = False
             return
-        if not self._working:
-            self._say(f"checkpoint: written again, after {cut.timesteps} timesteps")
+        again = "" if self._working else "again, "
+        text = f"checkpoint: written {again}after {cut.timesteps} timesteps"
+        self._say(text, "checkpoint", quiet=self._working, ok=True, timesteps=cut.timesteps)
         self._working = True
         self.written += 1
-        self.latest = (time.time(), cut.timesteps)
+        self.latest, self._timesteps = time.time(), cut.timesteps
 
     @staticmethod
     def _of_sinks(futures: dict[str, Future[State | None]]) -> dict[str, State | None]:

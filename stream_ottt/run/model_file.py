@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -80,6 +80,7 @@ class Checkpoint:
 
     path: Path
     facts: Facts
+    goes_on: ClassVar[bool] = False
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -45,9 +45,11 @@ NOTHING = SessionSnapshot(
     label_span=None,
     stream_span=None,
     step_ms=NO_DURATIONS,
+    step_counts=(),
     rehearsal_ms=NO_DURATIONS,
     labels_taken=0,
     labels_refused=0,
+    labels_corrected=0,
     label_refusal=None,
     warnings=(),
 )
@@ -111,6 +113,7 @@ def summarize(
         "labels": {
             "taken": s.labels_taken,
             "refused": s.labels_refused + snapshot.labels_refused,
+            "corrected": s.labels_corrected,
             "first_refusal": s.label_refusal or (TOO_MANY if snapshot.labels_refused else None),
             "intervals": s.intervals,
             "intervals_met": s.intervals_met,

@@ -90,7 +90,11 @@ def status_part(status: Status) -> bytes:
             "due": session.due,
             "waiting": session.waiting,
             "timesteps_not_kept": session.timesteps_not_kept,
-            "labels": {"taken": session.labels_taken, "refused": session.labels_refused + snapshot.labels_refused},
+            "labels": {
+                "taken": session.labels_taken,
+                "refused": session.labels_refused + snapshot.labels_refused,
+                "corrected": session.labels_corrected,
+            },
             "label_refusal": session.label_refusal,
             "step_ms": durations(session.step_ms),
             "warnings": session.warnings,

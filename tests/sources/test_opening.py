@@ -110,7 +110,8 @@ def test_standard_input_with_options(tmp_path: Path, command: str) -> None:
         (b"\n <HTML lang='en'>", "a web page"),
         (b'{"events": [1, 2, 3, 4]}', "JSON"),
         (b"BZh91AY&SY" + bytes(range(50)), "bzip2"),
-        (b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0", "gzip"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0", "empty"),
+        ("t,x,y,p".encode("utf-16"), "UTF-16; save it as UTF-8"),
         (b"%PDF-1.4\n\x80\x81\x01", "a PDF"),
         (bytes(100), "zeros only"),
         (b"\x80\x04\x95\x01\x02", "pickle"),
@@ -127,5 +128,6 @@ def test_in_place_of_a_recording(tmp_path: Path, content: bytes, what: str, name
 def test_an_archive_is_named_with_what_it_holds(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("events.txt", "0.1 1 2 3")
-    with pytest.raises(InputError, match=r"a ZIP archive of 1 files, such as 'events.txt'; unpack it first"):
+        archive.writestr("images.txt", "0.1 images/1.png")
+    with pytest.raises(InputError, match=r"a ZIP archive of 2 files, such as 'events.txt'; unpack it first"):
         open_source(tmp_path / "a.zip")
