@@ -99,8 +99,8 @@ class TensorBoardSink(Sink):
             self._writer.flush()
         return {"step": self._step}
 
-    def go_on(self, state: State | None) -> None:
-        self._first = self._step + 1 if state is None else state["step"] + 1
+    def go_on(self, state: State | None, step: int) -> None:
+        self._first = step if state is None else state["step"] + 1
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         if self._writer is None:
