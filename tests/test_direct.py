@@ -1,4 +1,4 @@
-"""Products of small convolutions without patches, against those with patches; and processors that have no room for them."""
+"""Products of small convolutions without patches, against those with; and processors that have no room for them."""
 
 from __future__ import annotations
 

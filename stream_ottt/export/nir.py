@@ -19,7 +19,8 @@ import numpy as np
 
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.export.model import Floats, plain
-from stream_ottt.network.layers import AvgPool, Layer, ReadOut, SpikingConv
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import NeuronModel
 

@@ -20,9 +20,11 @@ import numpy.typing as npt
 from stream_ottt.errors import OutputError
 from stream_ottt.export.model import plain
 from stream_ottt.network.connection import Connection
-from stream_ottt.network.layers import AvgPool, Layer, NFBlock, ReadOut, SpikingConv, StemConv
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv, StemConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import Neurons
+from stream_ottt.network.residual import NFBlock
 from stream_ottt.outputs import write_atomically
 
 if TYPE_CHECKING:

@@ -299,6 +299,8 @@ class BinningThread:
         self._emit(binner.feed(self._last()), at)
         if not self._stopped.is_set():
             self._emit(binner.flush(), at)
+        if self._stopped.is_set():
+            binner.abandon("stopped")  # that of the next pass takes its place
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 

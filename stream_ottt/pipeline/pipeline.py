@@ -182,7 +182,9 @@ class Pipeline:
     def _build(self, begins: Pass) -> Session:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
-        self.view.facts = replace(facts, sensor=self.reader.sensor)
+        facts = self.view.facts = replace(facts, sensor=self.reader.sensor)
+        known = {name: getattr(facts, name) for name in ("source", "network", "parameters", "classes", "sensor")}
+        self.say(f"predicting {facts.source} with {facts.network}", "start", quiet=True, **known)
         session.classes.on_change = lambda: self._tell_classes(session)
         if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
             self.say(f"{facts.source}: {note}")

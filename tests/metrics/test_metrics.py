@@ -181,7 +181,7 @@ def test_a_source_that_stalls_goes_red_and_green_again() -> None:
     source = Ticking()
     pipeline = pipeline_of(source, [], small_session(None), policy="drop-oldest")
     source.on.set()
-    with served(pipeline.view, source=300_000) as port, running(pipeline):
+    with served(pipeline.view, source=300_000, learner=250_000) as port, running(pipeline):
         assert until(port, 200)["parts"]["source"]["status"] == "ok"
         source.on.clear()
         parts = until(port, 503)["parts"]
