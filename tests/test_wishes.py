@@ -56,7 +56,7 @@ def test_a_peer_that_never_stops_subscribing_is_cut_off_and_others_lose_nothing(
             gone = asyncio.create_task(asyncio.to_thread(cut_off(hostile)))
             most = 0
             for i in range(5 * MOST):
-                hostile.subscribe(b"%06d" % i + b"x" * 200)
+                hostile.subscribe(b"%06d" % i + b"x" * 100)
                 if i % 100 == 0:
                     await sender.send([b"predictions/x", b"%d" % i])
                     most = max(most, len(sender.wishes))

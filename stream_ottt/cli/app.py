@@ -303,9 +303,19 @@ def control(
         str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
     ],
     command: Annotated[
-        str, typer.Argument(help="add_class, correct, pause, resume, reset, save or status.", metavar="COMMAND")
+        str,
+        typer.Argument(
+            help="add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
+            metavar="COMMAND",
+        ),
     ],
-    of: Annotated[str | None, typer.Argument(help="For add_class, correct: name or number.", metavar="CLASS")] = None,
+    of: Annotated[
+        str | None,
+        typer.Argument(
+            help="For add_class, correct: name or number of a class. For speed: max, or a factor. For hold: on or off.",
+            metavar="VALUE",
+        ),
+    ] = None,
     at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""

@@ -1,4 +1,4 @@
-"""``stream-ottt bench``: a named table, run by run, in a pool of processes, with its figures."""
+"""``stream-ottt bench``: a named table, run by run, in processes or on a cluster, with its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from stream_ottt.errors import INTERRUPTED
 
 
 def run_bench(
-    table: str | None, *, data: list[str], out: Path, jobs: int, seeds: int, overrides: dict[str, Any], rows: str | None
+    table: str | None,
+    *,
+    data: list[str],
+    out: Path,
+    jobs: int,
+    seeds: int,
+    overrides: dict[str, Any],
+    rows: str | None,
+    scheduler: str | None,
 ) -> int:
     """Reproduce a table, or list the tables.
 
@@ -22,6 +30,7 @@ def run_bench(
         seeds: seeds 0, 1, … of each row.
         overrides: settings on top of every row's.
         rows: only the rows whose name contains this.
+        scheduler: address of a Dask scheduler, in the place of processes.
 
     Returns:
         0, 1 when some runs failed, 130 after Ctrl-C.
@@ -41,7 +50,17 @@ def run_bench(
     from stream_ottt.replay.sweep import run_table
 
     try:
-        failed = run_table(loaded, places, out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say)
+        failed = run_table(
+            loaded,
+            places,
+            out,
+            jobs=jobs,
+            seeds=range(seeds),
+            overrides=overrides,
+            only=rows,
+            scheduler=scheduler,
+            say=_say,
+        )
     except KeyboardInterrupt:
         _say(f"stopped; the same command goes on with what is missing in {out}")
         return INTERRUPTED

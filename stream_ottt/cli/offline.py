@@ -92,6 +92,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", metavar="INTEGER", min=1)] = 3,
     rows: Annotated[str | None, text("Only the rows whose name contains this.", "TEXT")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
 ) -> None:
     """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
     from stream_ottt.cli.bench import run_bench
@@ -99,7 +100,34 @@ def bench(
     from stream_ottt.replay.config import ReplayConfig
 
     given = overrides(context, ReplayConfig, {"compute": {"device": device}})
-    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
+    raise typer.Exit(
+        run_bench(
+            table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows, scheduler=scheduler
+        )
+    )
+
+
+@app.command(context_settings=DOTTED)
+def search(
+    context: typer.Context,
+    config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
+    data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
+    vary: Annotated[
+        list[str] | None, text("A setting and its values; repeatable.", "KEY=LOW..HIGH[:log]|KEY=A,B,C")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Runs in all.", metavar="INTEGER", min=1)] = 20,
+    jobs: Annotated[int, typer.Option(help="Runs at once.", metavar="INTEGER", min=1)] = 1,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    out: Annotated[Path, text("Folder of the journal and the runs.", "FOLDER")] = Path("out/search"),
+) -> None:
+    """Search for the settings of the best accuracy with Optuna; the same command goes on with what is missing."""
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.cli.search import run_search
+    from stream_ottt.replay.config import ReplayConfig
+
+    given = overrides(context, ReplayConfig, {"data": {"path": data}, "compute": {"device": device}})
+    raise typer.Exit(run_search(config, given, vary=vary or [], out=out, trials=trials, jobs=jobs, scheduler=scheduler))
 
 
 @app.command()

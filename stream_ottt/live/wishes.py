@@ -15,7 +15,7 @@ import zmq
 MOST = 1000
 """Messages about subscriptions that one connection may send. A reader needs a handful; one that is cut off may come
 back and ask anew."""
-LONGEST = 1024
+LONGEST, LONGEST_WITH_KEYS = 256, 1024
 """Bytes of the longest message that a reader may send: a topic, or its part of a handshake with keys."""
 
 

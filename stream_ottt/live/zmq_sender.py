@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import zmq
 
 from stream_ottt.errors import OutputError
-from stream_ottt.live.wishes import LONGEST, Wishes
-from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
+from stream_ottt.live.wishes import LONGEST, LONGEST_WITH_KEYS, Wishes
+from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions
 
 LINGER_S = 5.0
 """Longest wait at the end for what readers have not taken yet."""
@@ -32,8 +32,8 @@ class Sender:
 
     def __init__(self, address: str, options: SocketOptions) -> None:
         self.address = address
-        most = LONGEST if parse_address(address)[0] == "pub" else 64 << 20
-        self._link = FeedSocket(address, options, max_bytes=most)
+        longest = LONGEST if options.keys is None else LONGEST_WITH_KEYS  # nothing but wishes comes
+        self._link = FeedSocket(address, options, max_bytes=longest)
         self._socket = self._link.socket
         if not self._link.sends:
             self._link.close()

@@ -20,8 +20,8 @@ class MetricsConfig(SinkConfig):
             stands still.
         learner: a learner that is at one piece of work for so long has stalled. The first one may compile for half
             a minute.
-        checkpoint: checkpoints have stalled when the latest is so old, though timesteps came after it; ten times what
-            lies between two of them unless told otherwise.
+        checkpoint: checkpoints have stalled when the latest is so old, though timesteps came after it. Ten of them
+            are due in that time with the default of ``stream.checkpoint_every``.
     """
 
     source: Duration = Field(60_000_000, ge=1000)

@@ -41,7 +41,8 @@ class Health:
         self._began = now
         self._parts = {name: PartState(None, now) for name in PARTS}
         self._read, self._read_at = -1, now
-        self._labels, self._label_at = 0, None
+        self._labels = 0
+        self._label_at: float | None = None
         self._ready_since: float | None = None
 
     def look(self) -> RunSnapshot:

@@ -160,6 +160,10 @@ class BinningThread:
             self._mark_wanted, self._marked = False, self._index
             self._put(Handed(mark=self.state_dict()))
 
+    def made(self) -> int:
+        """Timesteps that were made."""
+        return self._index
+
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
         return self._handing + self.clock.held + (0 if self._binner is None else self._binner.held)
@@ -295,6 +299,8 @@ class BinningThread:
         self._emit(binner.feed(self._last()), at)
         if not self._stopped.is_set():
             self._emit(binner.flush(), at)
+        if self._stopped.is_set():
+            binner.abandon("stopped")  # that of the next pass takes its place
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 

@@ -101,8 +101,8 @@ class LearnerThread:
         published: the latest snapshot; None before the first pass.
         error: what ended the thread before its end.
         timesteps: predicted so far.
-        onlookers: called with the session and the result after each timestep.
         busy_since: ``time.monotonic()`` at which its present piece of work began; None at rest.
+        onlookers: called with the session and the result after each timestep.
         keeper: takes the whole state at the marks that come with the stream; None where nobody does.
         last: the state in which it was stopped, where there is a keeper; without that of source and binner.
     """

@@ -24,6 +24,7 @@ from stream_ottt.learning.session import Session
 from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
+from stream_ottt.pipeline.pace import PACE_US
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
@@ -160,6 +161,9 @@ class Pipeline:
             mark_every=self.mark_every,
             takers=[sink.take_events for sink in self.sinks if sink.takes_events],
         )
+        if self.reader.playback is not None:
+            self.reader.playback.made = self.binner.made
+            self.reader.playback.span = min(PACE_US, self.binning.window)
 
     def _make_reader(self) -> SourceReader:
         common: dict[str, Any] = {"passes": self.passes, "speed": self.speed, "stopped": self._stopped}
@@ -178,7 +182,9 @@ class Pipeline:
     def _build(self, begins: Pass) -> Session:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
-        self.view.facts = replace(facts, sensor=self.reader.sensor)
+        facts = self.view.facts = replace(facts, sensor=self.reader.sensor)
+        known = {name: getattr(facts, name) for name in ("source", "network", "parameters", "classes", "sensor")}
+        self.say(f"predicting {facts.source} with {facts.network}", "start", quiet=True, **known)
         session.classes.on_change = lambda: self._tell_classes(session)
         if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
             self.say(f"{facts.source}: {note}")
@@ -265,6 +271,7 @@ class Pipeline:
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
             busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            held=self.reader.playback is not None and self.reader.playback.held,
             checkpoint=None if keeper is None else keeper.state(),
         )
 

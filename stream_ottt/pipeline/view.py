@@ -118,8 +118,8 @@ class RunSnapshot:
 class Controls:
     """What may be done to a run from outside; None is not available.
 
-    Each is done in the learner's thread between two pieces of work. A call waits for nothing, from any thread; its
-    future fails with a StreamOtttError that says why the thing was not done.
+    Each is done in the learner's thread between two pieces of work, but for a file's playback. A call waits for
+    nothing, from any thread; its future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
         label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
@@ -131,6 +131,10 @@ class Controls:
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
         save: writes the model where the user wants it; gives the path.
+        checkpoint: writes a checkpoint; gives the path, once it is on the disk.
+        hold: has a file stand still (True), or go on (False).
+        step: has it go on to the next timestep and stand still there.
+        speed: plays it at so many stream seconds per second; 0 for as fast as possible.
         ask: calls a function of the session; gives what it returns.
         watch: calls a function of the learner and the latest result after each timestep of the stream, as long as it
             returns True; it must be short, change nothing and raise nothing.
@@ -145,6 +149,10 @@ class Controls:
     toggle: Callable[[], Future[str]] | None = None
     reset: Callable[[], Future[None]] | None = None
     save: Callable[[], Future[str]] | None = None
+    checkpoint: Callable[[], Future[str]] | None = None
+    hold: Callable[[bool], Future[None]] | None = None
+    step: Callable[[], Future[None]] | None = None
+    speed: Callable[[float], Future[None]] | None = None
     ask: Callable[[Callable[[Session], Any]], Future[Any]] | None = None
     watch: Callable[[Watcher], Future[None]] | None = None
 

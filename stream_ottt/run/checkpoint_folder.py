@@ -140,8 +140,8 @@ class CheckpointFolder:
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    def write(self, state: State, sinks: dict[str, State | None], about: dict[str, Any]) -> None:
-        """Write one more checkpoint, and remove the oldest.
+    def write(self, state: State, sinks: dict[str, State | None], about: dict[str, Any]) -> Path:
+        """Write one more checkpoint, and remove the oldest; returns its JSON file.
 
         Args:
             state: of the run; remembered stretches that were written before are not written again.
@@ -178,6 +178,7 @@ class CheckpointFolder:
         write_atomically(self._file(number, "json"), hashlib.sha256(text).hexdigest().encode() + b"\n" + text + b"\n")
         with suppress(OSError):  # the next one tries again
             self._remove_old()
+        return self._file(number, "json")
 
     def _write_stretches(self, number: int, stretches: dict[int, npt.NDArray[np.uint8]]) -> dict[int, str]:
         """Stretch → file. New stretches go to a file of their own, with those of files that hold mostly others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,6 +146,7 @@ class Run:
             labels=self._takes_labels,
             save=self._save_now,
             can_save=self.request.save is not None,
+            checkpoint=None if self.folder is None else self._checkpoint_now,
             status=lambda snapshot: self._summary(snapshot, None, "running"),
         )
         self.pipeline = pipeline
@@ -232,6 +234,10 @@ class Run:
         )
         pipeline.learning.keeper = self.keeping
         self.keeping.start()
+
+    def _checkpoint_now(self) -> Future[str]:
+        assert self.keeping is not None
+        return self.keeping.now()
 
     def _about(self) -> dict[str, Any]:
         facts, request = self.pipeline.view.facts, self.request
@@ -374,8 +380,6 @@ class Run:
 
     def _say_the_rest(self, snapshot: RunSnapshot) -> None:
         session, source = snapshot.session, self.request.source
-        for text in session.warnings if session is not None else ():
-            warn(text)
         if snapshot.clock.get("epochs", 1) > 1:
             warn(
                 f"{source}: the sensor's clock jumped {snapshot.clock['epochs'] - 1} times; times after a jump back go "

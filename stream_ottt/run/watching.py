@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from stream_ottt.log import warn
 from stream_ottt.pipeline.view import RunView
 from stream_ottt.run.journal import Journal
 from stream_ottt.run.notify import Notifier
@@ -24,7 +24,7 @@ class Watching:
     """
 
     def __init__(self, run: RunView) -> None:
-        self.journal = Journal(run)
+        self.journal = Journal()
         self._run = run
         self._notifier = Notifier()
         self._looking: asyncio.Task[None] | None = None
@@ -40,8 +40,9 @@ class Watching:
         assert self._looking is not None
         self._notifier.stopping()
         self._looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._looking
+        (fault,) = await asyncio.gather(self._looking, return_exceptions=True)
+        if isinstance(fault, Exception):  # what was learned is to be written all the same
+            warn(f"the run was not looked at to its end: {type(fault).__name__}: {fault}")
 
     async def _look_regularly(self) -> None:
         every, due = self._notifier.every_s, 0.0

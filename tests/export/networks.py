@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.engine.config import EngineConfig
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.learning.build import build_learner
 from stream_ottt.network.config import NetworkConfig

@@ -181,7 +181,7 @@ def test_a_source_that_stalls_goes_red_and_green_again() -> None:
     source = Ticking()
     pipeline = pipeline_of(source, [], small_session(None), policy="drop-oldest")
     source.on.set()
-    with served(pipeline.view, source=300_000) as port, running(pipeline):
+    with served(pipeline.view, source=300_000, learner=250_000) as port, running(pipeline):
         assert until(port, 200)["parts"]["source"]["status"] == "ok"
         source.on.clear()
         parts = until(port, 503)["parts"]
@@ -268,3 +268,26 @@ def test_an_address_that_is_none_is_refused_before_the_run(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2 and "--metrics: " in capsys.readouterr().err
+
+
+def test_a_file_that_waits_for_a_slow_learner_has_not_stalled() -> None:
+    session = small_session(None)
+    process, release = session.process, threading.Event()
+
+    def slow(timestep):  # type: ignore[no-untyped-def]
+        if timestep.index == 30:
+            assert release.wait(WITHIN_S)
+        return process(timestep)
+
+    session.process = slow  # type: ignore[method-assign]
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [], session)
+    thread = threading.Thread(target=lambda: run(pipeline))
+    with served(pipeline.view, source=50_000) as port:
+        thread.start()
+        try:
+            while figures(get(port, "/metrics")[1])["busy_seconds",] < 0.3:
+                assert thread.is_alive()
+            assert get(port, "/healthz")[0] == 200
+        finally:
+            release.set()
+            thread.join(WITHIN_S)

@@ -167,3 +167,19 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     write(tmp_path / "a.hdf5", [b"\xff" * 500], CHUNK)
     with pytest.raises(InputError, match="is damaged"):
         read(tmp_path / "a.hdf5")
+
+
+def test_wrong_bytes_anywhere_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    write(path, [encode(events(CHUNK, k), k % 3) for k in range(3)], 3 * CHUNK)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(6)
+    for _ in range(150):
+        wrong = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 6000), 3):  # where HDF5 keeps what it knows of the chunks
+            wrong[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(wrong)
+        try:
+            read(path)
+        except InputError as e:
+            assert "\n" not in str(e)
