@@ -56,9 +56,6 @@ class LinesSink(JsonLinesSink):
     async def consume(self, result: StepResult) -> None:
         """Nothing follows from a result by itself."""
 
-    def step_of(self, line: bytes) -> int | None:
-        return step_of(line)
-
 
 class RecordSink(Sink):
     """Keeps a run in a folder."""

@@ -108,6 +108,22 @@ def test_events_that_cannot_be_written_are_said_and_leave_the_rest(tmp_path: Pat
     assert json.loads((folder / "summary.json").read_text()) == {"schema": "test"}
 
 
+def test_where_it_is_not_known_how_far_it_had_come_lines_tell(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    record(folder, write_stream(tmp_path))
+    sink = open_sink(f"record:{folder}?every=10")
+    sink.go_on(None, 35)
+
+    async def go() -> None:
+        await sink.open(RunView(RunFacts("test"), lambda: RunSnapshot(None, Ledger())))
+        await sink.close(None)
+
+    asyncio.run(go())
+    found = read_run(folder)
+    assert found.predictions is not None and len(found.predictions.t) == 35
+    assert [point["step"] for point in found.points] == [9, 19, 29]
+
+
 def test_tensorboards_own_reader_finds_the_figures_of_the_summary(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
