@@ -25,8 +25,8 @@ def has_the_registers() -> bool:
     from llvmlite import binding
     from numba import config
 
-    if config.CPU_NAME is not None:  # numba was told to compile for another processor
-        return "+avx512f" in (config.CPU_FEATURES or "")
+    if config.CPU_NAME is not None:  # type: ignore[attr-defined]  # numba was told to compile for another processor
+        return "+avx512f" in (config.CPU_FEATURES or "")  # type: ignore[attr-defined]
     return bool(binding.get_host_cpu_features().get("avx512f"))
 
 
