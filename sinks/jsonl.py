@@ -18,7 +18,7 @@ def record(result: StepResult) -> dict[str, Value]:
     """The plain columns of one step's result.
 
     Returns:
-        ``step``, ``t_start`` and ``t_end`` (µs), ``label``, ``confidence`` (0 to 1), ``truth`` (or None),
+        ``step``, ``t_start`` and ``t_end`` (µs), ``label``, ``confidence`` (0 to 1), ``unknown``, ``truth`` (or None),
         ``scored``, ``learned``, ``learned_from`` (or None), ``events`` (in the timestep) and ``latency_ms``.
         What is no finite number is None.
     """
@@ -29,6 +29,7 @@ def record(result: StepResult) -> dict[str, Value]:
         "t_end": p.t_end,
         "label": p.label,
         "confidence": finite(p.confidence),
+        "unknown": p.unknown,
         "truth": result.truth,
         "scored": result.scored,
         "learned": p.learned,

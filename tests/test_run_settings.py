@@ -139,6 +139,7 @@ EFFECTS: dict[str, Effect] = {
     "labels.classes": ("none", "[1, 2, 3]", shapes, {}),
     "labels.reset": ("true", "false", predictions, {}),
     "labels.keep_bytes": ("1000000", "300", summary("timesteps_not_kept"), {"labels.delay": "end"}),
+    "labels.unknown": ("0", "0.2", summary("unknown"), {"rehearsal.ratio": "4"}),
     "evaluation.fading": ("1", "0.5", summary("accuracy", "faded"), {}),
     "evaluation.window": ("1000", "3", summary("accuracy", "windowed"), {}),
 }

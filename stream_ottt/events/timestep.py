@@ -58,6 +58,7 @@ class Prediction:
         learned: True when the weights were updated at this step.
         learned_from: index of the step whose error signal was applied, or None.
         latency_s: seconds from the moment the timestep was complete until the prediction was out.
+        unknown: True when what is seen is none of the classes, as far as is remembered.
     """
 
     step: int
@@ -70,6 +71,7 @@ class Prediction:
     learned: bool = False
     learned_from: int | None = None
     latency_s: float = 0.0
+    unknown: bool = False
 
     def softmax(self) -> npt.NDArray[np.float64]:
         """Probabilities [classes] of the logits."""

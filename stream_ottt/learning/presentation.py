@@ -42,6 +42,7 @@ class Presentation:
     Attributes:
         number: 0, 1, 2, … in the order in which they were begun.
         label_used: whether something of it was learned, or is due to be.
+        all_scored: whether each timestep so far was a test.
         score: what was scored of it.
         waiting: its timesteps that wait until the label is known, oldest first.
         building: its learned timesteps that make no whole stretch yet, for the rehearsal.
@@ -53,16 +54,24 @@ class Presentation:
         self.interval = interval
         self.number = number
         self.label_used = seen_before
+        self.all_scored = not seen_before
         self.score = PresentationScore(interval.label, classes)
         self.waiting: deque[Waiting] = deque()
         self.building: list[Frames] = []
 
-    def test(self, evaluator: Evaluator, predicted: int, softmax: npt.NDArray[np.float64]) -> bool:
-        """Score a prediction if it is a test; whether it was."""
+    def test(self, evaluator: Evaluator, predicted: int, softmax: npt.NDArray[np.float64], middle: float) -> bool:
+        """Score a prediction if it is a test; whether it was. ``middle`` is that of its timestep, µs."""
+        self.reach(evaluator, middle)
         if self.label_used:
+            self.all_scored = False
             return False
         evaluator.add_step(self.score, predicted, softmax)
         return True
+
+    def reach(self, evaluator: Evaluator, t: float) -> None:
+        """The stream has come to ``t`` (µs); what was said until then is noted, where all of it was a test."""
+        if self.all_scored:
+            evaluator.reach(self.score, t - self.interval.t_start)
 
     def use_label(self) -> int:
         """The label, for learning: from now on no prediction of this presentation is a test."""
@@ -76,6 +85,7 @@ class Presentation:
             "interval": [interval.t_start, interval.t_end, interval.label],
             "number": self.number,
             "label_used": self.label_used,
+            "all_scored": self.all_scored,
             **under("score", self.score.state_dict()),
             "building": pack(self.building),
             **under("waiting", pack_waiting(self.waiting)),
@@ -86,6 +96,7 @@ class Presentation:
         """The presentation that :meth:`state_dict` described."""
         interval, used = LabelInterval(*take(state, "interval")), take(state, "label_used")
         made = cls(interval, classes, take(state, "number"), seen_before=used)
+        made.all_scored = take(state, "all_scored")
         made.score.load_state_dict(part(state, "score"))
         made.building = unpack(take(state, "building"))
         made.waiting = unpack_waiting(part(state, "waiting"))
@@ -194,7 +205,7 @@ class Presentations:
         """The timesteps of a presentation whose label came after them."""
         for waiting in waited:
             if waiting.softmax is not None:
-                late.test(self._evaluator, waiting.predicted, waiting.softmax)
+                late.test(self._evaluator, waiting.predicted, waiting.softmax, waiting.middle)
                 self._room.scored(waiting)
         late.waiting.extend(waited)
         if late.interval.t_end <= self.now:
@@ -274,6 +285,7 @@ class Presentations:
             self.use_label(presentation)
         self._room.free(presentation.waiting)
         presentation.waiting.clear()
+        presentation.reach(self._evaluator, min(self.now, presentation.interval.t_end))
         self._due.end_stretch(presentation.building, presentation.interval.label, presentation.number)
         self._evaluator.close(presentation.score)
 

@@ -21,6 +21,7 @@ from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
 from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
 from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.presentation import Presentation, Presentations
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
 from stream_ottt.learning.session_snapshot import snapshot_of
@@ -43,6 +44,7 @@ class Session:
         late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
         class_names: label → name.
         new_classes: True adds the class of a label that comes, where it is unknown; False refuses that label.
+        unknown: share of remembered timesteps beyond which a prediction says ``unknown``; 0 for never.
         seed: of the rehearsal's draws.
 
     Attributes:
@@ -62,6 +64,7 @@ class Session:
         late_labels: bool = False,
         class_names: Mapping[int, str] | None = None,
         new_classes: bool = False,
+        unknown: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.learner = learner
@@ -75,7 +78,8 @@ class Session:
         self._new_classes = new_classes
         self._guard = Guard(learner, self.counters)
         self._room = WaitingRoom(keep_bytes)
-        self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
+        self._novelty = Novelty(unknown) if unknown else None
+        self._due = DueLearning(learner, self.memory, self.rehearsal, self._room, self._novelty)
         self._presentations = Presentations(
             timeline,
             learner.classes,
@@ -97,7 +101,7 @@ class Session:
         shown = self._presentations.at(timestep)
         scored = False
         if shown is not None:
-            scored = shown.test(self.evaluator, prediction.label, prediction.softmax())
+            scored = shown.test(self.evaluator, prediction.label, prediction.softmax(), timestep.middle)
             if self._presentations.is_known(shown):
                 if self.learns:
                     self._learn_now(timestep, prediction, shown)
@@ -116,10 +120,14 @@ class Session:
         guard = self._guard
         if self.learns:
             guard.before_learning()
-        prediction = self.learner.step(timestep, learn=self.learns)
+        keep = self.learns or self._novelty is not None  # the traces tell what is unknown
+        prediction = self.learner.step(timestep, learn=keep)
         if self.learns and not guard.is_well(prediction.logits):
             self._go_back("the network's output was no number")
-            prediction = self.learner.step(timestep, learn=self.learns)
+            prediction = self.learner.step(timestep, learn=keep)
+        if self._novelty is not None and self._novelty.is_unknown(self.learner.network.state):
+            prediction.unknown = True
+            self.counters.unknown += 1
         guard.look_at_spikes(timestep.events)
         return prediction
 
@@ -362,6 +370,8 @@ class Session:
             ("presentations", self._presentations),
             ("guard", self._guard),
         ]
+        if self._novelty is not None:
+            owners.append(("novelty", self._novelty))
         if self._presentations.timeline is not None:
             owners.append(("timeline", self._presentations.timeline))
         return owners
