@@ -140,6 +140,7 @@ class Accuracy(BaseModel):
     kappa_t: float | None = None
     majority: float | None = None
     no_change: float | None = None
+    since_change: list[dict[str, float | None]] = []
     per_class: list[ClassRow] = []
     confusion: list[tuple[int, int, Annotated[int, Field(ge=0)]]] = []
 
