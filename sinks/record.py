@@ -23,7 +23,7 @@ from stream_ottt.events.timestep import StepResult
 from stream_ottt.outputs import write_atomically
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.curves import Curves, Every
-from stream_ottt.sinks.jsonl import JsonLinesSink, step_of
+from stream_ottt.sinks.jsonl import JsonLinesSink
 from stream_ottt.sinks.textfile import FileTarget, TextFileConfig
 from stream_ottt.state import State, part, under
 
@@ -55,9 +55,6 @@ class LinesSink(JsonLinesSink):
 
     async def consume(self, result: StepResult) -> None:
         """Nothing follows from a result by itself."""
-
-    def step_of(self, line: bytes) -> int | None:
-        return step_of(line)
 
 
 class RecordSink(Sink):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,21 @@ class Prediction:
     learned_from: int | None = None
     latency_s: float = 0.0
     unknown: bool = False
+
+    @classmethod
+    def of(cls, timestep: Timestep, logits: npt.NDArray[np.float64], classes: Sequence[int]) -> Prediction:
+        """The prediction that a read-out float64 [classes] makes."""
+        index = int(logits.argmax())
+        e = np.exp(logits - logits[index])
+        return cls(
+            step=timestep.index,
+            t_start=timestep.t_start,
+            t_end=timestep.t_end,
+            logits=logits,
+            index=index,
+            label=classes[index],
+            confidence=float(1 / e.sum()),
+        )
 
     def softmax(self) -> npt.NDArray[np.float64]:
         """Probabilities [classes] of the logits."""

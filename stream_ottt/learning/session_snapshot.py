@@ -7,7 +7,7 @@ from dataclasses import asdict
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
-from stream_ottt.learning.presentation import Presentations
+from stream_ottt.learning.presentations import Presentations
 from stream_ottt.learning.rehearsal import RehearsalMemory
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.learning.waiting import WaitingRoom
