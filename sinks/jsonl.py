@@ -44,10 +44,22 @@ def finite(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
+def step_of(line: bytes) -> int | None:
+    """``step`` of a line that is a JSON object; None for any other."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return step if isinstance(step, int) else None
+
+
 class JsonLinesSink(TextFileSink):
     """Writes one object a line: ``v``, the columns of :func:`record`, ``logits`` (six significant digits)."""
 
     name = "jsonl"
+
+    def step_of(self, line: bytes) -> int | None:
+        return step_of(line)
 
     async def consume(self, result: StepResult) -> None:
         line = {

@@ -30,9 +30,9 @@ from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSour
 
 LABELS = "_labels.csv"
 PASSED_OVER = re.compile(
-    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.md", re.IGNORECASE
+    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.(md|bias|tmp_index)", re.IGNORECASE
 )
-"""Names of files that are no recordings."""
+"""Names of files that are no recordings: what people and systems add, and what recorders write beside theirs."""
 PIECE = re.compile(r"(.*[_.-])0\d{2,}")
 """Names that recorders give to the pieces of a session, without the ending."""
 

@@ -130,7 +130,7 @@ class SpooledSource(BlockingSource):
         with self._in_its_name():
             try:
                 for packet in packets:
-                    self.size_from = self._inner.size_from
+                    self.size_from, self.untimed = self._inner.size_from, self._inner.untimed
                     yield packet
             except InputError as e:
                 raise self._spooled.damage or e from e

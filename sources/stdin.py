@@ -79,10 +79,7 @@ class StdinSource(BlockingSource):
         while data := os.read(sys.stdin.fileno(), CHUNK):
             for events in decoder.feed(data):
                 assert decoder.stream is not None
-                width = self._check.config.width or decoder.stream.width
-                height = self._check.config.height or decoder.stream.height
-                if width is None or height is None:
-                    raise InputError("the header gives no sizes; say &width=…&height=…", path="standard input")
+                width, height = self._check.size(decoder.stream)
                 yield EventPacket(events, width, height, decoder.reach.within(width, height))
         decoder.close()
 

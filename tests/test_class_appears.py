@@ -10,7 +10,8 @@ import pytest
 from helpers import WINDOW, intervals, labelled_events, small_session, timesteps
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline

@@ -139,7 +139,7 @@ class Aedat4Source(FileSource):
     def _fed(self, decoder: Aedat4Decoder, data: bytes) -> Iterator[EventPacket]:
         for events in decoder.feed(data):
             assert decoder.stream is not None
-            width, height = self._size(decoder.stream)
+            width, height = self.size(decoder.stream)
             yield EventPacket(events, width, height, decoder.reach.within(width, height))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
@@ -159,7 +159,8 @@ class Aedat4Source(FileSource):
                 decoder.close()
         file.seek(read)
 
-    def _size(self, stream: StreamInfo) -> tuple[int, int]:
+    def size(self, stream: StreamInfo) -> tuple[int, int]:
+        """Width and height in pixels, of the options or else the header's. Raises InputError without them."""
         width = self.config.width or stream.width
         height = self.config.height or stream.height
         if width is None or height is None:

@@ -8,21 +8,29 @@ Format: http://wiki.ros.org/Bags/Format/2.0
 
 from __future__ import annotations
 
+import bz2
 import io
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from stream_ottt.sources.decompress import bz2_stream, lz4_frame
+import lz4.frame
+
+from stream_ottt.sources.decompress import bz2_stream, limit_of, lz4_frame
 from stream_ottt.sources.ros.bag import MAX_CHUNK, Bag, Message, Topic, WithinFile, plain_type
 
 MAGIC = b"#ROSBAG V"
 VERSION = b"#ROSBAG V2.0\n"
 MESSAGE, HEADER, CHUNK, CHUNK_INFO, CONNECTION = b"\x02", b"\x03", b"\x05", b"\x06", b"\x07"
-UNPACK: dict[bytes, Callable[[bytes], bytes | bytearray]] = {b"none": bytes, b"bz2": bz2_stream, b"lz4": lz4_frame}
+UNPACK: dict[bytes, tuple[Callable[[bytes], bytes | bytearray], Any]] = {
+    b"none": (bytes, None),
+    b"bz2": (bz2_stream, bz2.BZ2Decompressor),
+    b"lz4": (lz4_frame, lz4.frame.LZ4FrameDecompressor),
+}
+"""Packing → what unpacks a whole chunk, and what unpacks the beginning of one."""
 
 Fields = dict[bytes, bytes]
 
@@ -92,9 +100,9 @@ class Ros1Bag(Bag):
         return index
 
     @staticmethod
-    def _index_at(file: WithinFile, first: int, header: Fields) -> Index:
+    def _index_at(file: WithinFile, first: int, about: Fields) -> Index:
         """Raises EOFError, KeyError, struct.error or ValueError where it is none, or not whole."""
-        index = Index(first, number(header, b"index_pos"))
+        index = Index(first, number(about, b"index_pos"))
         file.seek(index.at)
         chunks = 0
         while file.tell() < file.end:
@@ -106,7 +114,7 @@ class Ros1Bag(Bag):
                 if number(fields, b"count"):
                     times = time(fields[b"start_time"]), time(fields[b"end_time"])
                     index.chunks.append((*times, number(fields, b"chunk_pos")))
-        if (len(index.connections), chunks) != (number(header, b"conn_count"), number(header, b"chunk_count")):
+        if (len(index.connections), chunks) != (number(about, b"conn_count"), number(about, b"chunk_count")):
             raise ValueError("some of it is missing")
         return index
 
@@ -119,30 +127,45 @@ class Ros1Bag(Bag):
             file.seek(min(late, default=index.at))
         while (at := file.tell()) < (index.at or file.end):
             self.at = at
-            fields, data = record(file)
+            fields = header(file)
+            (size,) = struct.unpack("<I", file.read(4))
+            left = file.end - file.tell()
             if fields[b"op"] != CHUNK:
+                file.seek(min(size, left), io.SEEK_CUR)
                 continue
-            inner = io.BytesIO(self._unpack(fields[b"compression"], data))
-            size = len(inner.getbuffer())
-            while inner.tell() < size:
+            if size > MAX_CHUNK:
+                raise ValueError(f"a chunk of {size} bytes; at most {MAX_CHUNK} are read")
+            inner = io.BytesIO(self._unpack(fields[b"compression"], file.read(min(size, left)), whole=size <= left))
+            end = len(inner.getbuffer())
+            while inner.tell() < end:
                 fields, data = record(inner)
                 if fields[b"op"] == CONNECTION:
                     topic = connections[number(fields, b"conn")] = connection(fields, data)
                     yield topic, None
                 elif fields[b"op"] == MESSAGE:
                     yield connections[number(fields, b"conn")], Message(data, cdr=False)
+            if size > left:
+                raise EOFError(f"expected a chunk of {size} bytes, the file ends after {left}")
 
-    def _unpack(self, compression: bytes, data: bytes) -> bytes:
-        """A chunk as it was before it was packed."""
+    def _unpack(self, compression: bytes, data: bytes, *, whole: bool) -> bytes:
+        """A chunk as it was before it was packed; of one that was cut off, what there is."""
         if compression not in UNPACK:
             raise ValueError(f"a chunk packed as {compression[:20]!r}, expected none, bz2 or lz4")
-        out = bytes(UNPACK[compression](data))
+        unpack, begin = UNPACK[compression]
+        out = bytes(
+            unpack(data) if whole or begin is None else begin().decompress(data, max_length=limit_of(len(data)))
+        )
         self.unpacked(len(out))
         return out
 
 
 def record(file: BinaryIO) -> tuple[Fields, bytes]:
     """The next record's fields and data. Raises EOFError, struct.error or ValueError where it is cut or damaged."""
+    return header(file), sized(file)
+
+
+def header(file: BinaryIO) -> Fields:
+    """The next record's fields. Raises as :func:`record`."""
     head = sized(file)
     fields, at = {}, 0
     while at < len(head):
@@ -152,7 +175,7 @@ def record(file: BinaryIO) -> tuple[Fields, bytes]:
         if not sep or at > len(head):
             raise ValueError("a record's header is damaged")
         fields[name] = value
-    return fields, sized(file)
+    return fields
 
 
 def sized(file: BinaryIO) -> bytes:

@@ -23,7 +23,7 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
     Args:
         uri: where the run takes commands.
         command: its name.
-        of: the class that it is about, by name or number.
+        of: what it needs: a class by its name or number, a speed, on or off.
         at: the time that it is about, such as ``12.5s``.
 
     Returns:
@@ -34,7 +34,10 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
     """
     asked: dict[str, object] = {"v": feed.VERSION, "command": command}
     try:
-        about = {"class": of, "t": None if at is None else parse_duration_us(at)}
+        about = {
+            "value" if command in ("speed", "hold") else "class": of,
+            "t": None if at is None else parse_duration_us(at),
+        }
     except ValueError as e:
         raise UsageError(f"--at: {e}") from e
     answer = asyncio.run(_ask(uri, asked | {key: value for key, value in about.items() if value is not None}))

@@ -23,7 +23,10 @@ from stream_ottt.engine.rows import Rows
 def has_the_registers() -> bool:
     """Whether this processor has 32 registers of 64 bytes; with fewer, tiles would not fit, and the BLAS is faster."""
     from llvmlite import binding
+    from numba import config
 
+    if config.CPU_NAME is not None:  # type: ignore[attr-defined]  # numba was told to compile for another processor
+        return "+avx512f" in (config.CPU_FEATURES or "")  # type: ignore[attr-defined]
     return bool(binding.get_host_cpu_features().get("avx512f"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -94,11 +94,10 @@ class CompiledNetwork(Network):
         """As in the base; also buffers and products become wider."""
         self.settle()
         self.refresh()
-        old: Any = self.readout.connection
+        old = cast(Any, self.readout.connection)
         rows = self.rows[old.index].like(with_new_row(old.parameters))
         part = CompiledDense(old, old.index, old.size, rows, 0)
-        self.readout.connection = part  # type: ignore[assignment]
-        self.parts.made[old.index] = part
+        self.readout.connection = self.parts.made[old.index] = cast(Any, part)
         self.parts.rows[old.index] = self.rows[old.index] = rows
         self.name_parts()
         self._stale = True
@@ -132,8 +131,11 @@ class CompiledNetwork(Network):
         super().learn(signals, saved, step)
 
     def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
-        i = turn % len(self.rows)
-        rows = self.rows[i]
+        return self.norm_of(turn % len(self.rows), self.rows)
+
+    def norm_of(self, i: int, held: Sequence[Any]) -> tuple[str, int, float] | None:
+        """Name, size and squared norm of the weights of the ``i``-th part in a set of rows, where they are rows."""
+        rows = held[i]
         if not isinstance(rows, Rows):
             return None
         return f"{self.parts.made[i].name}weight", rows.array.size, float(rows.squares.sum())

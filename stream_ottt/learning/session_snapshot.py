@@ -49,6 +49,7 @@ def snapshot_of(
         label_span=None if timeline is None else timeline.span,
         stream_span=presentations.span,
         step_ms=Durations.of(counters.steps),
+        step_counts=counters.steps.counts(5),
         rehearsal_ms=Durations.of(counters.rehearsals),
         labels_taken=counters.labels_taken,
         labels_refused=counters.labels_refused,

@@ -56,6 +56,7 @@ class SessionSnapshot:
         label_span: (start of the first, end of the last) of them, µs; None without any.
         stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
+        step_counts: how often a live timestep took how long: buckets from 1 µs up, five a decade.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
@@ -88,6 +89,7 @@ class SessionSnapshot:
     label_span: tuple[int, int] | None
     stream_span: tuple[int, int] | None
     step_ms: Durations
+    step_counts: tuple[int, ...]
     rehearsal_ms: Durations
     labels_taken: int
     labels_refused: int

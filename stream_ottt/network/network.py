@@ -119,6 +119,19 @@ class Network:
             lines.append(f"  {name}: {kind}" + (f" ({shapes})" if shapes else ""))
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The same as a table, for a notebook; names and numbers are its own, so that nothing is to be escaped."""
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{type(layer).__name__}</td>"
+            f"<td>{', '.join(f'{key} {chr(215).join(map(str, v.shape))}' for key, v in layer.parameters.items())}</td>"
+            f"<td>{sum(v.numel() for v in layer.parameters.values()):,}</td></tr>"
+            for name, layer in zip(self.names, self.layers, strict=True)
+        )
+        planes, height, width = self.input_shape
+        caption = f"{planes} planes of {width} × {height} pixels, {self.size:,} parameters"
+        head = "<tr><th>layer</th><th>kind</th><th>shapes</th><th>parameters</th></tr>"
+        return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
     def to(self, device: torch.device) -> None:
         """Move the weights to a device, before anything is predicted or learned."""
         for part in self.connections.values():

@@ -18,6 +18,17 @@ BEYOND = 4096
 """So many events in a row at or after the end of an excerpt end the reading: a few wrong times do not."""
 
 
+UNTIMED = -1
+"""Time of events that come before a recording says any time."""
+
+
+def first_time(packet: EventPacket) -> int | None:
+    """Time of the first event that has one, µs; None without such events."""
+    t = packet.events["t"]
+    known = t if len(t) and t[0] != UNTIMED else t[t != UNTIMED]
+    return int(known[0]) if len(known) else None
+
+
 class Options(Protocol):
     """The options of time: see :class:`stream_ottt.pipeline.source.FileConfig`."""
 
@@ -53,8 +64,8 @@ def from_its_first(packets: Iterator[EventPacket]) -> tuple[int, Iterator[EventP
     before = []
     for packet in packets:
         before.append(packet)
-        if len(packet):
-            return int(packet.events["t"][0]), chain(before, packets)
+        if (t := first_time(packet)) is not None:
+            return t, chain(before, packets)
     return 0, iter(before)
 
 
@@ -113,8 +124,8 @@ def cut_out(packets: Iterator[EventPacket], start: int, stop: int | None) -> Ite
 def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPacket]:
     """``shift`` (µs) added to all times; None moves the first event to 0."""
     for packet in packets:
-        if shift is None and len(packet):
-            shift = -int(packet.events["t"][0])
+        if shift is None and (first := first_time(packet)) is not None:
+            shift = -first
         if not shift:
             yield packet
             continue

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.excerpt import as_asked
+from stream_ottt.pipeline.excerpt import as_asked, first_time
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 
 SizeFrom = Literal["file", "option", "camera", "guess"]
@@ -81,6 +81,7 @@ class Source(ABC):
     Attributes:
         on_label: takes a label that came with the stream; None while nobody wants any.
         size_from: where the sensor's size comes from; right once the first packet has come.
+        untimed: events so far whose time the recording does not say, as it began without one; their time is negative.
     """
 
     name: ClassVar[str]
@@ -94,6 +95,7 @@ class Source(ABC):
         self.config = config
         self.on_label: Callable[[LabelInterval], None] | None = None
         self.size_from: SizeFrom = "file"
+        self.untimed = 0
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -193,8 +195,8 @@ class BlockingSource(Source):
         packets = self.packets()
         with closing(packets):  # type: ignore[type-var]  # packets() is a generator
             for packet in packets:
-                if len(packet):
-                    return int(packet.events["t"][0])
+                if (t := first_time(packet)) is not None:
+                    return t
         return 0
 
     def packets_from(self, start: int) -> Iterator[EventPacket]:

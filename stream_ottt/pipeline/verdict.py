@@ -20,7 +20,7 @@ def unusable(source: Source, read: int, outside: int, wrong_times: int, size: tu
         wrong_times: those whose times run in no order (:attr:`stream_ottt.events.clock.Clock.left_out`).
         size: width and height of the sensor.
     """
-    if outside + wrong_times <= WRONG_SHARE * read:
+    if outside - source.untimed + wrong_times <= WRONG_SHARE * read:
         return None
     known = type(source.config).model_fields
     share = "no event is usable" if outside + wrong_times == read else f"{outside + wrong_times:,} of {read:,} events"

@@ -15,7 +15,8 @@ from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.events.binning import Binner
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.run.model_file import load_checkpoint
 from stream_ottt.run.resume import find

@@ -187,3 +187,32 @@ def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected(tmp_
         wait_for(page, "said", "text.includes('already')")
     done = run.run.pipeline.learning.session
     assert done.evaluator.presentations.margins()[0] == {1: 1}
+
+
+@pytest.mark.timeout(120)
+def test_a_recording_is_held_stepped_saved_where_it_stands_and_let_go_faster(tmp_path, capfd, visit):
+    with running(tmp_path, capfd, checkpoints=tmp_path / "checkpoints") as run:
+        page = visit(run.url, noisy=True)
+        playback, learning = run.run.pipeline.reader.playback, run.run.pipeline.learning
+        wait_for(page, "timesteps", "parseInt(text) > 3")
+        page.click("[data-command=step]")
+        wait_for(page, "said", "text === 'step'")
+        while not playback.held or playback._steps:
+            assert not run.codes
+        at = run.run.pipeline.binner.made()
+        page.click("[data-command=step]")
+        wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) === {at + 1}")
+        assert page.get_attribute("#hold", "aria-pressed") == "true"
+
+        page.click("[data-command=checkpoint]")
+        wait_for(page, "said", "text.startsWith('checkpoint: ')")
+        path = Path(page.inner_text("#said").removeprefix("checkpoint: "))
+        assert path.is_file() and path.parent == tmp_path / "checkpoints"
+        assert learning.timesteps == at + 1
+
+        page.select_option("#replay-speed", "5")
+        page.click("#hold")
+        wait_for(page, "said", "text === 'go on'")
+        assert page.get_attribute("#hold", "aria-pressed") == "false"
+        wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) > {at + 50}")
+        assert playback.speed == 5 and not playback.held
