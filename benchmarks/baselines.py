@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -204,9 +205,9 @@ class NFResNet18(nn.Module):
         return self.readout(self.blocks(x).mean((2, 3)))
 
 
-def released(work: Work, classes: int) -> Step:
+def released(work: Work, classes: int, device: str = "cpu") -> Step:
     """A step as the released code computes it."""
-    network = AutogradNetwork(work, classes) if work.layers else NFResNet18(work, classes)
+    network = (AutogradNetwork(work, classes) if work.layers else NFResNet18(work, classes)).to(device)
     optimizer = optimizer_of(network, work)
 
     def step(frame: Tensor, target: Tensor) -> None:
@@ -220,8 +221,9 @@ def released(work: Work, classes: int) -> Step:
 # --- SpikingJelly -----------------------------------------------------------------------------------------------------
 
 
-def spikingjelly(work: Work, classes: int) -> Step | None:
-    """A step of SpikingJelly's own OTTT modules; None where it is not installed or has no such network."""
+def spikingjelly(work: Work, classes: int, device: str = "cpu", *, cupy: bool = False) -> Step | None:
+    """A step of SpikingJelly's own OTTT modules; None where it is not installed, or has no such network or, with
+    ``cupy``, no such neurons."""
     if work.feedback or not work.layers:
         return None
     try:
@@ -248,7 +250,13 @@ def spikingjelly(work: Work, classes: int) -> Step | None:
         else:
             stack.append(layer.AvgPool2d(int(part.removeprefix("AP"))))
     stack += [layer.AdaptiveAvgPool2d((1, 1)), layer.Flatten(1), layer.Linear(channels, classes)]
-    network = layer.OTTTSequential(*stack).train()
+    network = layer.OTTTSequential(*stack).train().to(device)
+    if cupy:
+        nodes = [module for module in network.modules() if isinstance(module, neuron.OTTTLIFNode)]
+        if find_spec("cupy") is None or any("cupy" not in node.supported_backends for node in nodes):
+            return None
+        for node in nodes:
+            node.backend = "cupy"
     optimizer = optimizer_of(network, work)
 
     def step(frame: Tensor, target: Tensor) -> None:

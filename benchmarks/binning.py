@@ -18,7 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, Ledger, make_events
 
 SIDE = 128

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from text_readers import TEXT
 
 from stream_ottt.events.packet import EventArray, make_events, split_well_formed
 from stream_ottt.pipeline.source import BlockingSource
@@ -299,7 +300,7 @@ FORMATS = {
     "rosbag": Format(".bag", (rosbags_and_evt3,), write_rosbag),
     "dat": Format(".dat", (*EXPELLIARMUS, faery)),
     "es": Format(".es", (event_stream, faery)),
-    "csv": Format(".csv", (faery,)),
+    "csv": Format(".csv", (faery, *TEXT)),
     "npy": Format(".npy", (numpy_npy,), write_npy),
     "npz": Format(".npz", (numpy_npz,)),
     "hdf5": Format(".h5", (h5py_columns,), write_hdf5),

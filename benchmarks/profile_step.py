@@ -12,18 +12,23 @@ import cProfile
 import pstats
 
 import torch
-from step import CLASSES, NETWORKS, RATE, machine, ours
+from step import CLASSES, NETWORKS, RATE, WORK, machine, ours
 
 from stream_ottt.engine.config import EngineConfig
 
 NAMES = {
     "mm": "matrix products",
+    "_linear_pointwise": "matrix products",
+    "correlate": "matrix products",
+    "outer": "matrix products",
+    "turn": "turning and padding for the way down",
+    "place": "turning and padding for the way down",
     "copy_": "patches (im2col)",
     "descend": "weight update with sWS",
     "fold": "fold",
     "lif": "neurons",
     "scatter": "scattering spikes",
-    "transpose": "scattering spikes",
+    "transpose": "transposing weights and gradients",
     "find_active": "finding spikes",
     "sigmoid_": "surrogate",
     "surrogate": "surrogate",
@@ -34,8 +39,9 @@ NAMES = {
 
 def shares(name: str, steps: int) -> dict[str, float]:
     """Share of each kind of work, by name, largest first."""
-    layers, shape = NETWORKS[name]
-    step = ours(layers, shape, EngineConfig(engine="fast"))
+    work = WORK[name]
+    shape = work.shape
+    step = ours(work, EngineConfig(engine="fast"))
     generator = torch.Generator().manual_seed(0)
     frames = [torch.poisson(torch.full((1, *shape), RATE), generator=generator) for _ in range(8)]
     target = torch.tensor([CLASSES - 1])

@@ -43,6 +43,9 @@ WORK = {name: Work(layers, shape) for name, (layers, shape) in NETWORKS.items()}
 AGAINST = ("released code's way", "SpikingJelly")
 RECORD = Path(__file__).with_name("step.json")
 TOLERANCE = 0.15
+ROW = 20
+"""Steps of a small network that a contender makes in a row, as a run does; after each change of contender the first of
+them finds the caches empty."""
 # With these about a tenth of the neurons fire at each timestep, up to the top. The fast engine skips silent inputs only
 # below that, so it gains nothing from silence here; real streams are quieter.
 RATE, GAIN = 0.5, 1.3
@@ -89,8 +92,8 @@ def contenders(work: Work) -> dict[str, Step]:
     return {name: step for name, step in candidates.items() if step is not None}
 
 
-def measure(steps: dict[str, Step], shape: tuple[int, int, int], rounds: int) -> dict[str, list[float]]:
-    """Seconds of a core that each contender's steps take, one of each a round.
+def measure(steps: dict[str, Step], shape: tuple[int, int, int], rounds: int, row: int) -> dict[str, list[float]]:
+    """Seconds of a core that each contender's steps take, ``row`` of each a round.
 
     Of a core, not of the clock: what else runs on a machine takes no part, but for the share of memory that it takes.
     """
@@ -101,9 +104,10 @@ def measure(steps: dict[str, Step], shape: tuple[int, int, int], rounds: int) ->
     for i in range(-3, rounds):
         for name, step in steps.items():
             started = time.process_time()
-            step(frames[i % 8], target)
+            for j in range(row):
+                step(frames[(i + j) % 8], target)
             if i >= 0:
-                times[name].append(time.process_time() - started)
+                times[name].append((time.process_time() - started) / row)
     return times
 
 
@@ -163,8 +167,8 @@ def main() -> int:
         if options.only and options.only not in network:
             continue
         torch.manual_seed(0)
-        rounds = options.rounds * (20 if len(work.layers) == 5 else 1)
-        times = measure(contenders(work), work.shape, rounds)
+        small = len(work.layers) == 5
+        times = measure(contenders(work), work.shape, options.rounds * (4 if small else 1), ROW if small else 1)
         now[network] = ratios(times)
         print("\n" + table(network, times), flush=True)
     if options.write:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.sinks.jsonl import record
 from stream_ottt.sinks.textfile import TextFileSink
-
-if TYPE_CHECKING:
-    from stream_ottt.pipeline.view import RunView
 
 COLUMNS = (
     "step",
@@ -19,6 +15,7 @@ COLUMNS = (
     "t_end",
     "label",
     "confidence",
+    "unknown",
     "truth",
     "scored",
     "learned",
@@ -34,10 +31,12 @@ class CsvSink(TextFileSink):
 
     name = "csv"
 
-    async def open(self, run: RunView) -> None:
-        await super().open(run)
-        if not self.begins_at:
-            self.write(",".join(COLUMNS) + "\n")
+    def header(self) -> str:
+        return ",".join(COLUMNS) + "\n"
+
+    def step_of(self, line: bytes) -> int | None:
+        word = line.partition(b",")[0]
+        return int(word) if word.isdigit() else None
 
     async def consume(self, result: StepResult) -> None:
         row = record(result)

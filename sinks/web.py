@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import StepResult
+from stream_ottt.log import say
 from stream_ottt.pipeline.sink import Sink, SinkConfig
+from stream_ottt.web.address import bind, parse_address
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.view import RunView
     from stream_ottt.web.run_page import RunPage
     from stream_ottt.web.server import PageServer
 
-HOST, PORT = "127.0.0.1", 8765
-ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*)(?::(?P<port>[0-9]{1,5}))?")
+PORT = 8765
 
 
 class WebConfig(SinkConfig):
@@ -40,11 +38,7 @@ class WebConfig(SinkConfig):
         Raises:
             UsageError: it is no address.
         """
-        match = ADDRESS.fullmatch(f":{self.target}" if self.target.isdecimal() else self.target)
-        port = PORT if match is None or match["port"] is None else int(match["port"])
-        if match is None or port > 65535:
-            raise UsageError(f"--web: {self.target!r} is no HOST:PORT, such as {HOST}:{PORT} or [::1]:{PORT}")
-        return match["host"].strip("[]") or HOST, port
+        return parse_address(self.target, PORT, option="--web")
 
 
 class WebSink(Sink):
@@ -63,9 +57,7 @@ class WebSink(Sink):
         self._server: PageServer | None = None
 
     def check(self, *, overwrite: bool) -> None:
-        from stream_ottt.web.server import bind
-
-        bind(*self._address).close()
+        bind(*self._address, option="--web").close()
 
     async def open(self, run: RunView) -> None:
         from stream_ottt.web.run_page import RunPage
@@ -76,7 +68,7 @@ class WebSink(Sink):
         names = tuple(name.strip() for name in self.config.names.split(",") if name.strip())
         self._server = PageServer(self._page, host=host, port=port, token=self.config.token, names=names)
         await self._server.start()
-        print(f"stream-ottt: the page is at {self._server.url}", file=sys.stderr, flush=True)
+        say(f"the page is at {self._server.url}", "page", url=self._server.url)
 
     async def consume(self, result: StepResult) -> None:
         assert self._page is not None and self._server is not None

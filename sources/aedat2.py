@@ -18,8 +18,10 @@ import numpy.typing as npt
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.pipeline.source import FileConfig, FileSource
+from stream_ottt.sources.unwrap import Clock32
 
-MAGICS = (b"#!AER-DAT1.0", b"#!AER-DAT2.0", b"#!AER-DAT2.1")
+MAGICS = (b"#!AER-DAT1.", b"#!AER-DAT2.")
+"""As for jAER, the number behind the point means nothing: 2.1 is read as 2.0."""
 WORD = np.dtype([("address", ">u4"), ("t", ">u4")])
 WORD_1 = np.dtype([("address", ">u2"), ("t", ">u4")])
 """Of version 1.0."""
@@ -100,29 +102,6 @@ KNOWN_NAMES = {"dvs128": "dvs128", "tmpdiff128": "dvs128", "davis240": "davis240
 """How the last part of an ``AEChip`` line begins → the chip."""
 
 
-class Unwrap:
-    """Continues 32-bit timestamps beyond their wrap; one step never exceeds half their range."""
-
-    def __init__(self) -> None:
-        self.last: int | None = None
-
-    def __call__(self, t: Words) -> npt.NDArray[np.int64]:
-        """Times [n] in µs, in int64, from timestamps [n] that follow those of the call before."""
-        now = t.astype(np.int64)
-        if not len(now):
-            return now
-        if self.last is None:
-            self.last = int(now[0])
-        now += (self.last >> 32) << 32
-        low, high = int(now.min()), int(now.max())
-        half = 1 << 31
-        if low <= self.last - half or high >= self.last + half or high - low >= half:
-            steps = np.diff(now, prepend=self.last)
-            now = self.last + np.cumsum((steps + half) % (1 << 32) - half)
-        self.last = int(now[-1])
-        return now
-
-
 class Aedat2Config(FileConfig):
     """Options of :class:`Aedat2Source`.
 
@@ -156,7 +135,7 @@ class Aedat2Source(FileSource):
             word = WORD_1 if file.read(len(MAGICS[0])) == MAGICS[0] else WORD
             file.seek(0)
             chip = CHIPS[self._chip(self._read_header(file))]
-            unwrap = Unwrap()
+            unwrap = Clock32()
             while data := file.read(PACKET_EVENTS * word.itemsize):
                 words = np.frombuffer(data, word, len(data) // word.itemsize)
                 address = words["address"].astype(np.uint32)

@@ -1,8 +1,9 @@
-"""AEDAT 3.1 files, as cAER writes them; the form of DVS128 Gesture.
+"""AEDAT 3.1 and 3.0 files, as cAER writes them; the form of DVS128 Gesture.
 
 After header lines that begin with ``#``, the last of them ``#!END-HEADER``, come packets, little-endian: a
 header of 28 bytes, then its events. A polarity event (type 1) is a data word (bit 0 valid, bit 1 polarity, bits
 2–16 y, bits 17–31 x) and an int32 timestamp in µs, which the packet's overflow counter continues.
+In version 3.0, no line need end the header, y stands in bits 4–17 and counts from the bottom, and x in bits 18–31.
 Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-3.1.html
 """
 
@@ -22,7 +23,7 @@ from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, ma
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.gather import gathered
 
-MAGIC = b"#!AER-DAT3.1"
+MAGICS = (b"#!AER-DAT3.1", b"#!AER-DAT3.0")
 END_OF_HEADER = b"#!END-HEADER"
 MAX_LINE = 1 << 16
 HEADER_BYTES = 28
@@ -74,7 +75,7 @@ class Aedat31Config(FileConfig):
 
 
 class Aedat31Source(FileSource):
-    """Valid polarity events of an AEDAT 3.1 file; other packets are passed over.
+    """Valid polarity events of an AEDAT 3.1 or 3.0 file; other packets are passed over.
 
     Some tools never set the validity bit. Events none of which has it, in a packet whose header counts all as
     valid, are therefore all read; otherwise those without the bit are left out.
@@ -87,20 +88,23 @@ class Aedat31Source(FileSource):
     def __init__(self, config: Aedat31Config) -> None:
         super().__init__(config)
         self._counts: Counter[str] = Counter()
+        self._older = False  # version 3.0
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
-        return head.startswith(MAGIC)
+        return head.startswith(MAGICS)
 
     def packets(self) -> Iterator[EventPacket]:
         self._counts.clear()
         with self.open() as file:
             camera = self._read_header(file)
             width, height = self._size(camera)
-            for events in gathered(self._events(file)):
+            for packet in gathered(EventPacket(events, width, height) for events in self._events(file)):
                 if self.size_from == "guess":
-                    self._check_guess(events, width, height, camera)
-                yield EventPacket(events, width, height)
+                    self._check_guess(packet.events, width, height, camera)
+                if self._older:
+                    packet.events["y"] = height - 1 - packet.events["y"]
+                yield packet
 
     def _events(self, file: BinaryIO) -> Iterator[EventArray]:
         """The events of each packet from the current position on."""
@@ -110,7 +114,7 @@ class Aedat31Source(FileSource):
             if head.type == POLARITY:
                 polarity = head.number * head.event_size
                 for data in self._read(file, polarity, start):
-                    yield _decode(data, head)
+                    yield _decode(data, head, *((18, 4, 0x3FFF) if self._older else (17, 2, 0x7FFF)))
                 length -= polarity
             for _ in self._read(file, length, start):
                 pass
@@ -129,6 +133,11 @@ class Aedat31Source(FileSource):
             start = file.tell()
             line = file.readline(MAX_LINE)
             whole = line.endswith(b"\n")
+            if not start:
+                self._older = line.startswith(MAGICS[1])
+            if self._older and not line.startswith(b"#"):
+                file.seek(start)
+                return camera
             if whole and line.startswith(END_OF_HEADER):
                 return camera
             if not (whole and line.startswith(b"#")):
@@ -194,16 +203,16 @@ class Aedat31Source(FileSource):
         return self.fail("the packet that begins here is cut short; copy the file again", start)
 
 
-def _decode(data: bytes, head: PacketHeader) -> EventArray:
-    """The valid events among polarity records."""
+def _decode(data: bytes, head: PacketHeader, x: int, y: int, mask: int) -> EventArray:
+    """The valid events among polarity records, whose coordinates stand at the bits ``x`` and ``y``."""
     records = np.frombuffer(data, RECORD)
     valid = (records["data"] & 1).astype(bool)
     if not valid.all() and (valid.any() or head.valid < head.number):
         records = records[valid]
     word = records["data"]
     return make_events(
-        ((word >> 17) & 0x7FFF).astype(np.int16),
-        ((word >> 2) & 0x7FFF).astype(np.int16),
+        ((word >> x) & mask).astype(np.int16),
+        ((word >> y) & mask).astype(np.int16),
         records["t"].astype(np.int64) + (head.overflows << 31),
         (word & 2) != 0,
     )

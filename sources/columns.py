@@ -18,8 +18,8 @@ ORDER = ("t", "x", "y", "p")
 
 ALIASES = {
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
-    "x": ("x", "xs", "col", "column", "x_coordinate"),
-    "y": ("y", "ys", "row", "y_coordinate"),
+    "x": ("x", "xs", "col", "column", "x_coordinate", "x_coord", "x_pos", "xpos"),
+    "y": ("y", "ys", "row", "y_coordinate", "y_coord", "y_pos", "ypos"),
     "p": ("p", "ps", "on", "pol", "polarity", "polarities"),
 }
 """Names under which each column is recognised, whatever their case."""
@@ -27,15 +27,18 @@ ALIASES = {
 PREFIX = re.compile(r"^(raw_|dvs_|cd_)?(events?)[_.]")
 """What may stand before such a name."""
 
+PIXELS = re.compile(r"[_ ]*[\[(](px|pix|pixels?)[\])]$")
+"""What may stand behind it."""
+
 Unit = Literal["s", "ms", "us", "ns"]
 EXPONENTS: dict[str, int] = {"s": 6, "ms": 3, "us": 0, "ns": -3}
 """Unit of time → the power of ten that makes µs of it."""
 
 UNIT_NAMES = {
     "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "millisecond", "milliseconds"),
-    "us": ("us", "µs", "usec", "microsecond", "microseconds"),
-    "ns": ("ns", "nsec", "nanosecond", "nanoseconds"),
+    "ms": ("ms", "msec", "msecs", "millisecond", "milliseconds"),
+    "us": ("us", "µs", "usec", "usecs", "microsecond", "microseconds"),
+    "ns": ("ns", "nsec", "nsecs", "nanosecond", "nanoseconds"),
 }
 """How a column's name may end to say its unit: ``t_us``, ``time [s]``, ``timestamp(ns)``."""
 
@@ -112,7 +115,7 @@ def unit_in(name: str) -> Unit | None:
 
 def _split_unit(name: str) -> tuple[str, Unit | None]:
     """A name in lower case without prefix and unit; the unit."""
-    plain = PREFIX.sub("", name.strip().strip("'\"").lower())
+    plain = PIXELS.sub("", PREFIX.sub("", name.strip().strip("'\"").lower()))
     match = re.fullmatch(r"(.*?)[_ ]*[\[(]?([a-zµ]+)[\])]?", plain)
     for unit, words in UNIT_NAMES.items():
         # "ts" and "xs" are names of their own: a unit stands apart.

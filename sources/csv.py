@@ -1,22 +1,18 @@
 """Events as text, one a line: the columns t, x, y and p, in any order, as people write them.
 
-- Between two fields: commas, semicolons, tabs or blanks. Lines that begin with ``#`` or ``%`` are comments.
+- Between two fields: commas, semicolons, bars, tabs or blanks. Lines that begin with ``#`` or ``%`` are comments.
 - Columns by a header with any usual names (``t``, ``timestamp``, ``x``, ``y``, ``p``, ``on``, ``polarity``, …); without
   one by the values, where these leave one reading.
 - Times in µs, or in seconds where they have fractions; a column's name may say its unit (``t_ns``, ``time [ms]``).
 - Polarities as 0 and 1, -1 and 1, True and False. Whole numbers also as ``12.0`` or ``1.2e+01``.
 - The sensor's size in a header (``t,x@320,y@240,on``), as ``%geometry:320,240``, or as a first line ``320 240``.
-- Also packed by gzip.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +31,6 @@ MIN_EVENT_BYTES = 8
 HEAD = 1 << 18
 """Bytes that are looked at for the dialect."""
 MAX_LINE = 1 << 16
-GZIP = b"\x1f\x8b\x08"
 
 
 class CsvSource(FileSource):
@@ -48,8 +43,6 @@ class CsvSource(FileSource):
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
         """Lines of at least four numbers, or a header that names t, x, y and p; or any text in a file ``*.csv``."""
-        if head.startswith(GZIP):
-            return cls.sniff(unpacked_head(head), path.with_suffix(""))
         if not head or any(c < 32 and c not in b"\t\r\n" for c in head):
             return False
         dialect = read_dialect(head)
@@ -60,20 +53,11 @@ class CsvSource(FileSource):
         values = dialect.values()
         return len(values) > 0 and values.shape[1] >= len(ORDER) and not np.isnan(values).any() and dialect.regular
 
-    def open(self) -> BinaryIO:
-        """The text, unpacked where it is packed by gzip."""
-        file = super().open()
-        if file.read(len(GZIP)) == GZIP:
-            file.seek(0)
-            return cast("BinaryIO", _Unpacked(file))
-        file.seek(0)
-        return file
-
     def packets(self) -> Iterator[EventPacket]:
         """Decode from the beginning; see the base class. Errors name the line and its byte offset."""
         with self.open() as file:
             dialect = read_dialect(self._head(file))
-        roles = self._roles(dialect)
+        roles = self._roles(dialect) + ["_"] * dialect.open_end
         unit, certain = self._unit(dialect, roles)
         width, height = sensor_size(
             self._decode(dialect, roles, unit, certain, 1, 1), self, (dialect.width, dialect.height)
@@ -155,7 +139,7 @@ class CsvSource(FileSource):
             while not ended:
                 chunk = file.read(CHUNK)
                 ended = not chunk
-                text = rest + (chunk or b"\n")
+                text = rest + ((chunk.replace(b'"', b" ") if dialect.quoted else chunk) or b"\n")
                 end = text.rfind(b"\n") + 1
                 block, rest = np.frombuffer(text, np.uint8, end), text[end:]
                 if len(rest) > MAX_LINE:
@@ -192,33 +176,3 @@ class CsvSource(FileSource):
             if not whole:
                 return f"{name} is {shown!r}; expected a {hints.get(name, 'whole number')}"
         return "a number is beyond what 64 bits hold"
-
-
-def unpacked_head(head: bytes) -> bytes:
-    """The first bytes of what gzip packed, as far as ``head`` holds them."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, 4096)
-    except zlib.error:
-        return b""
-
-
-class _Unpacked(io.RawIOBase):
-    """The text in a gzip file. What was packed before a damage is given; a damage is an OSError."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._packed = file
-        self._file = gzip.GzipFile(fileobj=file)
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            return self._file.read1(size)
-        except (EOFError, zlib.error) as e:
-            raise OSError(f"damaged gzip data: {e}") from e
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def close(self) -> None:
-        self._file.close()
-        self._packed.close()
-        super().close()

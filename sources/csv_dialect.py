@@ -13,7 +13,7 @@ from stream_ottt.sources.guesses import SAMPLE_ROWS
 
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FLAGS = {b"true": 1.0, b"on": 1.0, b"false": 0.0, b"off": 0.0}
-GEOMETRY = re.compile(rb"geometry\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
+GEOMETRY = re.compile(rb"(?:geometry|resolution|sensor.?size)\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
 SIZE = re.compile(rb"\s*(\d{1,5})[\s,;]+(\d{1,5})\s*")
 BOM = b"\xef\xbb\xbf"
 
@@ -31,6 +31,8 @@ class Dialect:
         line: number of that line, from 1.
         rows: the fields of the first lines with events.
         regular: whether all lines looked at have as many fields as the first.
+        quoted: whether there are quotation marks, which mean nothing.
+        open_end: whether a separator stands behind the last field of each line.
     """
 
     separator: bytes = b","
@@ -42,6 +44,8 @@ class Dialect:
     line: int = 1
     rows: list[list[bytes]] = field(default_factory=list)
     regular: bool = True
+    quoted: bool = False
+    open_end: bool = False
 
     def values(self) -> npt.NDArray[np.float64]:
         """The first rows as numbers [n, fields], up to the first that is not like the one before; words are NaN."""
@@ -66,12 +70,13 @@ def separator_of(line: bytes) -> bytes:
     """What stands between the fields of this line."""
     if line.count(b"\t") >= len(ORDER) - 1 and b"," not in line and b";" not in line:
         return b"\t"
-    return next((s for s in (b",", b";") if s in line), b" ")
+    return next((s for s in (b",", b";", b"|") if s in line), b" ")
 
 
 def read_dialect(head: bytes) -> Dialect:
     """Interpret the beginning of a file; its last line may be cut off."""
-    dialect = Dialect()
+    dialect = Dialect(quoted=b'"' in head)
+    head = head.replace(b'"', b" ")
     at = len(BOM) if head.startswith(BOM) else 0
     lines = head[at:].split(b"\n")
     number = 0
@@ -82,7 +87,7 @@ def read_dialect(head: bytes) -> Dialect:
             _read_comment(dialect, line, number + 1)
         elif not dialect.named and (size := SIZE.fullmatch(line)) and _is_row(lines[number + 1 : number + 2]):
             _set_size(dialect, size[1], size[2])
-        elif line and not dialect.named and not all(_is_value(f) for f in fields):
+        elif line and len(find_columns(dialect.names)) < len(ORDER) and not all(_is_value(f) for f in fields):
             _read_header(dialect, fields, number + 1)
             dialect.named = number + 1
         elif line:
@@ -92,13 +97,16 @@ def read_dialect(head: bytes) -> Dialect:
     whole = lines[number:] if head.endswith(b"\n") or len(lines) == number + 1 else lines[number:-1]
     dialect.separator = separator_of(lines[number])
     for raw in whole[:SAMPLE_ROWS]:
-        fields = split(raw.strip(), dialect.separator)
+        fields = split(raw.strip(b" \r"), dialect.separator)
         if raw.strip()[:1] in (b"", b"#", b"%"):
             continue
         if dialect.rows and len(fields) != len(dialect.rows[0]):
             dialect.regular = False
             break
         dialect.rows.append(fields)
+    if dialect.rows and not any(row[-1] for row in dialect.rows) and len(dialect.names) != len(dialect.rows[0]):
+        dialect.open_end = True
+        dialect.rows = [row[:-1] for row in dialect.rows]
     return dialect
 
 
@@ -118,7 +126,7 @@ def _read_comment(dialect: Dialect, line: bytes, at: int) -> None:
         _set_size(dialect, match[1], match[2])
     text = line.lstrip(b"#% ")
     fields = split(text, separator_of(text))
-    if len(find_columns([f.partition(b"@")[0].decode("latin1") for f in fields])) == len(ORDER):
+    if len(find_columns([f.partition(b"@")[0].decode(errors="replace") for f in fields])) == len(ORDER):
         _read_header(dialect, fields, at)
 
 
@@ -126,7 +134,7 @@ def _read_header(dialect: Dialect, fields: list[bytes], at: int) -> None:
     """Names of columns, with the sensor's size as in ``x@320``."""
     dialect.names = []
     for text in fields:
-        name, _, size = (part.strip() for part in text.decode("latin1").strip("#% ").partition("@"))
+        name, _, size = (part.strip() for part in text.decode(errors="replace").strip("#% ").partition("@"))
         dialect.names.append(name)
         if name.lower() == "x":
             _set_size(dialect, size.encode(), b"")

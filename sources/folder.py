@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
@@ -24,14 +25,14 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.source import FileSource
+from stream_ottt.pipeline.source import BlockingSource, FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 LABELS = "_labels.csv"
 PASSED_OVER = re.compile(
-    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.md", re.IGNORECASE
+    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.(md|bias|tmp_index)", re.IGNORECASE
 )
-"""Names of files that are no recordings."""
+"""Names of files that are no recordings: what people and systems add, and what recorders write beside theirs."""
 PIECE = re.compile(r"(.*[_.-])0\d{2,}")
 """Names that recorders give to the pieces of a session, without the ending."""
 
@@ -112,6 +113,9 @@ class FolderSource(SampleSource, FileSource):
         if not classes:
             # Without class folders each file is a class of its own.
             files = self._recordings(self.path)
+            named = [f.name for f in files if f.stem.lower() == "events"]
+            if len(files) > 1 and named:
+                raise UsageError(f"{self.path}: give {self.path / named[0]}, if that is the recording")
             classes = {f.stem: [f] for f in files}
             stems = {match[1] if (match := PIECE.fullmatch(f.stem)) else f.name for f in files}
             if self.config.join is None and len(files) > 1 and len(stems) == 1:
@@ -170,13 +174,11 @@ class FolderSource(SampleSource, FileSource):
         from stream_ottt.sources.opening import open_source
 
         config = self.config
-        source = open_source(self._files[i])
-        if not isinstance(source, FileSource):
-            raise InputError(f"the source {source.name!r} is none for recordings in a folder", path=self._files[i])
+        source = cast("BlockingSource", open_source(self._files[i]))
         known = type(source.config).model_fields
         size = {k: v for k, v in (("width", config.width), ("height", config.height)) if v and k in known}
         if size:
-            source = type(source).from_options(path=self._files[i], **size)
+            source = cast("BlockingSource", open_source({"uri": str(self._files[i]), **size}))
         for packet in source.excerpt():
             if self.size_from != "guess":
                 self.size_from = source.size_from

@@ -30,6 +30,10 @@ FRACTIONS = 0.5
 """Share of times with fractions from which on these are meant: a few are damage, which is named in its place."""
 FASTEST = 20
 """Events per µs, on average, that no recording reaches: then the unit is not µs."""
+MS_SINCE_1970 = (10**12, 4 * 10**12)
+"""Times between these are ms of the years 2001 to 2096, or µs of a clock that has run for 11 to 46 days."""
+FASTEST_THERE = 1
+"""Events per µs, on average, from which on they are taken for the former."""
 RATED_EVENTS = 1000
 """With fewer events a rate says nothing."""
 WRONG_SHARE = 0.02
@@ -94,10 +98,12 @@ def guess_unit(sample: npt.NDArray[Any], name: str = "") -> tuple[Unit | None, b
     if said := unit_in(name):
         return said, True
     if sample.dtype.kind == "f":
-        values = sample[np.isfinite(sample)].astype(np.float64)
+        exact = sample[np.isfinite(sample)]
+        values = exact.astype(np.float64)
         if len(values) and np.mean(values != np.trunc(values)) >= FRACTIONS:
             thousandths = values * 1000
-            coarse = np.abs(thousandths - np.rint(thousandths)) <= np.maximum(1e-6, 4 * np.spacing(thousandths))
+            error = np.spacing(np.abs(exact)).astype(np.float64) * 2000  # of its own type, which may be float32
+            coarse = np.abs(thousandths - np.rint(thousandths)) <= np.maximum(1e-6, error)
             # A part of a thousandth of a ms would be less than a µs.
             return (None, False) if coarse.all() else ("s", True)
     if len(sample) and sample.min() >= NS_FROM and sample.max() < 2**63:
@@ -163,7 +169,8 @@ def checked_rate(packets: Iterable[EventPacket], source: FileSource) -> Iterator
             t = packet.events["t"]
             count += len(packet)
             first, last = min(first, int(t.min())), max(last, int(t.max()))
-    if count >= RATED_EVENTS and count > FASTEST * (last - first):
+    fastest = FASTEST_THERE if MS_SINCE_1970[0] <= first < MS_SINCE_1970[1] else FASTEST
+    if count >= RATED_EVENTS and count > fastest * (last - first):
         raise source.fail(
             f"{count:,} events in {last - first} µs is more than a camera gives; "
             "say the unit of the times with ?time=ms (or s, us, ns)"

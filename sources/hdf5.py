@@ -1,9 +1,9 @@
-"""HDF5 files: DSEC's layout, and any other with the columns t, x, y, p in a form that h5py can unpack.
+"""HDF5 files: the layouts of DSEC and Prophesee, and any other with the columns t, x, y, p.
 
 DSEC: the group ``events`` with the datasets ``t`` (µs), ``x``, ``y``, ``p``, and beside it the number ``t_offset`` that
-is added to all times. Prophesee: one dataset ``CD/events`` of records, packed with their own codec ECF, which h5py only
-unpacks once their plugin is installed. Elsewhere the columns are looked for in all groups; where several hold some
-(the cameras of M3ED and MVSEC), ``group=`` says which is meant. Links to other files are not followed.
+is added to all times. Prophesee: one dataset ``CD/events`` of records, packed with their own codec ECF. Elsewhere the
+columns are looked for in all groups; where several hold some (the cameras of M3ED and MVSEC), ``group=`` says which is
+meant. Links to other files are not followed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.sources.columns import ORDER, Columns, TableConfig, dtype_problem, find_columns
+from stream_ottt.sources.ecf import FILTER as ECF
+from stream_ottt.sources.ecf import EcfRows
 from stream_ottt.sources.guesses import SAMPLE_ROWS
 from stream_ottt.sources.npy import MAX_ROW
 from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-ECF = 0x8ECF
 MAX_CHUNK = 8 << 20
 """Bytes. A chunk is unpacked as a whole, however little of it is wanted."""
 MAX_RATIO = 4096
@@ -198,14 +199,18 @@ class Hdf5Source(TableSource):
         return columns if len(columns) == len(ORDER) else {}
 
     def _groups(self, h5py: Any, file: Any) -> list[str]:
-        """All groups that hold the four columns."""
+        """All groups that hold the four columns, and datasets of events."""
         found: list[str] = []
         looked_at = 0
 
         def look(name: str, node: Any) -> bool | None:
             nonlocal looked_at
             looked_at += 1
-            if isinstance(node, h5py.Group) and len(find_columns(node)) == len(ORDER) and self._columns(h5py, node):
+            if isinstance(node, h5py.Dataset):  # rows of events, as in MVSEC
+                events = name.rpartition("/")[2] in PLACES and (node.dtype.names or node.shape[1:] == (len(ORDER),))
+            else:
+                events = len(find_columns(node)) == len(ORDER)
+            if events and self._columns(h5py, node):
                 found.append(name)
             return True if looked_at == MAX_OBJECTS else None
 
@@ -216,6 +221,8 @@ class Hdf5Source(TableSource):
         for dataset in {d.name: d for d, _ in columns.values()}.values():
             self._check(h5py, dataset)
         self._check_columns(columns)
+        rows = {d.name: EcfRows(d, self.fail) for d, _ in columns.values() if _codes(d) == [ECF]}
+        columns = {role: (rows.get(d.name, d), key) for role, (d, key) in columns.items()}
         dataset, key = columns["t"]
         name = key if isinstance(key, str) else dataset.name.rpartition("/")[2] if isinstance(key, slice) else ""
         offset = self._t_offset(file) if place == "events" else None
@@ -234,14 +241,8 @@ class Hdf5Source(TableSource):
 
     def _check(self, h5py: Any, dataset: Any) -> None:
         """That a dataset can be unpacked, in bounded memory, from this file alone."""
-        properties = dataset.id.get_create_plist()
-        for k in range(properties.get_nfilters()):
-            code = properties.get_filter(k)[0]
-            if code == ECF and not h5py.h5z.filter_avail(code):
-                raise self.fail(
-                    f"{dataset.name} is packed with Prophesee's codec ECF, which is not read; "
-                    "convert it with 'metavision_file_to_dat' or install Prophesee's plugin hdf5_ecf"
-                )
+        codes = _codes(dataset)
+        for code in codes if codes != [ECF] else []:
             if not h5py.h5z.filter_avail(code):
                 raise self.fail(
                     f"{dataset.name} is packed with HDF5 filter {code}, which h5py does not know; "
@@ -279,3 +280,9 @@ class Hdf5Source(TableSource):
             said = [int(match[1]), int(match[2])]
         sizes = [int(s) if isinstance(s, (int, np.integer)) and 1 <= s <= 2**15 else None for s in said]
         return sizes[0], sizes[1]
+
+
+def _codes(dataset: Any) -> list[int]:
+    """The filters that pack a dataset."""
+    properties = dataset.id.get_create_plist()
+    return [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]

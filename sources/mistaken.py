@@ -15,11 +15,20 @@ TEXTS = (
 )
 """How a text begins, in lower case → what it is."""
 
+AS_TEXT = "a recording that was copied as text, which changed its bytes; copy it again as binary"
 BINARIES = (
-    (0, b"\x1f\x8b", "packed by gzip; unpack it first with 'gunzip'"),
-    (0, b"BZh", "packed by bzip2; unpack it first with 'bunzip2'"),
-    (0, b"\xfd7zXZ\0", "packed by xz; unpack it first with 'unxz'"),
-    (0, b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it first with 'unzstd'"),
+    (0, b"\x89HDF\r\r\n", AS_TEXT),
+    (0, b"\x89HDF\n", AS_TEXT),
+    (0, b"#!AER-DAT4.0\r\r\n", AS_TEXT),
+    (0, b"#!AER-DAT4.0\n", AS_TEXT),
+    (0, b"#!AER-DAT", "an AEDAT file of a version that is not known"),
+    (0, b"PAR1", "a Parquet file; save its columns as CSV or NPZ"),
+    (0, b"ARROW1", "an Arrow file; save its columns as CSV or NPZ"),
+    (0, b"GIF8", "a GIF image, not a recording"),
+    (0, b"\x1aE\xdf\xa3", "a video of frames, not a recording of events"),
+    (8, b"WAVE", "a sound, not a recording of events"),
+    (0, b"\xff\xfe", "text in UTF-16; save it as UTF-8"),
+    (0, b"\xfe\xff", "text in UTF-16; save it as UTF-8"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
     (0, b"Rar!", "a RAR archive; unpack it first"),
     (257, b"ustar", "a tar archive; unpack it first with 'tar xf'"),
@@ -48,6 +57,10 @@ def mistaken_binary(head: bytes, path: Path) -> str | None:
         inside = ""
         with suppress(OSError, zipfile.BadZipFile, ValueError), zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if not n.endswith("/")]
+            if any(n.endswith("/data.pkl") for n in names):
+                return "a file of PyTorch's, which is never loaded; save the arrays with numpy.savez"
+            if "[Content_Types].xml" in names:
+                return "an office document; save the sheet as CSV"
             inside = f" of {len(names)} files, such as {names[0]!r}" if names else ""
         return f"a ZIP archive{inside}; unpack it first with 'unzip'"
     if not any(head):

@@ -4,7 +4,8 @@ Forms of a URI, the same for ``run``, ``info`` and every other command::
 
     recording.aedat4                  a file; its content decides the format
     recording.bin?format=nmnist       a file, read as what the user says
-    <(zcat recording.raw.gz)          a pipe, read once
+    recording.raw.gz                  a packed file (gzip, bzip2, xz, Zstandard, ZIP)
+    <(nc -l 5000)                     a pipe, read once
     -?format=aedat4                   standard input (also stdin:?format=aedat4)
     recording.aedat4?stream=2         options of that source as a query
     synthetic:?seed=3&duration=20s    a source that is no file, by its name
@@ -22,13 +23,14 @@ from stream_ottt.pipeline.source import FileSource, Source
 from stream_ottt.registry import near_miss, split_uri
 from stream_ottt.sources import SOURCES
 from stream_ottt.sources.mistaken import mistaken_binary, mistaken_text
-from stream_ottt.sources.pipe import PipedSource, Spooled, is_pipe
+from stream_ottt.sources.packed import packing_of, unpacked
+from stream_ottt.sources.pipe import Spooled, SpooledSource, from_pipe, is_pipe, spool
 
 
 def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     """The source that a URI, a path or a table with the key ``uri`` (and options) describes.
 
-    Nothing is read yet but the beginning of a file, and a pipe as a whole.
+    Nothing is read yet but the beginning of a file, and a pipe or a packed file as a whole.
 
     Raises:
         UsageError: unknown source, or an option that it does not have.
@@ -45,9 +47,10 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
     if scheme is None:
         path = Path(rest)
         if is_pipe(path):
-            spooled = Spooled(path)
-            inner = _open_file(spooled.path, merged, shown=path)
-            return PipedSource(inner, spooled, path)
+            return _open_spooled(spool(from_pipe(path), path), path, "pipe", merged)
+        if packing := packing_of(path):
+            spooled = Spooled(unpacked(path, packing, path), path, Path(packing.inside).suffix)
+            return _open_spooled(spooled, path, packing.name, merged)
         return _open_file(path, merged, shown=path)
     for name in SOURCES.names():
         # A source's own name is tried without importing the others.
@@ -64,6 +67,10 @@ def _open_address(cls: type[Source], address: str, rest: str, options: dict[str,
     if rest:
         raise UsageError(f"{address}: {cls.name} takes no address; give its options as {cls.name}:?KEY=VALUE")
     return cls.from_options(**options)
+
+
+def _open_spooled(spooled: Spooled, path: Path, kind: str, options: dict[str, Any]) -> Source:
+    return SpooledSource(_open_file(spooled.path, options, shown=path), spooled, path, kind)
 
 
 def _open_file(path: Path, options: dict[str, Any], *, shown: Path) -> FileSource:

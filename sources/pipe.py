@@ -1,5 +1,5 @@
-"""A recording that comes through a named pipe or from another program (``<(cat x.raw)``): read once, into a temporary
-file, since most formats look around in theirs."""
+"""A recording that comes through a named pipe or from another program (``<(cat x.raw)``), or is packed: read once,
+into a temporary file, since most formats look around in theirs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.source import BlockingSource, FileSource
+from stream_ottt.sources.packed import packing_of, unpacked
 
 CHUNK = 1 << 18
 PATIENCE_S = 30.0
@@ -39,26 +40,54 @@ def is_pipe(path: Path) -> bool:
 
 
 class Spooled:
-    """What came through a pipe, in a temporary file that is deleted with this object.
+    """What came in pieces, in a temporary file that is deleted with this object.
+
+    Args:
+        pieces: of the recording.
+        path: of what they come from, for messages.
+        suffix: of the recording's name.
+
+    Attributes:
+        damage: what ended it early, after at least one piece; None for a whole one.
 
     Raises:
-        InputError: nobody writes into the pipe, or there is no room for what comes.
+        InputError: nothing could be read, or there is no room for what comes.
     """
 
-    def __init__(self, path: Path) -> None:
-        file, name = tempfile.mkstemp(prefix="stream-ottt-", suffix=path.suffix)
+    def __init__(self, pieces: Iterator[bytes], path: Path, suffix: str) -> None:
+        file, name = tempfile.mkstemp(prefix="stream-ottt-", suffix=suffix)
         self.path = Path(name)
+        self.damage: InputError | None = None
         weakref.finalize(self, self.path.unlink, missing_ok=True)
         try:
             with open(file, "wb") as out:  # noqa: PTH123 - a descriptor
-                pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
                 try:
-                    while data := _next(pipe, path):
+                    for data in pieces:
                         out.write(data)
-                finally:
-                    os.close(pipe)
+                except InputError as e:
+                    if not out.tell():
+                        raise
+                    self.damage = e
         except OSError as e:
             raise InputError(f"cannot be read into {tempfile.gettempdir()}: {e.strerror}", path=path) from e
+
+
+def spool(pieces: Iterator[bytes], path: Path) -> Spooled:
+    """A recording that comes once, unpacked where it is packed. Raises InputError as :class:`Spooled`."""
+    spooled = Spooled(pieces, path, path.suffix)
+    if packing := packing_of(spooled.path):
+        return Spooled(unpacked(spooled.path, packing, path), path, path.suffix)
+    return spooled
+
+
+def from_pipe(path: Path) -> Iterator[bytes]:
+    """What comes through a pipe, to its end. Raises InputError where nobody writes into it."""
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while data := _next(pipe, path):
+            yield data
+    finally:
+        os.close(pipe)
 
 
 def _next(pipe: int, path: Path) -> bytes:
@@ -70,19 +99,21 @@ def _next(pipe: int, path: Path) -> bytes:
     return os.read(pipe, CHUNK)
 
 
-class PipedSource(BlockingSource):
-    """Any file source over what came through a pipe; messages name the pipe.
+class SpooledSource(BlockingSource):
+    """Any file source over what came through a pipe or was packed; messages name that.
 
     Args:
         inner: the source, over the temporary file.
         spooled: the temporary file.
-        path: the pipe.
+        path: the pipe, or the packed file.
+        kind: ``pipe``, or the packing's name.
     """
 
-    name = "pipe"
+    name = "spooled"
 
-    def __init__(self, inner: FileSource, spooled: Spooled, path: Path) -> None:
+    def __init__(self, inner: FileSource, spooled: Spooled, path: Path, kind: str) -> None:
         super().__init__(inner.config)
+        self._kind = kind
         self._inner = inner
         self._spooled = spooled
         self._path = path
@@ -97,9 +128,14 @@ class PipedSource(BlockingSource):
 
     def _named(self, packets: Iterator[EventPacket]) -> Iterator[EventPacket]:
         with self._in_its_name():
-            for packet in packets:
-                self.size_from = self._inner.size_from
-                yield packet
+            try:
+                for packet in packets:
+                    self.size_from, self.untimed = self._inner.size_from, self._inner.untimed
+                    yield packet
+            except InputError as e:
+                raise self._spooled.damage or e from e
+        if self._spooled.damage is not None:
+            raise self._spooled.damage
 
     @contextmanager
     def _in_its_name(self) -> Iterator[None]:
@@ -122,4 +158,4 @@ class PipedSource(BlockingSource):
     def describe(self) -> dict[str, Any]:
         """The format, and what it says."""
         with self._in_its_name():
-            return {"format": self._inner.name, "input": "pipe", **self._inner.describe()}
+            return {"format": self._inner.name, "input": self._kind, **self._inner.describe()}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.pipeline.source import BlockingSource, SourceConfig
+from stream_ottt.pipeline.excerpt import as_asked, from_its_first
+from stream_ottt.pipeline.source import BlockingSource, FileSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
+from stream_ottt.sources.pipe import SpooledSource, spool
 
+STANDARD_INPUT = Path("standard input")
 CHUNK = 1 << 18
 """Bytes read at once."""
 
@@ -33,7 +35,7 @@ class StdinConfig(SourceConfig, extra="allow"):
 
 class StdinSource(BlockingSource):
     """Reads AEDAT4 as it comes. Other formats want to look around in their file, so they get one: all of the input,
-    in a temporary file.
+    unpacked, in a temporary file.
     """
 
     name = "stdin"
@@ -52,7 +54,7 @@ class StdinSource(BlockingSource):
         if not self._format.reads_files:
             raise UsageError(f"source 'stdin': {config.format!r} is no file format")
         # The options are checked now rather than after the input has come.
-        self._check: Any = self._format.from_options(path=Path("standard input"), **options)
+        self._check: Any = self._format.from_options(path=STANDARD_INPUT, **options)
         self._options = options
         self._facts: dict[str, Any] = {}
         self._used = False
@@ -61,33 +63,29 @@ class StdinSource(BlockingSource):
         if self._used:
             raise InputError("standard input can be read once; make a file of it for another pass", path="-")
         self._used = True
+        options = self._check.config
         if self.config.format == "aedat4":
-            yield from self._aedat4()
+            origin, packets = from_its_first(self._aedat4())
+            cut = options.from_ is not None or options.to is not None
+            yield from as_asked(packets, options, origin if cut else None, options.path)
         else:
             yield from self._spooled()
 
     def describe(self) -> dict[str, Any]:
-        return {"input": self.config.format, **self._facts}
+        return {**self._facts, "input": self.config.format}
 
     def _aedat4(self) -> Iterator[EventPacket]:
         decoder = Aedat4Decoder("standard input", self._check.config.stream)
         while data := os.read(sys.stdin.fileno(), CHUNK):
             for events in decoder.feed(data):
                 assert decoder.stream is not None
-                width = self._check.config.width or decoder.stream.width
-                height = self._check.config.height or decoder.stream.height
-                if width is None or height is None:
-                    raise InputError("the header gives no sizes; say &width=…&height=…", path="standard input")
-                yield EventPacket(events, width, height)
+                width, height = self._check.size(decoder.stream)
+                yield EventPacket(events, width, height, decoder.reach.within(width, height))
         decoder.close()
 
     def _spooled(self) -> Iterator[EventPacket]:
-        with tempfile.NamedTemporaryFile(prefix="stream-ottt-", suffix=".input") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
-            file.flush()
-            source = self._format.from_options(path=Path(file.name), **self._options)
-            try:
-                yield from source.excerpt()
-            except InputError as e:
-                raise InputError(str(e).replace(file.name, "standard input")) from e
-            self._facts = source.describe()
+        spooled = spool(iter(partial(os.read, sys.stdin.fileno(), CHUNK), b""), STANDARD_INPUT)
+        inner = self._format.from_options(path=spooled.path, **self._options)
+        source = SpooledSource(cast("FileSource", inner), spooled, STANDARD_INPUT, "stdin")
+        yield from source.excerpt()
+        self._facts = source.describe()

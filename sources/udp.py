@@ -30,6 +30,7 @@ from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.settings import Duration, Flag
 from stream_ottt.sources.aedat4.header import MAX_SIDE
 from stream_ottt.sources.tcp import split_address
+from stream_ottt.sources.unwrap import Clock32
 
 Format = Literal["spif", "t64_x16_y16_on8", "t32_x16_y15_on1"]
 
@@ -38,7 +39,6 @@ BUFFER_BYTES = 8 << 20
 """Asked of the system for datagrams that wait; beyond it, they are lost."""
 SO_RXQ_OVFL = 40
 """Linux: deliver with each datagram how many were lost for want of room."""
-HALF = 1 << 31
 SHORT = np.dtype([("t", "<u4"), ("x", "<u2"), ("yp", "<u2")])
 
 
@@ -193,24 +193,3 @@ class UdpSource(Source):
             self.repeated += half // 2
             return words[:half]
         return words
-
-
-class Clock32:
-    """Times of 32 bits as ones that do not begin again every 71.6 minutes.
-
-    A step of more than half the range is taken for one across the range's end, a smaller one for disorder.
-    """
-
-    def __init__(self) -> None:
-        self._offset = 0
-        self._last: int | None = None
-
-    def __call__(self, t: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-        """Times [n], µs, of the next ``t`` [n]."""
-        out = t.astype(np.int64)
-        if len(out):
-            steps = np.diff(out, prepend=int(out[0]) if self._last is None else self._last)
-            self._last = int(out[-1])
-            out += self._offset + (np.cumsum((steps < -HALF) * 1 - (steps > HALF) * 1) << 32)
-            self._offset = int(out[-1]) - self._last
-        return out

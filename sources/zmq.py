@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -171,4 +172,4 @@ class ZmqSource(Source):
         self.labels_received += 1
         shift = self._continuity.shift
         if self.on_label is not None:
-            self.on_label(LabelInterval(interval.t_start + shift, interval.t_end + shift, interval.label))
+            self.on_label(replace(interval, t_start=interval.t_start + shift, t_end=interval.t_end + shift))

@@ -39,6 +39,7 @@ TABLES = [
             "xytp_noheader.csv", "xytp_noheader.csv?columns=x,y,t,p", "xytp_noheader_epoch.csv", "rpg_events.txt",
             "rpg_events_pm1.txt", "rpg_epoch_events.txt", "header_seconds.csv", "whole_floats.csv",
             "dsec_tab_xypt.txt", "txyp_tab_us.tsv", "mv_file_to_csv.csv", "pandas_bool.csv", "txyp_semicolon.csv",
+            "e2vid_events.zip",
             "events.csv.gz", "spikingjelly.npz", "npz_arr0.npz", "npz_event_data_key.npz", "int_txyp_T.npy",
             "evimo2_keys.npz", "v2e_events.h5", "m3ed_data.h5?group=prophesee/left", "timelens_frac.npz?pixels=floor",
         )
@@ -55,9 +56,8 @@ TABLES = [
     refused("bsergb_fixed.npz", "lie outside of any sensor"),
     refused("timelens_frac.npz", "pixels=floor"),
     refused("evimo_p0123.npz", "polarity is 2"),
-    refused("e2vid_events.zip", "ZIP archive of 1 files, such as 'events.txt'; unpack it"),
     refused("m3ed_data.h5", "events lie in prophesee/left, prophesee/right"),
-    refused("evlib_cd_ecf.hdf5", "packed with Prophesee's codec ECF"),
+    refused("evlib_cd_ecf.hdf5", "the ECF chunk of the events from row 0 on is damaged"),
     refused("shuffled.csv", "sort=true"),
     refused("fold/split", "join=true", 2),
 ]  # fmt: skip

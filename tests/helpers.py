@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -51,6 +53,17 @@ def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
     config = LearnerConfig(**{"time_steps": 5, **rule})
     average = Average(network(), config.average) if config.average else None
     return OnlineLearner(network(), config=config, classes=[1, 2], average=average)
+
+
+@contextmanager
+def set_aside(learner: OnlineLearner) -> Iterator[None]:
+    """Put the current sample aside, run another, and take it up again."""
+    held = learner.swap(learner.rest())
+    try:
+        yield
+    finally:
+        learner.reset()
+        learner.swap(held)
 
 
 def small_session(

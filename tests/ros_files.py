@@ -82,8 +82,10 @@ def mono(events: EventArray, *, big: bool = False) -> bytes:
     return (t * 1000 + 999 | x << 32 | y << 48 | p << 63).astype(">u8" if big else "<u8").tobytes()
 
 
-def ros1_bag(path: Path, messages: list[Message], *, compression: Any = None, threshold: int = 1 << 20) -> Path:
-    """A bag of ROS 1."""
+def ros1_bag(
+    path: Path, messages: list[Message], *, compression: Any = None, threshold: int = 1 << 20, step: int = 1
+) -> Path:
+    """A bag of ROS 1; a message is recorded every ``step`` ns."""
     path.unlink(missing_ok=True)
     writer = Ros1Writer(path)
     if compression is not None:
@@ -94,7 +96,7 @@ def ros1_bag(path: Path, messages: list[Message], *, compression: Any = None, th
         for i, (topic, kind, data) in enumerate(messages):
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=ROS1)
-            writer.write(connections[topic], i + 1, data)
+            writer.write(connections[topic], i * step + 1, data)
     return path
 
 
@@ -110,7 +112,7 @@ def ros2_folder(folder: Path, messages: list[Message], *, mcap: bool = False) ->
     return folder
 
 
-def db3(path: Path, messages: list[Message]) -> Path:
+def db3(path: Path, messages: list[Message], *, step: int = 1) -> Path:
     """A database as the first recorders of ROS 2 wrote it."""
     path.unlink(missing_ok=True)
     database = sqlite3.connect(path)
@@ -121,14 +123,20 @@ def db3(path: Path, messages: list[Message]) -> Path:
         if topic not in topics:
             topics[topic] = len(topics) + 1
             database.execute("INSERT INTO topics VALUES(?, ?, ?, 'cdr')", (topics[topic], topic, kind))
-        database.execute("INSERT INTO messages VALUES(?, ?, ?, ?)", (None, topics[topic], i, data))
+        database.execute("INSERT INTO messages VALUES(?, ?, ?, ?)", (None, topics[topic], i * step, data))
     database.commit()
     database.close()
     return path
 
 
 def mcap_file(
-    path: Path, messages: list[Message], *, compression: str = "zstd", chunk_size: int = 1 << 20, cdr: bool = True
+    path: Path,
+    messages: list[Message],
+    *,
+    compression: str = "zstd",
+    chunk_size: int = 1 << 20,
+    cdr: bool = True,
+    step: int = 1,
 ) -> Path:
     """An MCAP as ROS 2 records it, or as one is made from a bag of ROS 1; without chunks where their size is 0."""
     chunks = {"use_chunking": True, "chunk_size": chunk_size} if chunk_size else {"use_chunking": False}
@@ -141,6 +149,6 @@ def mcap_file(
                 kind if cdr else kind.replace("/msg/", "/"), "ros2msg" if cdr else "ros1msg", b""
             )
             channels[topic] = writer.register_channel(topic, "cdr" if cdr else "ros1", schema)
-        writer.add_message(channels[topic], i, data, i)
+        writer.add_message(channels[topic], i * step, data, i * step)
     writer.finish()
     return path

@@ -297,7 +297,7 @@ FILES = {
     "evt21": FileRecipe(write_evt21),
     "evt3": FileRecipe(write_evt3),
     "dat": FileRecipe(by_writer("dat"), ".dat"),
-    "rosbag": FileRecipe(write_rosbag, ".bag", kept=0, offset=False),
+    "rosbag": FileRecipe(write_rosbag, ".bag", kept=N),
     "es": FileRecipe(by_writer("es")),
     "npz": FileRecipe(by_writer("npz"), ".npz", kept=0, offset=False),
     "npy": FileRecipe(write_npy, ".npy", options={"width": SIDE, "height": SIDE}),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray, Ledger, make_events
 from stream_ottt.events.timestep import Timestep
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from helpers import SIZE, WINDOW
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, Ledger, make_events
 
 SILENCE = 10 * WINDOW
@@ -60,3 +61,27 @@ def test_a_loss_before_the_state_was_saved_is_known_after_it() -> None:
         steps += made.flush()
         found.append([(s.t_start, s.t_end, s.events, s.index) for s in steps])
     assert found[0] == found[1] == [(0, WINDOW, 1, 0), (5 * WINDOW, 6 * WINDOW, 1, 1)]
+
+
+def binned(events: EventArray, frame: str) -> list[tuple[int, int, int, list[float]]]:
+    binner = Binner(BinningConfig(window=WINDOW, width=SIZE, height=SIZE, frame=frame), SIZE, SIZE, Ledger())
+    steps = [*binner.feed(events), *binner.flush()]
+    return [(s.t_start, s.t_end, s.events, s.frame.ravel().tolist()) for s in steps]
+
+
+@pytest.mark.parametrize("frame", ["counts", "voxel-2"])
+def test_events_that_may_not_be_written_or_lie_apart_in_memory_are_binned_alike(frame: str) -> None:
+    events = make_events([1, 2, 3, 2], [0, 1, 2, 1], [0, 1, WINDOW, 2 * WINDOW], [1, 0, 1, 1])
+    frozen = events.copy()
+    frozen.flags.writeable = False
+    apart = events.repeat(2)[::2]
+    assert not apart.flags.contiguous
+    assert len(binned(events, frame)) == 3
+    assert binned(events, frame) == binned(frozen, frame) == binned(apart, frame)
+
+
+@pytest.mark.parametrize(("x", "y"), [(SIZE, 0), (0, SIZE), (-1, 0), (0, -1), (-SIZE, 2**15 - 1)])
+@pytest.mark.parametrize("frame", ["counts", "decay"])
+def test_events_outside_the_sensor_are_refused(x: int, y: int, frame: str) -> None:
+    with pytest.raises(ValueError, match="outside the sensor"):
+        binned(make_events([1, x], [1, y], [0, 1], [0, 1]), frame)

@@ -50,6 +50,8 @@ SINKS = [
     "jsonl:{here}/{n}.jsonl",
     "csv:{here}/{n}.csv",
     "video:{here}/{n}.mp4",
+    "record:{here}/{n}",
+    "tensorboard:{here}/{n}",
     "terminal",
     "web:127.0.0.1:0",
     "zmq+pub://127.0.0.1:0",

@@ -68,16 +68,16 @@ def command(name: str) -> bytes:
 
 def test_whatever_is_sent_is_answered_and_the_next_command_too() -> None:
     async def go() -> None:
-        async def status() -> dict[str, Any]:
+        async def status(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": 1}
 
-        async def broken() -> dict[str, Any]:
+        async def broken(_: dict[str, Any]) -> dict[str, Any]:
             raise ZeroDivisionError("in the command")
 
-        async def surrogate() -> dict[str, Any]:
+        async def surrogate(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": "\ud800"}
 
-        async def unsayable() -> dict[str, Any]:
+        async def unsayable(_: dict[str, Any]) -> dict[str, Any]:
             return {"status": {1, 2}}
 
         commands = {"status": status, "broken": broken, "surrogate": surrogate, "unsayable": unsayable}
@@ -275,3 +275,42 @@ def test_what_is_asked_outside_a_run_is_refused(where: str, tmp_path: Path) -> N
         asyncio.run(to_the_end(pipeline))
     with pytest.raises(UsageError, match="has not begun" if where == "before" else "is ending"):
         pipeline.do(lambda s: None).result(5)
+
+
+def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
+    session = small_session(LabelTimeline(intervals(60)))
+    gate = Gate(14)
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [gate], session, speed=0.02)  # 50 ms a timestep
+
+    async def go() -> list[dict[str, Any]]:
+        inputs = inputs_of(pipeline, [])
+        endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(gate.there.wait, 20)
+        answers = []
+        for said in (
+            {"command": "add_class", "class": "mug"},
+            {"command": "add_class", "class": 7},
+            {"command": "correct", "class": "mug", "t": 12_000},
+            {"command": "add_class", "class": "mug"},
+            {"command": "add_class"},
+            {"command": "correct", "class": True},
+            {"command": "correct", "class": 1, "t": "now"},
+            {"command": "correct", "class": "cube"},
+        ):
+            answers.append(await asyncio.to_thread(asked, endpoint, json.dumps({"v": 1, **said}).encode()))
+        pipeline.stop()
+        await running
+        await inputs.close()
+        return answers
+
+    answers = asyncio.run(asyncio.wait_for(go(), 60))
+    assert answers[:3] == [
+        {"v": 1, "ok": True, "label": 3},
+        {"v": 1, "ok": True, "label": 7},
+        {"v": 1, "ok": True, "t0": 10_000, "t1": 20_000},
+    ]
+    wrong = ("already", "name or number", "name or number", "whole number of µs", "'cube'")
+    assert all(text in answer["error"] for text, answer in zip(wrong, answers[3:], strict=True))
+    assert pipeline.view.facts.classes == (1, 2, 3, 7) and pipeline.view.facts.class_names == {3: "mug"}
+    assert session.evaluator.presentations.margins()[0][3] == 1

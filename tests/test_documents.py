@@ -96,8 +96,9 @@ def test_the_public_names() -> None:
     names = [
         "Binner", "BinningConfig", "EngineConfig", "EventPacket", "InputError", "LabelInterval", "LabelTimeline",
         "LearnerConfig", "Ledger", "ModelError", "NetworkConfig", "OnlineLearner", "OutputError", "Prediction",
-        "StepResult", "StreamOtttError", "Timestep", "UsageError", "__version__", "build_learner", "build_network",
-        "load_model", "open_sink", "open_source", "read_label_csv", "save_model",
+        "RecordedRun", "StepResult", "StreamOtttError", "Timestep", "UsageError", "__version__", "build_learner",
+        "build_network", "learn", "load_model", "open_sink", "open_source", "plot", "read_label_csv", "read_run",
+        "save_model",
     ]  # fmt: skip
     assert sorted(names) == sorted(stream_ottt.__all__) == sorted(dir(stream_ottt))
     for name in names:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import set_aside
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stream_ottt.engine import overlap, parts, spike_kernels
+from stream_ottt.engine import connection, overlap, spike_kernels
 from stream_ottt.engine import precision as precisions
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.network import CompiledNetwork
@@ -203,7 +204,7 @@ def drive(learner: OnlineLearner, steps: list[tuple[int | None, bool, bool, bool
         if back is not None and t >= back:
             learner.learn(t - back, torch.tensor([t % 3]))
         if detour:
-            with learner.set_aside():
+            with set_aside(learner):
                 for i in range(3):
                     logits.append(learner.forward(frame(), i))
                     learner.learn(i, torch.tensor([i % 3]))
@@ -226,8 +227,8 @@ def test_agrees_with_the_plain_engine(
     plain, fast = pair(network, rule, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         if scatter:  # spike by spike, however many there are
-            patch.setattr(parts, "SCATTERING", 0)
-            patch.setattr(parts, "TRANSPOSING", 0)
+            patch.setattr(connection, "SCATTERING", 0)
+            patch.setattr(connection, "TRANSPOSING", 0)
         ours, theirs = drive(fast, steps, seed), drive(plain, steps, seed)
     torch.testing.assert_close(torch.cat(ours), torch.cat(theirs), rtol=0, atol=1e-10)
     assert fast.counts == plain.counts
@@ -406,7 +407,7 @@ def test_what_goes_wrong_in_the_second_thread_is_raised(monkeypatch: pytest.Monk
     def fail(*args: object) -> None:
         raise RuntimeError("kernel broke")
 
-    monkeypatch.setattr(parts.CompiledConnection, "backward", fail)
+    monkeypatch.setattr(connection.CompiledConnection, "backward", fail)
     fast.forward(torch.ones(1, 2, 7, 6, dtype=torch.float64), 0)
     fast.learn(0, torch.tensor([0]))
     with pytest.raises(RuntimeError, match="kernel broke"):

@@ -7,7 +7,8 @@ import pytest
 from helpers import SIZE, WINDOW, labelled_events
 
 from stream_ottt.errors import UsageError
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.run.config import RunConfig
 

@@ -132,3 +132,37 @@ def test_the_summary_counts_it_and_the_model_is_good(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "run" / "s.json").read_text())
     assert summary["rollbacks"] == MOST_ROLLBACKS and summary["learning"] == "paused"
     assert (tmp_path / "run" / "m.safetensors").is_file() and LOOK_EVERY > 1
+
+
+@pytest.mark.parametrize("engine", ["fast", "overlap"])
+def test_weights_that_explode_unseen_in_the_output_are_noticed_within_a_few_updates(engine: str) -> None:
+    """Standardized weights give the same output at any scale; only their norm tells."""
+    session = session_of(engine, lr=0.05)
+    through(session, slice(0, 50))
+    network = session.learner.network
+    parts = len([name for name in network.parameters if name.endswith("weight")])
+    weight = next(value for value in network.parameters.values() if value.ndim == 4)
+    weight *= 1e5
+    network.weights_changed(centred=network.centred)
+    through(session, slice(50, 50 + 2 * parts + 2))
+    assert session.snapshot().rollbacks == 1
+    assert float(weight.abs().max()) < 1e3
+
+
+def test_the_other_threads_norm_is_that_of_the_weights_before_the_last_update() -> None:
+    """It depends on no chance: the update before the last is done, whichever thread has to do it."""
+    one, two = session_of("fast", lr=0.05, error_delay=1), session_of("overlap", lr=0.05)
+    history: list[dict[int, float]] = []
+    for timestep in STEPS[:60]:
+        for session in (one, two):
+            before = session.learner.counts.updates
+            session.process(timestep)
+            if session.learner.counts.updates == before:
+                continue
+            found = [session.learner.network.squared_norm(turn) for turn in range(2)]
+            norms = {turn: f[2] for turn, f in enumerate(found) if f is not None}
+            if session is one:
+                history.append(norms)
+            elif len(history) > 1:
+                assert norms and norms == history[-2]
+    assert len(history) > 20

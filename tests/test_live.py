@@ -210,6 +210,20 @@ def test_labels_that_cannot_be_used_are_counted_and_end_nothing(tmp_path: Path) 
     assert "overlap" in summary["labels"]["first_refusal"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_label_may_name_a_class_that_is_new(tmp_path: Path, wanted: bool) -> None:
+    mug = feed.pack_label("cam", LabelInterval(100_000, 200_000, -1, "mug"))
+    sent = [message(k, k * 100_000) for k in range(4)] + [label(0, 100_000, 2), mug, label(200_000, 300_000, 9)]
+    code, summary = live([*sent, last(4)], tmp_path, labels={"classes": [1, 2], "new_classes": wanted})
+    assert code == 0
+    assert (summary["labels"]["taken"], summary["labels"]["refused"]) == ((3, 0) if wanted else (1, 2))
+    assert summary["classes"] == ({"3": "mug"} if wanted else {})
+    assert [row["label"] for row in summary["accuracy"]["per_class"] if row["support"]] == (
+        [2, 3, 9] if wanted else [2]
+    )
+    assert summary["updates"]["deferred"] == (15 if wanted else 5)
+
+
 def test_without_any_label_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, summary = live([message(0, 0), last(1)], tmp_path)
     assert code == 0

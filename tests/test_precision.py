@@ -10,7 +10,7 @@ import torch
 from test_fast import centred, drive, pair
 from torch import Tensor
 
-from stream_ottt.engine import parts, products
+from stream_ottt.engine import connection, products
 from stream_ottt.engine import precision as precisions
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.engine.images import Image
@@ -121,8 +121,8 @@ def test_copies_of_the_weights_keep_up_with_them(
     precision: Any, overlap: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rounded one and the transpose, which each update writes along the way."""
-    monkeypatch.setattr(parts, "SCATTERING", 0)
-    monkeypatch.setattr(parts, "TRANSPOSING", 0)
+    monkeypatch.setattr(connection, "SCATTERING", 0)
+    monkeypatch.setattr(connection, "TRANSPOSING", 0)
     engine = EngineConfig(engine="fast", overlap=overlap, precision=precision)
     network = {"layers": (16, "AP2", 40, 40)}
     _, fast = pair(network, {"error_delay": 1, "lr": 0.1}, shape=(2, 12, 12), dtype=torch.float32, engine=engine)
@@ -132,7 +132,7 @@ def test_copies_of_the_weights_keep_up_with_them(
     drive(fast, [(0, False, False, False)] * 2, 1)
     assert not torch.equal(fast.network.parameters["conv3.weight"], changed)
     for part, rows in zip(fast.network.parts.made, fast.network.rows, strict=True):
-        if not isinstance(part, parts.CompiledDense):
+        if not isinstance(part, connection.CompiledDense):
             transpose, half = rows.transpose, rows.half
             assert transpose.holds(rows)
             np.testing.assert_array_equal(transpose.columns, rows.array.T)

@@ -131,6 +131,15 @@ class Promise:
         assert self.session.evaluator.steps.n - steps in (0, len(claimed))
         self.note()
 
+    def correct(self, back: int, label: int) -> None:
+        """The label of so many half timesteps ago, or the latest one; nothing more becomes a test by it."""
+        steps, tests = self.session.evaluator.steps.n, self.session.evaluator.presentations.n
+        at = self.at * WINDOW - back * WINDOW // 2
+        with suppress(UsageError):
+            self.session.correct(label, at if back and at >= 0 else None)
+        assert (self.session.evaluator.steps.n, self.session.evaluator.presentations.n) == (steps, tests)
+        self.note()
+
     def due(self, n: int) -> None:
         for _ in range(n):
             updates = self.learner.counts.updates
@@ -171,6 +180,7 @@ acts = st.one_of(
     call("label", st.integers(0, 14), st.integers(1, 14), labels),
     call("label", st.sampled_from([2, 4, 8]), st.sampled_from([2, 4, 8, 12]), labels),
     call("now", some, labels),
+    call("correct", st.integers(0, 20), labels),
     call("due", st.integers(1, 20)),
     call("due", st.just(1000)),
     st.sampled_from(["pause", "resume", "reset", "idle"]).map(lambda name: (name, ())),

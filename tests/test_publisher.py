@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, make_events
+from stream_ottt.filters.chain import open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.live.publisher import MESSAGE_EVENTS, Counts, Output, play
 from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.pipeline.source import Source
+from stream_ottt.sinks.writers.es import EventStreamWriter
+from stream_ottt.sources.opening import open_source
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
 
@@ -161,3 +165,33 @@ def test_wrong_words_get_one_clear_line(words: list[str], complaint: str, capsys
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1
+
+
+async def received(uri: str) -> np.ndarray:
+    async with asyncio.timeout(20):
+        return np.concatenate([p.events async for p in open_source(uri)])
+
+
+def test_filters_leave_events_out_before_they_are_sent(tmp_path: Path) -> None:
+    i = np.arange(4000)
+    events = make_events(i * 7 % 34, i * 5 % 34, 1000 + i * 10, i % 3 == 0)
+    path = tmp_path / "in.es"
+    with EventStreamWriter(path, 34, 34) as writer:
+        writer.write(events)
+    filters = ["refractory:1ms", "roi:?left=3&top=4&width=20&height=10"]
+    chain = open_filters(filters, 34, 34)
+    expected = chain(events)
+    words = [word for spec in filters for word in ("--filter", spec)]
+    command = [*MAIN, "publish", str(path), "--to", "zmq+push://127.0.0.1:0", "--speed", "max", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split("tcp://")[1].strip()
+            found = asyncio.run(received(f"zmq+pull://{address}"))
+            said = process.communicate(timeout=20)[0]
+        finally:
+            process.kill()
+    assert 0 < len(expected) < len(events) and np.array_equal(found, expected)
+    for reason, n in chain.dropped.items():
+        assert n and f"{reason}: {n:,} events left out" in said
+    assert f"{len(expected):,} events in" in said and process.returncode == 0

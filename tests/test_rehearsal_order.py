@@ -20,12 +20,14 @@ from helpers import (
     labelled_events,
     pipeline_of,
     run,
+    set_aside,
     small_learner,
     small_session,
     timesteps,
 )
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
@@ -71,7 +73,7 @@ def in_a_row(steps: int = STEPS) -> tuple[OnlineLearner, list[int]]:
             building = []
             for _ in range(int(HOW.ratio)):
                 drawn = memory.draw()
-                with learner.set_aside():
+                with set_aside(learner):
                     for i, frame in enumerate(drawn.frames):
                         learner.forward(learner.as_input(frame), i)
                         learner.feedback(i, drawn.label)

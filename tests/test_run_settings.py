@@ -139,6 +139,7 @@ EFFECTS: dict[str, Effect] = {
     "labels.classes": ("none", "[1, 2, 3]", shapes, {}),
     "labels.reset": ("true", "false", predictions, {}),
     "labels.keep_bytes": ("1000000", "300", summary("timesteps_not_kept"), {"labels.delay": "end"}),
+    "labels.unknown": ("0", "0.2", summary("unknown"), {"rehearsal.ratio": "4"}),
     "evaluation.fading": ("1", "0.5", summary("accuracy", "faded"), {}),
     "evaluation.window": ("1000", "3", summary("accuracy", "windowed"), {}),
 }
@@ -154,6 +155,7 @@ ELSEWHERE = {
     "stream.keep_checkpoints": ("run/test_resume.py", "test_old_checkpoints_and_stretches_that_nobody_needs_go"),
     "stream.grace": ("test_sink_writer.py", "test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long"),
     "labels.key_span": ("test_live.py", "test_a_key_gives_its_label_to_what_is_shown"),
+    "labels.new_classes": ("test_live.py", "test_a_label_may_name_a_class_that_is_new"),
     "engine.device": ("test_devices.py", "test_a_gpu_that_is_not_there"),
     "engine.engine": ("test_fast.py", "test_what_the_fast_engine_lacks_is_said"),
     "engine.precision": ("test_precision.py", "test_what_gains_nothing_is_not_done_and_said"),

@@ -42,6 +42,8 @@ act = st.one_of(
     st.tuples(st.just("idle"), st.integers(1, 4)),
     st.tuples(st.just("label"), st.integers(0, PRESENTATIONS - 1)),
     st.tuples(st.just("now"), st.integers(1, 8)),
+    st.tuples(st.just("class"), st.integers(3, 4)),
+    st.tuples(st.just("correct"), st.integers(0, PRESENTATIONS - 1)),
     st.tuples(st.sampled_from(["pause", "resume", "reset", "end_pass"]), st.just(0)),
 )
 
@@ -80,6 +82,13 @@ class Run:
         elif name in ("label", "now"):
             with suppress(UsageError):
                 session.add_label(LABELS[n]) if name == "label" else session.label_now(1, n * WINDOW)
+        elif name == "correct":
+            with suppress(UsageError):
+                session.correct(1 + n % 2, None if n > 3 else LABELS[n].t_start)
+        elif name == "class":
+            with suppress(UsageError):
+                session.add_class(str(n))
+                session.label_now(n, 3 * WINDOW)
         else:
             getattr(session, name)()
             self.at *= name != "end_pass"
@@ -104,7 +113,7 @@ def restored(session: Session, options: dict[str, Any]) -> Session:
 def figures(session: Session) -> dict[str, Any]:
     """All that a session says of itself, but for how long things took."""
     seen = session.snapshot()
-    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith("_ms")}
+    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith(("_ms", "step_counts"))}
 
 
 @settings(max_examples=60, deadline=None)
@@ -121,8 +130,9 @@ def test_a_restored_session_goes_on_to_the_bit(options: dict[str, Any], acts: li
     for run in (whole, cut):
         run.do("steps", 5)
         run.do("due", 20)
-    np.testing.assert_array_equal(np.array(whole.logits), np.array(cut.logits))
+    np.testing.assert_array_equal(np.concatenate(whole.logits), np.concatenate(cut.logits))
     assert figures(whole.session) == figures(cut.session)
+    assert whole.session.classes.names == cut.session.classes.names
     ours, theirs = (run.session.learner.network.parameters for run in (whole, cut))
     assert all(torch.equal(ours[k], v) for k, v in theirs.items())
 

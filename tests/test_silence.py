@@ -12,8 +12,9 @@ from helpers import SIZE, WINDOW, LiveSource, pipeline_of, small_session, to_the
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
 from stream_ottt.events.clock import CONFIRM
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.pipeline.sink import Sink, SinkConfig

@@ -21,6 +21,11 @@ from stream_ottt.sinks.opening import open_sink
 EVENTS = labelled_events(0, 60)  # 600 timesteps
 
 
+def into(said: list[str]) -> Callable[..., None]:
+    """What is said of sinks goes there."""
+    return lambda text, event="note", **_: said.append(text) if event == "sink" else None
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_writer, "STALLED_S", 0.1)
@@ -50,7 +55,14 @@ def test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long(hasty: None
     source = LiveSource(EVENTS) if live else ListSource(EVENTS)
     policy = "drop-oldest" if live else "block"
     # Room for all, so that a live stream, too, loses nothing but in the sink.
-    pipeline = pipeline_of(source, [stuck, good], small_session(None), policy=policy, grace=0.2, say=said.append)
+    pipeline = pipeline_of(
+        source,
+        [stuck, good],
+        small_session(None),
+        policy=policy,
+        grace=0.2,
+        say=into(said),
+    )
     began = time.monotonic()
     try:
         assert run(pipeline).reason == "end"
@@ -77,7 +89,7 @@ def test_a_sink_that_comes_back_goes_on(hasty: None) -> None:
 
     releasing = Releasing()
     releasing.name = "releasing"  # type: ignore[misc]
-    pipeline = pipeline_of(ListSource(EVENTS), [stuck, releasing, good], small_session(None), say=said.append)
+    pipeline = pipeline_of(ListSource(EVENTS), [stuck, releasing, good], small_session(None), say=into(said))
     run(pipeline)
     state = pipeline.snapshot().sinks["stuck"]
     assert state.working and len(stuck.results) + state.missed == 600
@@ -100,7 +112,7 @@ def test_a_sink_that_fails_for_a_while_is_tried_again_and_misses_nothing(hasty: 
     said: list[str] = []
     sink = Flaky()
     session = small_session(None)
-    pipeline = pipeline_of(ListSource(EVENTS[:4000]), [sink], session, say=said.append)
+    pipeline = pipeline_of(ListSource(EVENTS[:4000]), [sink], session, say=into(said))
     run(pipeline)
     # Each result has two attempts: the 41st try was the second of one, so that this one is missed.
     state = pipeline.snapshot().sinks["list"]
@@ -129,7 +141,7 @@ def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     enough = threading.Event()
     waiting = Waiting()
     waiting.name = "waiting"  # type: ignore[misc]
-    run(pipeline_of(ListSource(EVENTS), [Broken(), waiting], small_session(None), say=lambda _: None))
+    run(pipeline_of(ListSource(EVENTS), [Broken(), waiting], small_session(None), say=lambda *_, **__: None))
     pauses = [b - a for a, b in pairwise(at[:5])]
     assert all(pause >= 0.02 * 2**i for i, pause in enumerate(pauses))
 
@@ -161,7 +173,11 @@ def piped(path: Path, read: Callable[[int], None] | None = None) -> list[str]:
     said: list[str] = []
     end = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if read is not None else None
     pipeline = pipeline_of(
-        ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None), grace=0.3, say=said.append
+        ListSource(EVENTS),
+        [open_sink(f"jsonl:{path}")],
+        small_session(None),
+        grace=0.3,
+        say=into(said),
     )
     reader = threading.Thread(target=read, args=(end,), daemon=True) if read is not None and end is not None else None
     if reader is not None:

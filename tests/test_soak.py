@@ -58,7 +58,7 @@ class Stalled(ListSink):
 timeline = LabelTimeline()
 session = small_session(timeline, learner=small_learner(), late_labels=True, keep_bytes=1 << 20)
 pipeline = pipeline_of(Flood(), [Counting(), Stalled()], session, timeline, policy="drop-oldest", queue_events=4000,
-                       max_steps=total, grace=0.2, say=lambda text: None)
+                       max_steps=total, grace=0.2, say=lambda *_, **__: None)
 
 async def go():
     await pipeline.open_sinks()

@@ -10,7 +10,8 @@ from helpers import SIZE, WINDOW, ListSource, intervals, labelled_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.frames import FRAMES
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep

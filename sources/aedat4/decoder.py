@@ -13,10 +13,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from stream_ottt.errors import InputError, UsageError
+from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
 from stream_ottt.sources.aedat4.flatbuffer import Buffer, FlatbufferError, Table, one_vector
-from stream_ottt.sources.aedat4.header import MAGIC, Header, StreamInfo, header_size, parse_header
+from stream_ottt.sources.aedat4.header import (
+    MAGIC,
+    Header,
+    StreamInfo,
+    choose_stream,
+    header_size,
+    listed,
+    parse_header,
+)
 from stream_ottt.sources.decompress import DecompressError, ZstdFrames, lz4_frame
 from stream_ottt.sources.reach import Reach
 
@@ -33,6 +41,11 @@ FRAME_MAGICS = (0x184D2204, 0xFD2FB528 - (1 << 32))
 
 def _as_it_is(data: memoryview) -> memoryview:
     return data
+
+
+def unpacker(compression: int) -> Callable[[memoryview], bytes | bytearray | memoryview]:
+    """What unpacks the packets of a file of this compression."""
+    return (_as_it_is, lz4_frame, lz4_frame, *(ZstdFrames(),) * 2)[compression]
 
 
 class Aedat4Decoder:
@@ -210,7 +223,7 @@ class Aedat4Decoder:
         self.stream = choose_stream(header, self._wanted, self.where)
         self.header = header
         self._known = frozenset(s.id for s in header.streams)
-        self._unpack = (_as_it_is, lz4_frame, lz4_frame, *(ZstdFrames(),) * 2)[header.compression]
+        self._unpack = unpacker(header.compression)
         self._size = header.size
         self._end = max(header.table_position, 0)
         self._next()
@@ -242,7 +255,7 @@ class Aedat4Decoder:
         if not known or size < 0:
             raise self._fail(
                 f"a packet of stream {number} and {size} bytes, where the header lists the streams "
-                f"{_listed(self.header.streams)}; the file is damaged from here on"
+                f"{listed(self.header.streams)}; the file is damaged from here on"
             )
         self._size = PACKET_HEADER.size + size
         if self._end and self.position + self._size > self._end:
@@ -271,27 +284,6 @@ class Aedat4Decoder:
                 f"all events were read, but the data table that begins here is cut short or damaged: {e}; "
                 "copy the file again"
             ) from e
-
-
-def choose_stream(header: Header, wanted: int | None, where: str) -> StreamInfo:
-    """The event stream ``wanted``, or the first.
-
-    Raises:
-        InputError: the header lists no event stream.
-        UsageError: no event stream has this number.
-    """
-    choices = header.event_streams
-    if not choices:
-        raise InputError(f"no event stream in it, only {_listed(header.streams)}; record it with events", path=where)
-    for s in choices:
-        if wanted in (None, s.id):
-            return s
-    raise UsageError(f"{where}: no event stream {wanted}; stream=NUMBER can be one of {_listed(choices)}")
-
-
-def _listed(streams: list[StreamInfo] | tuple[StreamInfo, ...]) -> str:
-    some = [*map(str, streams[:16]), *(["…"] if len(streams) > 16 else [])]
-    return ", ".join(some) or "none at all"
 
 
 def _mib(size: int) -> str:

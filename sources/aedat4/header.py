@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Any
 
-from stream_ottt.errors import InputError
+from stream_ottt.errors import InputError, UsageError
 from stream_ottt.sources.aedat4.flatbuffer import Buffer, FlatbufferError, Table
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -125,6 +125,28 @@ def parse_header(data: Buffer, where: str) -> Header:
     except (ET.ParseError, ValueError) as e:
         raise damaged(f"its infoNode is no XML: {e}") from e
     return Header(compression, position, streams, size)
+
+
+def choose_stream(header: Header, wanted: int | None, where: str) -> StreamInfo:
+    """The event stream ``wanted``, or the first.
+
+    Raises:
+        InputError: the header lists no event stream.
+        UsageError: no event stream has this number.
+    """
+    choices = header.event_streams
+    if not choices:
+        raise InputError(f"no event stream in it, only {listed(header.streams)}; record it with events", path=where)
+    for s in choices:
+        if wanted in (None, s.id):
+            return s
+    raise UsageError(f"{where}: no event stream {wanted}; stream=NUMBER can be one of {listed(choices)}")
+
+
+def listed(streams: list[StreamInfo] | tuple[StreamInfo, ...]) -> str:
+    """Streams as text, for messages."""
+    some = [*map(str, streams[:16]), *(["…"] if len(streams) > 16 else [])]
+    return ", ".join(some) or "none at all"
 
 
 def _streams(root: ET.Element[Any]) -> tuple[StreamInfo, ...]:

@@ -11,20 +11,26 @@ from typing import Any, BinaryIO
 
 from pydantic import Field
 
+from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
 from stream_ottt.settings import Flag
-from stream_ottt.sources.aedat4.decoder import Aedat4Decoder, choose_stream
+from stream_ottt.sources.aedat4.decoder import PACKET_HEADER, Aedat4Decoder, unpacker
+from stream_ottt.sources.aedat4.flatbuffer import FlatbufferError
 from stream_ottt.sources.aedat4.header import (
     COMPRESSIONS,
     MAGIC,
     MAX_SIDE,
     Header,
     StreamInfo,
+    choose_stream,
     header_size,
     parse_header,
 )
+from stream_ottt.sources.aedat4.index import place_of, read_index
+from stream_ottt.sources.decompress import DecompressError
 
+MAX_TABLE_BYTES = 64 << 20
 POLL_S = 0.05
 """How often a growing file is looked at."""
 
@@ -55,6 +61,10 @@ class Aedat4Source(FileSource):
     def __init__(self, config: Aedat4Config) -> None:
         super().__init__(config)
         self._decoder: Aedat4Decoder | None = None
+        asked = (config.from_, config.to, config.shift, config.sort or None)
+        names = [name for name, value in zip(("from", "to", "shift", "sort"), asked, strict=True) if value is not None]
+        if config.follow and names:
+            raise UsageError(f"{config.path}: '{names[0]}' is not for a recording that is followed; leave it out")
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -65,6 +75,38 @@ class Aedat4Source(FileSource):
             decoder = self._start()
             yield from self._available(decoder, file)
             decoder.close()
+
+    def packets_from(self, start: int) -> Iterator[EventPacket]:
+        """Decode from the packet that a finished file's data table names; from the beginning without one."""
+        with self.open() as file:
+            decoder = self._start()
+            header = self._read_header()
+            place = self._place_of(start, header, file)
+            if place:
+                file.seek(0)
+                yield from self._fed(decoder, file.read(header.size))
+                decoder.position = place
+            file.seek(place)
+            yield from self._available(decoder, file)
+            decoder.close()
+
+    def _place_of(self, start: int, header: Header, file: BinaryIO) -> int:
+        """Where the packet with the first events of ``start`` (µs) or later begins; 0 where no table says it truly."""
+        if header.table_position <= 0:
+            return 0
+        file.seek(header.table_position)
+        packed = memoryview(file.read(MAX_TABLE_BYTES))
+        stream = choose_stream(header, self.config.stream, str(self.path)).id
+        try:
+            table = packed if bytes(packed[8:12]) == b"FTAB" else unpacker(header.compression)(packed)
+            body, size = place_of(read_index(table), stream, start)
+        except (DecompressError, FlatbufferError):
+            return 0  # its damage is told when the reading comes to it
+        if not header.size + PACKET_HEADER.size <= body <= header.table_position - size:
+            return 0
+        file.seek(body - PACKET_HEADER.size)
+        true = file.read(PACKET_HEADER.size) == PACKET_HEADER.pack(stream, size)
+        return body - PACKET_HEADER.size if true else 0
 
     @property
     def synchronous(self) -> bool:
@@ -92,10 +134,13 @@ class Aedat4Source(FileSource):
     def _available(self, decoder: Aedat4Decoder, file: BinaryIO) -> Iterator[EventPacket]:
         """Packets of what the file holds beyond its current position."""
         while data := file.read(decoder.lacking):
-            for events in decoder.feed(data):
-                assert decoder.stream is not None
-                width, height = self._size(decoder.stream)
-                yield EventPacket(events, width, height, decoder.reach.within(width, height))
+            yield from self._fed(decoder, data)
+
+    def _fed(self, decoder: Aedat4Decoder, data: bytes) -> Iterator[EventPacket]:
+        for events in decoder.feed(data):
+            assert decoder.stream is not None
+            width, height = self.size(decoder.stream)
+            yield EventPacket(events, width, height, decoder.reach.within(width, height))
 
     def _look_for_end(self, decoder: Aedat4Decoder, file: BinaryIO) -> None:
         """Ask a growing file's header, which a recorder rewrites last, whether the file is complete.
@@ -114,7 +159,8 @@ class Aedat4Source(FileSource):
                 decoder.close()
         file.seek(read)
 
-    def _size(self, stream: StreamInfo) -> tuple[int, int]:
+    def size(self, stream: StreamInfo) -> tuple[int, int]:
+        """Width and height in pixels, of the options or else the header's. Raises InputError without them."""
         width = self.config.width or stream.width
         height = self.config.height or stream.height
         if width is None or height is None:

@@ -253,10 +253,13 @@ class RawSource(PropheseeSource):
             header = self.begin(file)
             width, height = self.sensor(header)
             decoder = self.decoder()
+            self.untimed = 0
             for _, block in self.blocks(file):
                 if not decoder.words:
                     self.prepare(decoder, header, block)
                 for events in decoder.decode(block):
+                    if events["t"][0] < 0:
+                        self.untimed += int(np.count_nonzero(events["t"] < 0))
                     yield EventPacket(events, width, height, decoder.reach.within(width, height))
                 self._unknown = decoder.unknown
             if decoder.unknown * UNKNOWN_SHARE > decoder.words:

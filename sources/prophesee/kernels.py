@@ -28,6 +28,14 @@ PLACE = np.argsort([(DE_BRUIJN << place & 0xFFFFFFFF) >> 27 for place in range(3
 
 
 @jit(exact=True)
+def _time_high(high: Any, last: Any, wraps: Any) -> tuple[Any, Any, Any]:
+    """A TIME_HIGH of EVT 2.0 and 2.1: it, overflows, and the time in µs with its low bits zero."""
+    if last - high >= EVT2_WRAP:
+        wraps += 1
+    return high, wraps, (high + (wraps << 28)) << 6
+
+
+@jit(exact=True)
 def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
     """EVT 2.0: uint32 words, an event each. state: time in µs with its low bits zero, TIME_HIGH, overflows."""
     time, last, wraps = state[0], state[1], state[2]
@@ -47,11 +55,7 @@ def evt2(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
             event.p = kind == 1
             events += 1
         elif kind == 0x8:
-            high = word & 0xFFFFFFF
-            if last - high >= EVT2_WRAP:
-                wraps += 1
-            last = high
-            time = (high + (wraps << 28)) << 6
+            last, wraps, time = _time_high(word & 0xFFFFFFF, last, wraps)
             times |= time
         elif kind != 0xA and kind != 0xE and kind != 0xF:
             unknown += 1
@@ -90,11 +94,7 @@ def evt21(words: Any, out: Any, state: Any, reach: Any) -> tuple[int, int, int]:
                 event.p = kind == 1
                 events += 1
         elif kind == 0x8:
-            high = head & 0xFFFFFFF
-            if last - high >= EVT2_WRAP:
-                wraps += 1
-            last = high
-            time = (high + (wraps << 28)) << 6
+            last, wraps, time = _time_high(head & 0xFFFFFFF, last, wraps)
             times |= time
         elif kind != 0xA and kind != 0xE and kind != 0xF:
             unknown += 1

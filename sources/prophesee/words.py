@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stream_ottt.sources.prophesee.kernels import Kernel
 
 
-class WordDecoder(ABC):
+class WordDecoder:
     """Words of one stream, block by block, into events. Events before the first word of time have the time -1.
 
     expelliarmus decodes EVT 2.0 and DAT, but into records of another layout and from a path only; its EVT 3.0 is wrong.
@@ -25,7 +25,9 @@ class WordDecoder(ABC):
     Class attributes:
         word: dtype of a word.
         events_per_word: the most events that one word can hold.
-        initial: what the kernel's state begins with.
+        initial: what the loop's state begins with.
+        loops: module of the compiled loop, which is imported at its first use.
+        loop: name of the loop.
 
     Attributes:
         reach: how far the events of the array yielded last go.
@@ -36,18 +38,15 @@ class WordDecoder(ABC):
     word: ClassVar[np.dtype[np.integer]]
     events_per_word: ClassVar[int] = 1
     initial: ClassVar[tuple[int, ...]]
+    loops: ClassVar[str] = "stream_ottt.sources.prophesee.kernels"
+    loop: ClassVar[str]
 
     def __init__(self) -> None:
         self.reach = Reach()
         self.words = 0
         self.unknown = 0
         self._state = np.array(self.initial, np.int64)
-        self._kernel = self.kernel()
-
-    @classmethod
-    @abstractmethod
-    def kernel(cls) -> Kernel:
-        """The compiled inner loop, loaded at the first use."""
+        self._kernel: Kernel = getattr(import_module(self.loops), self.loop)
 
     def decode(self, data: npt.NDArray[np.uint8]) -> Iterator[EventArray]:
         """Decode the next bytes [n], whole words.
@@ -74,12 +73,7 @@ class Evt2Decoder(WordDecoder):
 
     word = np.dtype("<u4")
     initial = (-1, 0, 0)
-
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.prophesee.kernels import evt2
-
-        return evt2
+    loop = "evt2"
 
 
 class Evt21Decoder(WordDecoder):
@@ -88,12 +82,7 @@ class Evt21Decoder(WordDecoder):
     word = np.dtype("<i8")
     events_per_word = 32
     initial = (-1, 0, 0, 0)
-
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.prophesee.kernels import evt21
-
-        return evt21
+    loop = "evt21"
 
     def swap(self) -> None:
         """The pixels stand in a word's upper half."""
@@ -106,12 +95,7 @@ class Evt3Decoder(WordDecoder):
     word = np.dtype("<u2")
     events_per_word = 12
     initial = (-1, 0, 0, -1, 0, 0, 0)
-
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.prophesee.kernels import evt3
-
-        return evt3
+    loop = "evt3"
 
 
 class DatDecoder(WordDecoder):
@@ -119,19 +103,10 @@ class DatDecoder(WordDecoder):
 
     word = np.dtype("<i8")
     initial = (0, 0)
-
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.prophesee.kernels import dat
-
-        return dat
+    loop = "dat"
 
 
 class Dat1Decoder(DatDecoder):
     """DAT of version 1, of the first cameras."""
 
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.prophesee.kernels import dat_1
-
-        return dat_1
+    loop = "dat_1"

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, make_events
 from stream_ottt.sources.prophesee.words import Evt3Decoder, WordDecoder
 from stream_ottt.sources.ros.messages import RosEventPacket
-
-if TYPE_CHECKING:
-    from stream_ottt.sources.prophesee.kernels import Kernel
 
 NS = 1000
 """Nanoseconds in a microsecond."""
@@ -34,12 +31,14 @@ class Encoding(ABC):
 
     Class attributes:
         word_bytes: size of a word; the events of a packet are whole words.
+        alone: whether a packet can be decoded without those before it.
 
     Attributes:
         unknown: words of unknown types so far.
     """
 
     word_bytes: ClassVar[int]
+    alone: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.unknown = 0
@@ -71,6 +70,8 @@ class Words(Encoding):
 class Evt3(Words):
     """``evt3``; the packet's time base has no part in its times."""
 
+    alone = False
+
     def __init__(self) -> None:
         super().__init__(Evt3Decoder())
 
@@ -81,12 +82,8 @@ class LibcaerCmpDecoder(WordDecoder):
     word = np.dtype("<u2")
     events_per_word = 8
     initial = (0, 0, 0, 0, 0, 0)
-
-    @classmethod
-    def kernel(cls) -> Kernel:
-        from stream_ottt.sources.ros.kernel import libcaer_cmp
-
-        return libcaer_cmp
+    loops = "stream_ottt.sources.ros.kernel"
+    loop = "libcaer_cmp"
 
     def begin(self, time_base: int) -> None:
         """A packet begins whose times count from ``time_base`` (µs)."""

@@ -5,31 +5,30 @@ Types of messages: event_camera_msgs/EventPacket, dvs_msgs/EventArray and prophe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, join_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventPacket
+from stream_ottt.pipeline.excerpt import first_time
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
-from stream_ottt.sources.ros.bags import (
-    MCAP_MAGIC,
-    METADATA,
-    ROS1_MAGIC,
-    SQLITE_MAGIC,
-    Bag,
-    Message,
-    Topic,
-    kind_of,
-    natural_order,
-)
+from stream_ottt.sources.gather import gathered
+from stream_ottt.sources.ros import db3, mcap, ros1
+from stream_ottt.sources.ros.bag import Bag, Message, Topic
 from stream_ottt.sources.ros.encodings import ENCODINGS, Encoding
 from stream_ottt.sources.ros.messages import ARRAY_TYPES, PACKET_TYPES, RosEventArray, RosEventPacket
 
 MAX_SIDE = 1 << 15
+METADATA = "metadata.yaml"
+KINDS: dict[bytes, type[Bag]] = {ros1.MAGIC: ros1.Ros1Bag, db3.MAGIC: db3.Sqlite3Bag, mcap.MAGIC: mcap.McapBag}
+NEAR_NS = 1_000_000_000
+"""Messages that were recorded within this before a time may hold later events."""
 
 
 class RosbagConfig(FileConfig):
@@ -49,8 +48,7 @@ class RosbagConfig(FileConfig):
 class RosbagSource(FileSource):
     """Events of one topic of a bag, in the order in which its messages were recorded.
 
-    A ROS 1 bag that was cut off must be mended first (``rosbag reindex``); MCAP is read up to the cut. What was packed
-    as a whole (``.db3.zstd``) must be unpacked first.
+    A bag that was cut off is read up to there. What was packed as a whole (``.db3.zstd``) must be unpacked first.
     """
 
     name = "rosbag"
@@ -66,7 +64,7 @@ class RosbagSource(FileSource):
         if path.is_dir():
             return (path / METADATA).is_file()
         tables = b"topics" in head and b"messages" in head
-        return head.startswith((ROS1_MAGIC, MCAP_MAGIC)) or (head.startswith(SQLITE_MAGIC) and tables)
+        return head.startswith((ros1.MAGIC, mcap.MAGIC)) or (head.startswith(db3.MAGIC) and tables)
 
     def describe(self) -> dict[str, Any]:
         """The topics with their types, and how many words of the last pass were of a type that is not known."""
@@ -74,30 +72,16 @@ class RosbagSource(FileSource):
         return {"topics": topics, **({"unknown_words": self._unknown} if self._unknown else {})}
 
     def packets(self) -> Iterator[EventPacket]:
-        pending: list[EventPacket] = []
-        held = 0
-        damage: InputError | None = None
-        decoded = self._decoded()
-        while True:
-            try:
-                packet = next(decoded, None)
-            except InputError as e:
-                packet, damage = None, e
-            if pending and (
-                packet is None
-                or (packet.width, packet.height) != (pending[0].width, pending[0].height)
-                or held >= PACKET_EVENTS
-            ):
-                yield EventPacket(join_events([p.events for p in pending]), pending[0].width, pending[0].height)
-                pending.clear()
-                held = 0
-            if packet is None:
-                break
-            if len(packet):
-                pending.append(packet)
-                held += len(packet)
-        if damage is not None:
-            raise damage
+        yield from gathered(self._decoded(None))
+
+    def packets_from(self, start: int) -> Iterator[EventPacket]:
+        """From the messages of ``start`` (µs), where each of them says the whole time."""
+        yield from gathered(self._decoded(start))
+
+    def origin(self) -> int:
+        """Time of the first event, µs."""
+        with closing(self._decoded(None)) as packets:  # type: ignore[type-var]  # _decoded() is a generator
+            return next((t for t in map(first_time, packets) if t is not None), 0)
 
     def _bags(self) -> list[Bag]:
         """The file, or those of a folder in the order of their numbers. Raises InputError when there is none."""
@@ -110,27 +94,32 @@ class RosbagSource(FileSource):
                 raise self.fail(f"no .db3 or .mcap file in this folder; {fix}")
         bags = []
         for file in files:
-            self.open_for_reading(file)
-            kind = kind_of(file)
+            try:
+                with file.open("rb") as opened:
+                    head = opened.read(16)
+            except OSError as e:
+                raise self.fail(f"{file.name} cannot be read: {e.strerror}; check the path") from e
+            kind = next((kind for magic, kind in KINDS.items() if head.startswith(magic)), None)
             if kind is None:
                 raise self.fail(f"{file.name} is no bag of ROS 1 (.bag) or ROS 2 (.db3, .mcap); choose another file")
             bags.append(kind(file, self.fail))
         return bags
 
-    def open_for_reading(self, file: Path) -> None:
-        """Raises InputError when a file cannot be read."""
-        try:
-            file.open("rb").close()
-        except OSError as e:
-            raise self.fail(f"{file.name} cannot be read: {e.strerror}; check the path") from e
-
-    def _decoded(self) -> Iterator[EventPacket]:
-        """The events of each message of the topic."""
+    def _decoded(self, start: int | None) -> Iterator[EventPacket]:
+        """The events of each message of the topic; of ``start`` (µs) on, where that can be found."""
         bags = self._bags()
-        topic = self._choose([t for bag in bags for t in bag.topics()])
+        topics = [t for bag in bags for t in bag.topics()]
+        for bag in bags if not any(t.type in PACKET_TYPES + ARRAY_TYPES for t in topics) else []:
+            list(bag.messages(Topic("", "")))  # says what is wrong with one that was cut off
+        topic = self._choose(topics)
+        recorded = 0
+        if start is not None:
+            while len(bags) > 1 and (t := self._first_time(bags[1], topic)) is not None and t < start:
+                del bags[0]
+            recorded = self._recorded_at(bags[0], topic, start)
         encodings: dict[str, Encoding] = {}
         for bag in bags:
-            for number, message in enumerate(bag.messages(topic), start=1):
+            for number, message in enumerate(bag.messages(topic, recorded if bag is bags[0] else 0), start=1):
                 try:
                     if topic.type in ARRAY_TYPES:
                         yield from self._array(message)
@@ -140,11 +129,34 @@ class RosbagSource(FileSource):
                     where = f"message {number} of {topic.name}"
                     raise self.fail(f"{where}: expected a whole {topic.type}, found {e}; the bag is damaged") from e
 
+    def _recorded_at(self, bag: Bag, topic: Topic, start: int) -> int:
+        """When (ns) the messages with events of ``start`` (µs) were recorded or some time before; 0 where unknown."""
+        if (span := bag.span()) is None or self._first_time(bag, topic) is None:
+            return 0
+        low, high = span
+        while high - low > NEAR_NS:
+            middle = (low + high) // 2
+            t = self._first_time(bag, topic, middle)
+            low, high = (middle, high) if t is not None and t < start else (low, middle)
+        return max(low - NEAR_NS, 0)
+
+    def _first_time(self, bag: Bag, topic: Topic, recorded: int = 0) -> int | None:
+        """Time (µs) of the first event recorded at ``recorded`` (ns) or later; None where a message does not say it."""
+        encodings: dict[str, Encoding] = {}
+        with suppress(InputError, UsageError, ValueError):
+            for message in bag.messages(topic, recorded):
+                for packet in self._array(message) if topic.type in ARRAY_TYPES else self._packet(message, encodings):
+                    if not all(e.alone for e in encodings.values()):
+                        return None
+                    if (t := first_time(packet)) is not None:
+                        return t
+        return None
+
     def _choose(self, topics: list[Topic]) -> Topic:
         """The topic to read. Raises UsageError or InputError naming the topics there are."""
         events = {t.name: t for t in topics if t.type in PACKET_TYPES + ARRAY_TYPES}
         if not events:
-            found = ", ".join(f"{t.name} ({t.type})" for t in topics[:8]) or "none"
+            found = " ".join(", ".join(f"{t.name} ({t.type})" for t in topics[:8]).split()) or "none"
             types = ", ".join(PACKET_TYPES[:1] + ARRAY_TYPES)
             raise self.fail(f"no topic holds events ({types}); its topics: {found}")
         if self.config.topic is None:
@@ -196,3 +208,8 @@ class RosbagSource(FileSource):
                 "say it with ?width=…&height=…"
             )
         return size
+
+
+def natural_order(path: Path) -> list[Any]:
+    """Sorts ``bag_10`` behind ``bag_9``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -11,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from stream_ottt.errors import StreamOtttError
+from stream_ottt.errors import StreamOtttError, UsageError
+from stream_ottt.log import say, set_up
 
 app = typer.Typer(
     name="stream-ottt",
@@ -37,7 +39,7 @@ def main() -> None:
     try:
         app(args=_with_web_address(sys.argv[1:]))
     except StreamOtttError as e:
-        print(f"stream-ottt: {e}", file=sys.stderr)
+        say(str(e), "error", level=logging.ERROR, code=e.exit_code)
         sys.exit(e.exit_code)
     except SystemExit as e:
         if any(t.name.startswith(LEFT_BEHIND) for t in threading.enumerate()):
@@ -86,6 +88,11 @@ def run(
     save: Annotated[Path | None, text("Model file to write at the end.", "FILE")] = None,
     no_learn: Annotated[bool, typer.Option("--no-learn", help="Only predict and score.")] = False,
     summary: Annotated[Path | None, text("Summary JSON to write at the end.", "FILE")] = None,
+    record: Annotated[str | None, text("Folder that keeps the run for `report`.", "FOLDER")] = None,
+    record_events: Annotated[
+        bool, typer.Option("--record-events", help="Keep the events there, too, as AEDAT4.")
+    ] = False,
+    tensorboard: Annotated[str | None, text("Folder for TensorBoard's files.", "FOLDER")] = None,
     predictions: Annotated[str | None, text("JSON lines, one a timestep ('-' for stdout).", "FILE")] = None,
     filter_: Annotated[
         list[str] | None,
@@ -102,11 +109,18 @@ def run(
     web: Annotated[
         str | None, text("Show the run on a page for browsers, at 127.0.0.1:8765 or there.", "[HOST:PORT]")
     ] = None,
+    metrics: Annotated[
+        str | None, text("Serve /metrics, /healthz and /readyz there; on this machine unless told.", "[HOST:]PORT")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No terminal view.")] = False,
     checkpoint: Annotated[Path | None, text("Folder for checkpoints, to `resume` from.", "FOLDER")] = None,
     checkpoint_every: Annotated[str | None, text("Time between two of them, or timesteps.", "DURATION|INTEGER")] = None,
+    resume_: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in that folder, where there is one.")
+    ] = False,
     control: Annotated[str | None, text("Take commands at zmq+rep://HOST:PORT; see `control`.", "ADDRESS")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach sockets without keys.")] = False,
+    log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
     force: Annotated[bool, typer.Option("--force", help="Write outputs anew that exist already.")] = False,
 ) -> None:
     """Stream a source through a network that learns while it watches.
@@ -115,7 +129,14 @@ def run(
     """
     from stream_ottt.run.stopping import Stopping
 
+    set_up(log_format)
     with Stopping() as stopping:
+        if resume_:
+            from stream_ottt.cli.resume import resumable
+            from stream_ottt.cli.resume import resume as go_on
+
+            if (folder := resumable(checkpoint)) is not None:
+                raise typer.Exit(go_on(folder, force=force, stopping=stopping))
         from stream_ottt.cli.check import check_run
         from stream_ottt.cli.options import overrides
         from stream_ottt.run.config import RunConfig
@@ -136,8 +157,16 @@ def run(
         sinks = [] if quiet else ["terminal"]
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
+        if record is not None:
+            sinks.append(f"record:{record}" + ("?events=true" if record_events else ""))
+        elif record_events:
+            raise UsageError("--record-events needs a folder: --record FOLDER")
+        if tensorboard is not None:
+            sinks.append(f"tensorboard:{tensorboard}")
         if web is not None:
             sinks.append(f"web:{web}")
+        if metrics is not None:
+            sinks.append(f"metrics:{metrics}")
         sinks += sink or []
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
@@ -149,7 +178,7 @@ def run(
         settings = overrides(context, RunConfig, named)
         check_run(source=first, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            print(f"stream-ottt: loading {' + '.join(source or ())} …", file=sys.stderr)
+            say(f"loading {' + '.join(source or ())} …", quiet=log_format == "json")
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 
@@ -172,10 +201,12 @@ def run(
 def resume(
     folder: Annotated[Path, typer.Argument(help="Of the checkpoints, as given to `run`.", metavar="FOLDER")],
     force: Annotated[bool, typer.Option("--force", help="Go on also where lines of an output are gone.")] = False,
+    log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
 ) -> None:
     """Go on with a run that was stopped, from its newest good checkpoint, as if it had never stopped."""
     from stream_ottt.run.stopping import Stopping
 
+    set_up(log_format)
     with Stopping() as stopping:
         from stream_ottt.cli.resume import resume as go_on
 
@@ -277,12 +308,26 @@ def control(
     address: Annotated[
         str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
     ],
-    command: Annotated[str, typer.Argument(help="pause, resume, reset, save or status.", metavar="COMMAND")],
+    command: Annotated[
+        str,
+        typer.Argument(
+            help="add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
+            metavar="COMMAND",
+        ),
+    ],
+    of: Annotated[
+        str | None,
+        typer.Argument(
+            help="For add_class, correct: name or number of a class. For speed: max, or a factor. For hold: on or off.",
+            metavar="VALUE",
+        ),
+    ] = None,
+    at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
 
-    raise typer.Exit(send(address, command))
+    raise typer.Exit(send(address, command, of, at))
 
 
 @keys_app.command("new")

@@ -1,4 +1,4 @@
-"""``stream-ottt bench``: a named table, run by run, in a pool of processes, with its figures."""
+"""``stream-ottt bench``: a named table, run by run, in processes or on a cluster, with its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from stream_ottt.errors import INTERRUPTED
 
 
 def run_bench(
-    table: str | None, *, data: list[str], out: Path, jobs: int, seeds: int, overrides: dict[str, Any], rows: str | None
+    table: str | None,
+    *,
+    data: list[str],
+    out: Path,
+    jobs: int,
+    seeds: int,
+    overrides: dict[str, Any],
+    rows: str | None,
+    scheduler: str | None,
 ) -> int:
     """Reproduce a table, or list the tables.
 
@@ -22,6 +30,7 @@ def run_bench(
         seeds: seeds 0, 1, … of each row.
         overrides: settings on top of every row's.
         rows: only the rows whose name contains this.
+        scheduler: address of a Dask scheduler, in the place of processes.
 
     Returns:
         0, 1 when some runs failed, 130 after Ctrl-C.
@@ -34,12 +43,23 @@ def run_bench(
         return 0
     from stream_ottt.replay.tables import Table, parse_data
 
-    loaded = Table.named(table)
+    places = parse_data(data)
+    loaded, left_out = Table.named(table).with_data(places)
+    if left_out:
+        _say(f"rows on {', '.join(left_out)} are left out; --data NAME=PATH says where the data are")
     from stream_ottt.replay.sweep import run_table
 
     try:
         failed = run_table(
-            loaded, parse_data(data), out, jobs=jobs, seeds=range(seeds), overrides=overrides, only=rows, say=_say
+            loaded,
+            places,
+            out,
+            jobs=jobs,
+            seeds=range(seeds),
+            overrides=overrides,
+            only=rows,
+            scheduler=scheduler,
+            say=_say,
         )
     except KeyboardInterrupt:
         _say(f"stopped; the same command goes on with what is missing in {out}")

@@ -23,10 +23,10 @@ def show(context: typer.Context, name: str | None) -> None:
     model: type[BaseModel] = RunConfig
     if name is not None:
         kind, found = _kind_of(name)
-        if kind is TABLES:
+        tables = kind.read(found)
+        if "rows" in tables:  # a table, the package's or the user's
             print(kind.find(found).read_text(encoding="utf-8"), end="")
             return
-        tables = kind.read(found)
         if kind is REPLAYS or not tables.keys() <= RunConfig.model_fields.keys():
             from stream_ottt.replay.config import ReplayConfig as model
     settings = merge(tables, overrides(context, model, {}))

@@ -12,12 +12,19 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.live import feed
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
 from stream_ottt.registry import split_uri
+from stream_ottt.settings import parse_duration_us
 
 ANSWER_S = 30.0
 
 
-def control(uri: str, command: str) -> int:
+def control(uri: str, command: str, of: str | None = None, at: str | None = None) -> int:
     """Send ``command`` to ``zmq+rep://HOST:PORT`` and print the answer, one JSON object.
+
+    Args:
+        uri: where the run takes commands.
+        command: its name.
+        of: what it needs: a class by its name or number, a speed, on or off.
+        at: the time that it is about, such as ``12.5s``.
 
     Returns:
         The exit code: 0, or 2 when the run refuses.
@@ -25,7 +32,15 @@ def control(uri: str, command: str) -> int:
     Raises:
         InputError: nobody answers.
     """
-    answer = asyncio.run(_ask(uri, command))
+    asked: dict[str, object] = {"v": feed.VERSION, "command": command}
+    try:
+        about = {
+            "value" if command in ("speed", "hold") else "class": of,
+            "t": None if at is None else parse_duration_us(at),
+        }
+    except ValueError as e:
+        raise UsageError(f"--at: {e}") from e
+    answer = asyncio.run(_ask(uri, asked | {key: value for key, value in about.items() if value is not None}))
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer.get("ok") is not True:
         print(f"stream-ottt: {answer.get('error')}", file=sys.stderr)
@@ -33,14 +48,14 @@ def control(uri: str, command: str) -> int:
     return 0
 
 
-async def _ask(uri: str, command: str) -> dict[str, object]:
+async def _ask(uri: str, asked: dict[str, object]) -> dict[str, object]:
     scheme, rest, query = split_uri(uri)
     address = f"{scheme}:{rest}"
     if parse_address(address)[0] != "rep":
         raise UsageError(f"{uri}: commands go to zmq+rep://HOST:PORT")
     link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(query), where="control"))
     try:
-        link.socket.send(json.dumps({"v": feed.VERSION, "command": command}).encode())
+        link.socket.send(json.dumps(asked).encode())
         if not await link.wait(zmq.POLLIN, ANSWER_S):
             raise InputError(f"no answer within {ANSWER_S:g} s; is a run with --control there?", path=uri)
         answer = json.loads(link.socket.recv())

@@ -15,7 +15,7 @@ from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EventArray, split_well_formed
 from stream_ottt.filters.chain import FilterChain, Spec, open_filters, parse_filter
 from stream_ottt.pipeline.source import BlockingSource
-from stream_ottt.pipeline.verdict import size_note, unusable
+from stream_ottt.pipeline.verdict import CURE_OF_TIMES, size_note, unusable
 from stream_ottt.registry import split_uri
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.base import EventWriter
@@ -157,7 +157,7 @@ class _Conversion:
         if self.left_out:
             lines.append(
                 f"{source_uri}: {self.outside} events outside the sensor and {self.clock.left_out} with wrong times "
-                "were left out"
+                "were left out" + (f"; {CURE_OF_TIMES}" if self.clock.left_out else "")
             )
             lines.append(unusable(self.source, self.read, self.outside, self.clock.left_out, self.size))
         if self.clock.epochs > 1:

@@ -40,7 +40,9 @@ This page is made from the sources by `make settings`. The content decides the f
 in [settings.md](settings.md#of-a-source).
 
 **Names.** An existing file wins over an address, whatever its name holds (`?`, `#`, `:`, `&`, blanks). `-` is standard
-input, with `?format=`; a named pipe or `<(zcat x.gz)` is read once, into a temporary file.
+input, with `?format=`; a named pipe or `<(nc -l 5000)` is read once, into a temporary file. So is what is packed as a
+whole, in any format: by gzip, bzip2, xz or Zstandard, or in a ZIP archive, alone or as
+`events.*`.
 
 **The sensor's size** comes from the recording, from its camera's or data set's name, or from `?width=&height=`. Where
 nothing says it, it is guessed from the largest coordinates. `info`, the summary (`sensor.size_from`) and one line on
@@ -50,7 +52,7 @@ stderr say so.
 
 | | |
 |---|---|
-| `from`, `to` | a part, such as `?from=10s&to=20s`, counted from the first event; NumPy and HDF5 skip to it |
+| `from`, `to` | a part, such as `?from=10s&to=20s`, from the first event on; AEDAT4, NumPy, HDF5 and bags skip to it |
 | `shift` | `auto` moves the first event to 0; a number of µs (or `-1.5s`) is added to all times |
 | `tolerance` | events that come up to so much too late are put in their place; 10 ms for files, 0 for live sources |
 | `sort` | `true` puts a whole recording in order, in memory |

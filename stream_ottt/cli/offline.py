@@ -1,4 +1,4 @@
-"""The commands that stream nothing: ``config``, ``replay`` and ``bench``."""
+"""The commands that stream nothing: of settings, replays, reports, and networks for other tools."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def replay(
     context: typer.Context,
     config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
     data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
-    method: Annotated[str | None, text("ottt_o, ottt_a, bptt, sltt, frozen, or a package's own.", "NAME")] = None,
-    protocol: Annotated[str | None, text("epochs, prequential, class-incremental or drift.", "NAME")] = None,
+    method: Annotated[str | None, text("ottt_o, bptt, er and so on, or rule.py:MyRule.", "NAME")] = None,
+    protocol: Annotated[
+        str | None, text("epochs, prequential, drift and so on; see docs/protocols.md.", "NAME")
+    ] = None,
     seed: Annotated[str | None, text("Of weights, order, transforms, dropout, rehearsal.", "INTEGER")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
     out: Annotated[Path, text("The run's folder; an interrupted run in it goes on.", "FOLDER")] = Path("out/replay"),
@@ -90,6 +92,7 @@ def bench(
     seeds: Annotated[int, typer.Option(help="Seeds 0, 1, … of each row.", metavar="INTEGER", min=1)] = 3,
     rows: Annotated[str | None, text("Only the rows whose name contains this.", "TEXT")] = None,
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
 ) -> None:
     """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
     from stream_ottt.cli.bench import run_bench
@@ -97,4 +100,95 @@ def bench(
     from stream_ottt.replay.config import ReplayConfig
 
     given = overrides(context, ReplayConfig, {"compute": {"device": device}})
-    raise typer.Exit(run_bench(table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows))
+    raise typer.Exit(
+        run_bench(
+            table, data=data or [], out=out, jobs=jobs, seeds=seeds, overrides=given, rows=rows, scheduler=scheduler
+        )
+    )
+
+
+@app.command(context_settings=DOTTED)
+def search(
+    context: typer.Context,
+    config: Annotated[str | None, text("Replay preset, or a TOML file.", "NAME|FILE")] = None,
+    data: Annotated[str | None, text("Where the data set is.", "PATH")] = None,
+    vary: Annotated[
+        list[str] | None, text("A setting and its values; repeatable.", "KEY=LOW..HIGH[:log]|KEY=A,B,C")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Runs in all.", metavar="INTEGER", min=1)] = 20,
+    jobs: Annotated[int, typer.Option(help="Runs at once.", metavar="INTEGER", min=1)] = 1,
+    scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
+    device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
+    out: Annotated[Path, text("Folder of the journal and the runs.", "FOLDER")] = Path("out/search"),
+) -> None:
+    """Search for the settings of the best accuracy with Optuna; the same command goes on with what is missing."""
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.cli.search import run_search
+    from stream_ottt.replay.config import ReplayConfig
+
+    given = overrides(context, ReplayConfig, {"data": {"path": data}, "compute": {"device": device}})
+    raise typer.Exit(run_search(config, given, vary=vary or [], out=out, trials=trials, jobs=jobs, scheduler=scheduler))
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that replay wrote.", metavar="FOLDER…")],
+) -> None:
+    """Print finished replays side by side: their figures, and every setting that differs."""
+    from stream_ottt.replay.compare import compare as compare_runs
+
+    print(compare_runs(folders), end="")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of `run --record`, `replay` or `bench`, or summaries.", metavar="RUN…"),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", metavar="FILE")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write one HTML file about runs: scores over time, classes, firing rates, time, memory, settings.
+
+    Runs that differ in their seeds alone are drawn as mean and deviation.
+    """
+    from stream_ottt.cli.report import write_report
+
+    raise typer.Exit(write_report(runs, out, force=force))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Model file of `run --save`.", metavar="MODEL")],
+    format_: Annotated[str, typer.Argument(help="nir, onnx or pt.", metavar="FORMAT")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; else beside the model.", metavar="FILE")
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="In nir: average, sum, or fold into the weights above.", metavar="NAME")
+    ] = "average",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a trained network for other tools; see docs/export.md."""
+    from stream_ottt.cli.export import export as export_model
+
+    raise typer.Exit(export_model(model, format_, out, pooling=pooling, force=force))
+
+
+@app.command(name="import", context_settings=DOTTED)
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Checkpoint of the paper's released code.", metavar="FILE")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Model file; else beside it.", metavar="FILE")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Read a checkpoint of the paper's released code; `run --load` takes what is written.
+
+    Settings are given as in `run`, such as --binning.width 48 --binning.height 48 --network.decay 0.5.
+    """
+    from stream_ottt.cli.export import import_ as import_model
+    from stream_ottt.cli.options import overrides
+    from stream_ottt.run.config import RunConfig
+
+    raise typer.Exit(import_model(file, out, overrides(context, RunConfig, {}), force=force))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stream_ottt.errors import UsageError
+from stream_ottt.log import say
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import run, say
+from stream_ottt.run.run import run
 from stream_ottt.run.stopping import Stopping
 
 
@@ -23,3 +26,14 @@ def resume(folder: Path, *, force: bool, stopping: Stopping) -> int:
         say(f"{folder}: this run has finished ({how.get('reason')}, {how.get('timesteps')} timesteps); nothing is left")
         return 0
     return run(found.request, stopping)
+
+
+def resumable(folder: Path | None) -> Path | None:
+    """The folder, where a run has left checkpoints in it.
+
+    Raises:
+        UsageError: no folder was named.
+    """
+    if folder is None:
+        raise UsageError("--resume: where from? name the folder with --checkpoint FOLDER")
+    return folder if CheckpointFolder(folder).is_used() else None

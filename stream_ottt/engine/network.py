@@ -4,101 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import Tensor
 
+from stream_ottt.engine.connection import CompiledDense, CompiledWork
 from stream_ottt.engine.images import Delta, Image, Lease, Pool
-from stream_ottt.engine.parts import (
-    CompiledConnection,
-    CompiledDense,
-    CompiledFeatures,
-    CompiledFeedback,
-    CompiledNeurons,
-    CompiledPooling,
-    CompiledSkip,
-    CompiledWork,
-    GainSet,
-)
+from stream_ottt.engine.parts import CompiledParts, place_layers
 from stream_ottt.engine.precision import EXACT, Rounding, flush_denormals
-from stream_ottt.engine.products import Buffers, products_over
 from stream_ottt.engine.rows import FusedStep, Rows
-from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
-from stream_ottt.network.layers import Plane, SpikingConv
+from stream_ottt.network.growth import with_new_row, with_zero_columns
 from stream_ottt.network.network import Network
-from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import SGD, Adam, GradientSink
-from stream_ottt.network.pooling import Features, Pooling
 from stream_ottt.network.saved import Saved
-
-
-class CompiledParts:
-    """Makes the compiled parts of a network, in the order in which its layers ask for them.
-
-    Args:
-        keep_means: whether the means of standardized rows stay in W; else they are taken out, which under SGD changes
-            nothing that the network does.
-        rounding: how the operands of matrix products are rounded.
-        dtype: of the numbers.
-    """
-
-    def __init__(self, *, keep_means: bool, rounding: Rounding, dtype: torch.dtype) -> None:
-        self._keep_means, self._rounding, self._dtype = keep_means, rounding, dtype
-        self.made: list[Any] = []
-        self.rows: list[Any] = []
-
-    def connection(self, like: Connection, plane: Plane, border: int = 0) -> tuple[CompiledConnection, Plane]:
-        """A convolution or a dense product onto a plane of currents."""
-        dense = like.parameters["weight"].dim() == 2
-        rounding = EXACT if dense or plane.height * plane.width == 1 else self._rounding
-        rows = Rows(like.parameters, plane.scale, keep_means=self._keep_means, rounding=rounding)
-        kind = CompiledDense if dense else CompiledConnection
-        part = kind(like, len(self.made), plane.size, rows, border)
-        self._add(part, rows)
-        return part, Plane(part.shape.height, part.shape.width, part.shape.out)
-
-    def neurons(self, like: Neurons, plane: Plane, border: int) -> tuple[CompiledNeurons, Plane]:
-        """A population."""
-        return CompiledNeurons(like, plane.size, border, self._dtype), plane._replace(scale=like.scale)
-
-    def pooling(self, like: Pooling, plane: Plane, border: int) -> tuple[CompiledPooling, Plane]:
-        """An average pooling."""
-        part = CompiledPooling(like, plane.size, border, self._dtype)
-        height, width, channels = part.out.inside.shape
-        return part, Plane(height, width, channels, plane.scale)
-
-    def features(self, like: Features, plane: Plane) -> tuple[CompiledFeatures, Plane]:
-        """What a read-out reads."""
-        part = CompiledFeatures(like, plane.size, self._dtype)
-        height, width, channels = part.out.inside.shape
-        return part, Plane(height, width, channels, plane.scale)
-
-    def skip(self, like: SkipGain, plane: Plane, border: int) -> CompiledSkip:
-        """The gain of a residual block."""
-        rows = GainSet(like.parameters)
-        part = CompiledSkip(like, len(self.made), plane.size, rows, border)
-        self._add(part, rows)
-        return part
-
-    def feedback(self, like: FeedbackConnection, top: Plane, border: int) -> CompiledFeedback:
-        """A feedback connection from the plane ``top``, whose images have this border."""
-        rows = Rows(like.parameters, top.scale, keep_means=self._keep_means, rounding=EXACT)
-        part = CompiledFeedback(like, len(self.made), top.size, border, rows)
-        self._add(part, rows)
-        return part
-
-    def _add(self, part: Any, rows: Any) -> None:
-        self.made.append(part)
-        self.rows.append(rows)
-
-    def products(self) -> list[Any]:
-        """The products of all connections over buffers of their own, for one thread."""
-        shapes = [part.shape for part in self.made if part.shape is not None]
-        space = Buffers(shapes, self._dtype)
-        wide = {s for s in shapes if s.patches and not s.outer}
-        make = products_over(space, wide, self._rounding)
-        return [None if part.shape is None else part.products(space, make) for part in self.made]
 
 
 class SavedTimestep(list[Saved]):
@@ -134,10 +52,13 @@ class CompiledNetwork(Network):
         self.work = CompiledWork(self.parts.products(), self.rows)
         channels, height, width = network.input_shape
         self._input = Image(height, width, channels, self.layers[0].border, dtype)
-        layers = self.layers
-        self._buffers = Pool(lambda: [layer.new_saved() for layer in layers])
+        self._make_buffers()
         self._stale = True
         self._thread: int | None = None
+
+    def _make_buffers(self) -> None:
+        layers = self.layers
+        self._buffers = Pool(lambda: [layer.new_saved() for layer in layers])
 
     def forward(self, frame: Tensor, *, learn: bool) -> tuple[Tensor, Sequence[Saved]]:
         if frame.shape[0] != 1:
@@ -169,6 +90,24 @@ class CompiledNetwork(Network):
                 if holds:
                     rows.transpose.follow(rows)
 
+    def add_output(self) -> None:
+        """As in the base; also buffers and products become wider."""
+        self.settle()
+        self.refresh()
+        old = cast(Any, self.readout.connection)
+        rows = self.rows[old.index].like(with_new_row(old.parameters))
+        part = CompiledDense(old, old.index, old.size, rows, 0)
+        self.readout.connection = self.parts.made[old.index] = cast(Any, part)
+        self.parts.rows[old.index] = self.rows[old.index] = rows
+        self.name_parts()
+        self._stale = True
+        self.work = CompiledWork(self.parts.products(), self.rows)
+        self._make_buffers()
+
+    def widen(self, saved: Sequence[Saved]) -> None:
+        self.settle()
+        saved[-1].delta = Delta(with_zero_columns(saved[-1].delta.tensor, self.outputs))
+
     def take_up(self, saved: Saved) -> None:
         if isinstance(saved.delta, Tensor):
             saved.delta = Delta(saved.delta)
@@ -192,8 +131,11 @@ class CompiledNetwork(Network):
         super().learn(signals, saved, step)
 
     def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
-        i = turn % len(self.rows)
-        rows = self.rows[i]
+        return self.norm_of(turn % len(self.rows), self.rows)
+
+    def norm_of(self, i: int, held: Sequence[Any]) -> tuple[str, int, float] | None:
+        """Name, size and squared norm of the weights of the ``i``-th part in a set of rows, where they are rows."""
+        rows = held[i]
         if not isinstance(rows, Rows):
             return None
         return f"{self.parts.made[i].name}weight", rows.array.size, float(rows.squares.sum())
@@ -210,23 +152,6 @@ class CompiledNetwork(Network):
                     rows.refresh(centred=part.known_centred)
                     part.stale = False
             self._stale = False
-
-
-def place_layers(network: Network, parts: CompiledParts) -> None:
-    """Give a network's layers compiled parts."""
-    channels, height, width = network.input_shape
-    plane = Plane(height, width, channels)
-    borders = [layer.border for layer in network.layers[1:]] + [0]
-    feeding: tuple[SpikingConv, FeedbackConnection] | None = None
-    top: tuple[Plane, int] | None = None
-    for layer, border in zip(network.layers, borders, strict=True):
-        plane = layer.place(parts, plane, border)
-        if isinstance(layer, SpikingConv):
-            top = plane, border
-            if layer.feedback is not None:
-                feeding = layer, layer.feedback
-    if feeding is not None and top is not None:
-        feeding[0].feedback = parts.feedback(feeding[1], *top)  # type: ignore[assignment]
 
 
 def fused(sink: GradientSink | None) -> GradientSink | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
+from stream_ottt.engine.connection import CompiledWork
 from stream_ottt.engine.network import CompiledNetwork, fused
-from stream_ottt.engine.parts import CompiledWork
 from stream_ottt.engine.precision import EXACT, Rounding
 from stream_ottt.engine.worker import Job, Worker
 from stream_ottt.network.network import Network
@@ -83,6 +83,7 @@ class OverlapNetwork(CompiledNetwork):
         self._spare = [rows.copy() for rows in self.rows]
         self._of_layer = [[part.index for _, part in layer.parts(layer.connections)] for layer in self.layers]
         self._last_update: dict[int, Update] = {}
+        self._before_last: dict[int, Update | None] = dict.fromkeys(range(len(self.layers)))
         self._forming: list[FormErrors] = []
         self._version = 0
         self._worker = Worker(self.parts.products())
@@ -113,6 +114,7 @@ class OverlapNetwork(CompiledNetwork):
                 after.append(self._last_update[i])
             new = list(self._spare)
             job = Update(self, i, (signals[i], saved[i]), (old, new), step, after)
+            self._before_last[i] = self._last_update.get(i)
             self._last_update[i] = job
             self._worker.add(job, urgent=True)
         for i, layer_parts in enumerate(self._of_layer):
@@ -128,6 +130,15 @@ class OverlapNetwork(CompiledNetwork):
             self._worker.complete(update, self.work.products)
             del self._last_update[i]
 
+    def add_output(self) -> None:
+        """As in the base, once the other thread has come to rest; both sets of weights get the row."""
+        super().add_output()
+        assert self._worker is not None
+        index = self.readout.connection.index  # type: ignore[attr-defined]
+        self.refresh()
+        self._spare[index] = self.rows[index].copy()
+        self._worker.use(self.parts.products())
+
     # --- what others ask for -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -137,11 +148,18 @@ class OverlapNetwork(CompiledNetwork):
         self._worker.settle()
         self._forming.clear()
         self._last_update.clear()
+        self._before_last = dict.fromkeys(self._before_last)
         for part, rows in zip(self.parts.made, self.rows, strict=True):
             part.use(rows)
 
     def squared_norm(self, turn: int) -> tuple[str, int, float] | None:
-        return None  # the other thread is at it
+        """That of the weights before the last update: the other thread may still be at the newest ones."""
+        assert self._worker is not None
+        i = turn % len(self._spare)
+        before = next((self._before_last[k] for k, own in enumerate(self._of_layer) if i in own), None)
+        if before is not None:
+            self._worker.complete(before, self.work.products)
+        return self.norm_of(i, self._spare)
 
     @property
     def parameters(self) -> dict[str, Tensor]:

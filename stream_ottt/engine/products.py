@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from stream_ottt.compiled import Array
-from stream_ottt.engine.images import Image
+from stream_ottt.engine import pixel_kernels
+from stream_ottt.engine.images import Delta, Image
 from stream_ottt.engine.precision import Rounding, one_dnn, one_dnn_is_faster
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ class Products:
     dense = 1.0
     """Time of a dense product in the forward pass, in units of that of float32."""
 
+    transposed = False
+    """Whether it is with Wᵀ laid out anew, :class:`stream_ottt.engine.rows.Transpose`."""
+
     def __init__(self, shape: Shape, space: Buffers) -> None:
         s = shape
         self._four = (s.height, s.width, s.kernel, s.kernel * s.channels)
@@ -138,6 +141,14 @@ class Products:
         """error · W [pixels, fan_in], the error per patch."""
         torch.mm(self._error, rows.rows, out=self._columns)
         return self.columns
+
+    def pass_down(self, rows: Rows, below: Delta) -> None:
+        """The error of the image below: error · W, folded."""
+        columns, s = self.make_columns(rows), self.shape
+        if s.stride == 1:
+            pixel_kernels.fold(columns, s.kernel, below.array)
+        else:
+            pixel_kernels.fold_strided(columns, s.kernel, s.stride, below.array)
 
     def take_trace(self, trace: Image) -> None:
         """Hold the patches of the trace ready for :meth:`make_block` or :meth:`make_gradient`."""
@@ -188,17 +199,25 @@ def parts(whole: int, most: int) -> list[slice]:
 
 def products_over(space: Buffers, wide: set[Shape], rounding: Rounding) -> Callable[[Shape], Products]:
     """What makes a connection's products over ``space``: those of ``wide`` shapes with rounded operands."""
-    if not (rounding.reduced and wide):
-        if space.error.dtype != torch.float32 or not one_dnn_is_faster():
-            return partial(Products, space=space)
-        return lambda shape: (OneDnnProducts if shape.work >= LARGE else Products)(shape, space)
-    from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
+    if rounding.reduced and wide:
+        from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
 
-    half = BFloat16Buffers(list(wide))
+        half = BFloat16Buffers(list(wide))
 
-    def make(shape: Shape) -> Products:
-        if shape not in wide:
-            return Products(shape, space)
-        return BFloat16Products(shape, space, half, forward=rounding.forward)
+        def rounded(shape: Shape) -> Products:
+            if shape not in wide:
+                return Products(shape, space)
+            return BFloat16Products(shape, space, half, forward=rounding.forward)
 
-    return make
+        return rounded
+    from stream_ottt.engine import direct
+
+    dtype = space.error.dtype
+    large = OneDnnProducts if dtype == torch.float32 and one_dnn_is_faster() else Products
+
+    def exact(shape: Shape) -> Products:
+        if direct.has_the_registers() and direct.fits(shape, dtype):
+            return direct.DirectProducts(shape, space)
+        return (large if shape.work >= LARGE else Products)(shape, space)
+
+    return exact

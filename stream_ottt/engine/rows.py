@@ -102,6 +102,10 @@ class Rows:
         twin.refresh(centred=True)
         return twin
 
+    def like(self, parameters: dict[str, Tensor]) -> Rows:
+        """Other weights in the same way, perhaps of more outputs."""
+        return Rows(parameters, self.input_scale, **self._how)
+
     def refresh(self, *, centred: bool) -> None:
         """The weights were changed from outside: find C and k.
 

@@ -57,6 +57,11 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="learning", daemon=True)
         self._thread.start()
 
+    def use(self, products: list[Any]) -> None:
+        """Work in other buffers from now on; nothing may be left to do."""
+        with self._changed:
+            self._products = products
+
     def add(self, job: Job, *, urgent: bool) -> None:
         """Have a job done."""
         with self._changed:

@@ -7,88 +7,23 @@ that starts at the first event and starts anew at each boundary of a sample and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
 
-from stream_ottt.events.frames import Counts, open_frames, parse_frame
+from stream_ottt.events.config import BinningConfig
+from stream_ottt.events.frames import Counts, open_frames
 from stream_ottt.events.packet import EventArray, Ledger
 from stream_ottt.events.pixel_map import PixelMap
 from stream_ottt.events.timestep import Timestep
-from stream_ottt.settings import Duration, Pixels, Settings, format_duration
 from stream_ottt.state import part, take, under
 
 FOREVER = 2**63 - 1
-DAY = 86_400_000_000
-"""µs."""
 
-
-class BinningConfig(Settings):
-    """How events become timesteps.
-
-    Attributes:
-        window: duration of a timestep.
-        count: events in a timestep, instead of a fixed duration.
-        width: of the frame, pixels; ``"sensor"`` for the sensor's own.
-        height: of the frame, pixels; ``"sensor"`` for the sensor's own.
-        reduce: how the sensor meets the frame: ``sum`` maps it onto the frame and adds up, ``letterbox`` does so
-            without changing the aspect, ``crop`` takes the middle.
-        polarity: ``both`` in a plane each (OFF, ON), or ``merged`` in one.
-        frame: what a frame shows of its events (docs/filters.md): ``counts``, ``time-surface:?tau=50ms``,
-            ``decay:?tau=50ms`` or ``voxel-2``.
-        clamp: largest value of a pixel; None for no limit.
-        silence: a gap between events of at least this begins a new sample, and is not filled with empty frames.
-        filters: what leaves out or moves events before they are binned, in this order; each as ``NAME``,
-            ``NAME:?option=value`` or a table with the key ``uri`` (docs/filters.md).
-    """
-
-    window: Duration = Field(20_000, ge=1)
-    count: int | None = Field(None, ge=1, le=2**31)
-    width: Pixels | Literal["sensor"] = 32
-    height: Pixels | Literal["sensor"] = 32
-    reduce: Literal["sum", "letterbox", "crop"] = "sum"
-    polarity: Literal["both", "merged"] = "both"
-    frame: str = "counts"
-    clamp: int | None = Field(None, ge=1, le=2**31)
-    silence: Duration = Field(1_000_000, ge=1)
-    filters: tuple[str | dict[str, Any], ...] = ()
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _one_filter(cls, value: object) -> object:
-        return (value,) if isinstance(value, (str, Mapping)) else value
-
-    @field_validator("frame")
-    @classmethod
-    def _a_frame_there_is(cls, value: str) -> str:
-        parse_frame(value)
-        return value
-
-    @model_validator(mode="after")
-    def _silence_holds_a_window(self) -> BinningConfig:
-        if self.count is None and self.silence < self.window:
-            said = format_duration(self.silence), format_duration(self.window)
-            raise ValueError("binning.silence ({}) must be at least binning.window ({})".format(*said))
-        return self
-
-    @property
-    def polarities(self) -> int:
-        """Polarities that are told apart."""
-        return 2 if self.polarity == "both" else 1
-
-    @property
-    def planes(self) -> int:
-        """Planes of a frame."""
-        return self.polarities * parse_frame(self.frame)[0].planes_per_polarity
-
-    def frame_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """(planes, height, width) of the frames of a ``width`` × ``height`` sensor."""
-        own_width = width if self.width == "sensor" else self.width
-        own_height = height if self.height == "sensor" else self.height
-        return self.planes, own_height, own_width
+Kept = tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]
+"""Room for the pixels and the times of events, of which a frame wants more than counts."""
 
 
 class Binner:
@@ -113,6 +48,8 @@ class Binner:
         boundaries: Iterable[int] = (),
         first_index: int = 0,
     ) -> None:
+        from stream_ottt.events.binning_kernel import walk
+
         self.config = config
         self.ledger = ledger
         self.shape = config.frame_shape(width, height)
@@ -130,6 +67,7 @@ class Binner:
         self._new_sample = True
         self._waiting = 0
         self._gap = False  # events are missing before the next
+        self._walk = walk
 
     @property
     def held(self) -> int:
@@ -140,26 +78,39 @@ class Binner:
         """Take well-formed events [n] and yield the timesteps that they complete.
 
         Use the iterator up before the next call; what it has not reached is counted by :attr:`held`.
+
+        Raises:
+            ValueError: an event lies outside the sensor.
         """
         if self._pixels.crops:
             events = self._without_cropped(events)
         n = self._waiting = len(events)
         if not n:
             return
-        t = np.ascontiguousarray(events["t"])
-        before = int(t[0]) if self._newest is None else self._newest
-        newest = self._newest_at(t, before)
-        pixels = self._pixels(events)
-        if self._gap and newest[0] - before < self.config.silence:
-            yield from self._pass_over_gap(int(newest[0]))
+        events, silence = readable(events), self.config.silence
+        t = events["t"]
+        if self._newest is None:
+            self._newest = int(t[0])
+        newest = max(int(t[0]), self._newest)
+        if self._gap and newest - self._newest < silence:
+            yield from self._pass_over_gap(newest)
         self._gap = False
-        silences: list[int] = []
-        if newest[-1] - before >= self.config.silence:  # else there is no room for one
-            silences = np.flatnonzero(np.diff(newest, prepend=before) >= self.config.silence).tolist()
-        for k, (at, stop) in enumerate(zip([0, *silences], [*silences, n], strict=True)):
-            if k:
+        room = 0 if self._counting else n
+        kept = np.empty(room, np.intp), np.empty(room, np.int64)
+        at = 0
+        while at < n:
+            newest = max(int(t[at]), self._newest)
+            if newest - self._newest >= silence:
                 yield from self._fall_silent()
-            yield from self._stretch(t, newest, pixels, at, stop)
+            elif self._start is not None and newest >= self._end:  # the event lies beyond the window's end
+                yield from self._end_window()
+                continue
+            if self._start is None:
+                self._open(newest)
+            self._newest = newest
+            at = self._add(events, at, kept)
+            if self._n == self.config.count:
+                yield from self._end_window()
 
     def state_dict(self) -> dict[str, Any]:
         """The open window and all that the next event depends on: plain values, and what the frame remembers.
@@ -204,14 +155,9 @@ class Binner:
         """
         if not self._n or self._newest is None:
             return
-        if self.config.count is None:
-            if now >= self._end:
-                end = self._end
-                yield self._close(end)
-                self._open(end)
-        elif now >= min(self._newest + self.config.silence, self._end):
-            yield self._close(self._end_if_closed_now())
-            self._start = None
+        fixed = self.config.count is None
+        if now >= (self._end if fixed else min(self._newest + self.config.silence, self._end)):
+            yield from self._end_window()
 
     def flush(self) -> Iterator[Timestep]:
         """The last window, complete or not, when it holds an event."""
@@ -231,75 +177,38 @@ class Binner:
         self._frames.reset()
         self._n = self._waiting = 0
 
-    @staticmethod
-    def _newest_at(t: npt.NDArray[np.int64], before: int) -> npt.NDArray[np.int64]:
-        """The latest time seen at each event [n]. It never falls, so that windows and silences are found by bisection.
-
-        Args:
-            t: times of the events [n].
-            before: latest time seen before them.
-        """
-        if t[0] >= before and not (t[1:] < t[:-1]).any():
-            return t
-        newest = np.maximum.accumulate(t)
-        np.maximum(newest, before, out=newest)
-        return newest
-
     def _without_cropped(self, events: EventArray) -> EventArray:
         inside = self._pixels.inside(events)
         self.ledger.drop("cropped", int(len(events) - np.count_nonzero(inside)))
         kept: EventArray = events[inside]
         return kept
 
-    def _stretch(
-        self,
-        t: npt.NDArray[np.int64],
-        newest: npt.NDArray[np.int64],
-        pixels: npt.NDArray[np.intp],
-        at: int,
-        stop: int,
-    ) -> Iterator[Timestep]:
-        """Bin the events at … stop, between which there is no silence."""
-        count = self.config.count
-        while at < stop:
-            if self._start is None:
-                self._open(int(newest[at]))
-            split = at + int(np.searchsorted(newest[at:stop], self._end))
-            if count is not None:
-                split = min(split, self._filled(t, at, split, count - self._n))
-            self._add(t[at:split], pixels[at:split])
-            if split > at:
-                self._newest = int(newest[split - 1])
-            at = split
-            if count is None:
-                if at < stop:  # the next event lies beyond the window's end
-                    end = self._end
-                    yield self._close(end)
-                    self._open(end)
-            elif self._n == count or (at < stop and newest[at] >= self._end):
-                if self._n:
-                    yield self._close(self._end_if_closed_now())
-                self._start = None
-
-    def _filled(self, t: npt.NDArray[np.int64], at: int, split: int, wanted: int) -> int:
-        """Index behind the event that gives the window its count; late events do not count."""
+    def _add(self, events: EventArray, at: int, kept: Kept) -> int:
+        """Put events from ``at`` on into the open window, as far as they belong there, counting those that are too old
+        for it; the index behind them."""
         assert self._start is not None
-        if split - at < wanted:
-            return split
-        counted = np.cumsum(t[at:split] >= self._start)
-        return at + int(np.searchsorted(counted, wanted)) + 1
+        room = FOREVER if self.config.count is None else self.config.count - self._n
+        stop, self._newest, n = self._walk(
+            events, at, *self._pixels.adds, self._start, self._end, self.config.silence, self._newest, room,
+            self._frames.counts, *kept,
+        )  # fmt: skip
+        if not self._counting:
+            self._frames.add(kept[0][:n], kept[1][:n])
+        self._n += n
+        self._waiting -= stop - at
+        self.ledger.late += stop - at - n
+        return stop
 
-    def _add(self, t: npt.NDArray[np.int64], pixels: npt.NDArray[np.intp]) -> None:
-        """Put events into the open window, counting those that are too old for it."""
-        assert self._start is not None
-        self._waiting -= len(t)
-        if len(t) and t.min() < self._start:
-            fresh = t >= self._start
-            self.ledger.late += len(t) - int(np.count_nonzero(fresh))
-            t, pixels = t[fresh], pixels[fresh]
-        if len(pixels):
-            self._frames.add(pixels, t)
-            self._n += len(pixels)
+    def _end_window(self) -> Iterator[Timestep]:
+        """Close the open window, which is over or full; one of fixed duration is followed by the next at once."""
+        end = self._end
+        if self.config.count is None:
+            yield self._close(end)
+            self._open(end)
+            return
+        if self._n:
+            yield self._close(self._end_if_closed_now())
+        self._start = None
 
     def _open(self, start: int) -> None:
         """Begin a window at ``start`` (µs); its end is never beyond the next boundary."""
@@ -351,3 +260,10 @@ class Binner:
         """Nothing is left of what came before; no window is open, or an empty one."""
         self._new_sample = True
         self._frames.reset()
+
+
+def readable(events: EventArray) -> EventArray:
+    """Events as one kind of array, for which alone the loop is compiled: contiguous, and not to be written."""
+    events = np.ascontiguousarray(events).view()
+    events.flags.writeable = False
+    return events

@@ -53,6 +53,8 @@ class FrameBuilder(ABC):
 
     Attributes:
         shape: (planes, height, width) of the frames.
+        counts: int32 [pixels], to which who feeds it may add events instead of calling :meth:`add`; empty where counts
+            are not enough.
     """
 
     name: ClassVar[str]
@@ -64,6 +66,7 @@ class FrameBuilder(ABC):
         self.config = config
         self.shape = (shape[0] * self.planes_per_polarity, *shape[1:])
         self._pixels = shape[0] * shape[1] * shape[2]
+        self.counts = np.zeros(0, np.int32)
 
     @abstractmethod
     def add(self, pixels: npt.NDArray[np.intp], t: npt.NDArray[np.int64]) -> None:
@@ -96,27 +99,28 @@ class Counts(FrameBuilder):
     """Events of the window, per pixel."""
 
     name = "counts"
-    remembers = ("_counts",)
+    remembers = ("counts",)
 
     def __init__(self, config: FrameConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self._counts: npt.NDArray[np.intp] | None = None
+        from stream_ottt.events.binning_kernel import take
+
+        self._take = take
+        self.counts = np.zeros(self._pixels, np.int32)
 
     def add(self, pixels: npt.NDArray[np.intp], t: npt.NDArray[np.int64]) -> None:
         """Count events."""
-        if len(pixels):
-            counts = np.bincount(pixels, minlength=self._pixels)
-            self._counts = counts if self._counts is None else self._counts + counts
+        np.add.at(self.counts, pixels, 1)
 
     def close(self, start: int, end: int) -> Frame:
         """The counts."""
-        counts = np.zeros(self._pixels, np.intp) if self._counts is None else self._counts
-        self._counts = None
-        return counts.reshape(self.shape).astype(np.float32)
+        frame = np.empty(self._pixels, np.float32)
+        self._take(self.counts, frame)
+        return frame.reshape(self.shape)
 
     def reset(self) -> None:
         """Forget the open window."""
-        self._counts = None
+        self.counts[:] = 0
 
 
 class FadingConfig(FrameConfig):

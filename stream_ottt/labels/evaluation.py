@@ -12,13 +12,13 @@ PKDD 2015).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from stream_ottt.labels.presentation_score import PresentationScore, Verdict
 from stream_ottt.labels.score import Score
 from stream_ottt.settings import Settings
 from stream_ottt.state import State, take
@@ -34,23 +34,6 @@ class EvaluationConfig(Settings):
 
     fading: float = Field(0.999, gt=0, le=1)
     window: int = Field(1000, ge=1, le=1_000_000)
-
-
-class PresentationScore:
-    """What was scored of one presentation so far.
-
-    Args:
-        truth: its label.
-        classes: the label at each position of a softmax.
-    """
-
-    __slots__ = ("classes", "softmax", "steps", "truth")
-
-    def __init__(self, truth: int, classes: Sequence[int]) -> None:
-        self.truth = truth
-        self.classes = classes
-        self.softmax = np.zeros(len(classes))
-        self.steps = 0
 
 
 class Evaluator:
@@ -69,6 +52,8 @@ class Evaluator:
         self.steps = Score()
         self.presentations = Score()
         self.hits = bytearray()
+        self._scored = 0  # timesteps
+        self._early: dict[int, tuple[int, int]] = {}  # mark → right, of how many
         self._faded_hits = 0.0
         self._faded_n = 0.0
         self._recent: deque[bool] = deque(maxlen=self.config.window)
@@ -85,8 +70,8 @@ class Evaluator:
             predicted: the predicted label.
             softmax: [classes] probabilities.
         """
-        score.softmax += softmax
-        score.steps += 1
+        score.add(self._scored, predicted, softmax)
+        self._scored += 1
         self.steps.add(score.truth, predicted)
         hit = score.truth == predicted
         self._faded_hits = self._faded_hits * self.config.fading + hit
@@ -97,15 +82,56 @@ class Evaluator:
         """A presentation is over: count its prediction, where one of its steps was scored; once."""
         if not score.steps:
             return
-        truth, predicted = score.truth, score.classes[int(np.argmax(score.softmax))]
-        score.steps = 0
-        self.presentations.add(truth, predicted)
-        self.hits.append(truth == predicted)
         # The baselines are prequential too: each says what it would have said before this label was known.
-        self._no_change_hits += self._previous == truth
-        self._majority_hits += bool(self._seen) and max(self._seen, key=lambda k: (self._seen[k], -k)) == truth
-        self._seen[truth] = self._seen.get(truth, 0) + 1
-        self._previous = truth
+        majority = max(self._seen, key=lambda k: (self._seen[k], -k)) if self._seen else None
+        score.verdict = Verdict(len(self.hits), score.predicted, self._previous, majority)
+        score.steps = 0
+        self.hits.append(False)
+        self._count(score.verdict, score.truth, +1)
+        self._previous = score.truth
+
+    def _count(self, verdict: Verdict, truth: int, by: int) -> None:
+        """Count a presentation with this label, or (``by`` -1) no longer."""
+        self.presentations.add(truth, verdict.predicted, by)
+        self.hits[verdict.place] = verdict.predicted == truth
+        self._no_change_hits += by * (verdict.no_change == truth)
+        self._majority_hits += by * (verdict.majority == truth)
+        self._seen[truth] = self._seen.get(truth, 0) + by
+        if not self._seen[truth]:
+            del self._seen[truth]
+
+    def reach(self, score: PresentationScore, since: float) -> None:
+        """A presentation, all of which was scored so far, goes on for longer than ``since`` µs: note what was said."""
+        for mark in score.pass_marks(since):
+            if score.steps:
+                score.early.append((mark, score.predicted))
+                self._count_early(mark, score.predicted, score.truth, +1)
+
+    def _count_early(self, mark: int, predicted: int, truth: int, by: int) -> None:
+        hits, n = self._early.get(mark, (0, 0))
+        self._early[mark] = hits + by * (predicted == truth), n + by
+
+    def correct(self, score: PresentationScore, truth: int) -> None:
+        """The label of a presentation was wrong: count with another one what was scored of it, and nothing more.
+
+        What the baselines said of later presentations, they said with the wrong one.
+        """
+        wrong, score.truth = score.truth, truth
+        for number, predicted in score.said():
+            self.steps.add(wrong, predicted, -1)
+            self.steps.add(truth, predicted)
+            age = self._scored - 1 - number
+            self._faded_hits += ((predicted == truth) - (predicted == wrong)) * self.config.fading**age
+            if age < len(self._recent):
+                self._recent[-1 - age] = predicted == truth
+        for mark, predicted in score.early:
+            self._count_early(mark, predicted, wrong, -1)
+            self._count_early(mark, predicted, truth, +1)
+        if score.verdict is not None:
+            self._count(score.verdict, wrong, -1)
+            self._count(score.verdict, truth, +1)
+            if score.verdict.place == len(self.hits) - 1:
+                self._previous = truth
 
     def accuracy(self) -> dict[str, float | None]:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
@@ -132,6 +158,15 @@ class Evaluator:
             "majority": self._majority_hits / n if n else None,
             "no_change": no_change,
         }
+
+    def since_change(self) -> list[dict[str, Any]]:
+        """One row for each time since a presentation's start that was reached: ``after_s``; the ``presentations`` that
+        were still scored by then; ``accuracy``, the share of which was right by what had been seen of it so far."""
+        return [
+            {"after_s": mark / 1e6, "presentations": n, "accuracy": hits / n}
+            for mark, (hits, n) in sorted(self._early.items())
+            if n
+        ]
 
     def per_class(self) -> list[dict[str, Any]]:
         """One row a class: label; presentations of it, predicted as it, and both; recall and precision, or None."""
@@ -161,16 +196,19 @@ class Evaluator:
             "recent": np.array(self._recent, np.uint8),
             "seen": sorted(self._seen.items()),
             "previous": self._previous,
+            "early": [(mark, *counts) for mark, counts in sorted(self._early.items())],
             "baselines": [self._no_change_hits, self._majority_hits],
         }
 
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.steps = Score.of(take(state, "steps"))
+        self._scored = self.steps.n
         self.presentations = Score.of(take(state, "presentations"))
         self.hits = bytearray(take(state, "hits").tobytes())
         self._faded_hits, self._faded_n = take(state, "faded")
         self._recent = deque(map(bool, take(state, "recent")), maxlen=self.config.window)
         self._seen = dict(take(state, "seen"))
         self._previous = take(state, "previous")
+        self._early = {mark: (hits, n) for mark, hits, n in take(state, "early")}
         self._no_change_hits, self._majority_hits = take(state, "baselines")

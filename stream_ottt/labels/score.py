@@ -12,9 +12,11 @@ class Score:
 
     table: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def add(self, truth: int, predicted: int) -> None:
-        """Count one pair."""
-        self.table[truth, predicted] = self.table.get((truth, predicted), 0) + 1
+    def add(self, truth: int, predicted: int, by: int = 1) -> None:
+        """Count one pair, or (``by`` -1) no longer."""
+        self.table[truth, predicted] = self.table.get((truth, predicted), 0) + by
+        if not self.table[truth, predicted]:
+            del self.table[truth, predicted]
 
     def rows(self) -> list[list[int]]:
         """The table as rows of truth, prediction, count."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,10 @@ class LabelsConfig(Settings):
             time, the label only after ``delay``.
         keep_bytes: memory for timesteps that wait for their label or to be learned, bytes.
         key_span: how far back reaches a label that a person gives in a viewer.
+        new_classes: whether a label of an unknown class, that comes while the stream runs, adds that class; else it is
+            refused.
+        unknown: predictions say ``unknown`` where the read-out's features are farther from all classes than this share
+            of what is remembered of them, such as 0.95; 0 never says so.
     """
 
     file: str | None = None
@@ -37,6 +41,8 @@ class LabelsConfig(Settings):
     reset: bool = True
     keep_bytes: Bytes = 64 * 2**20
     key_span: Duration = Field(1_000_000, ge=1)
+    new_classes: bool = False
+    unknown: float = Field(0, ge=0, lt=1)
 
     @field_validator("classes")
     @classmethod
@@ -53,11 +59,17 @@ class LabelsConfig(Settings):
 
 @dataclass(frozen=True, slots=True, order=True)
 class LabelInterval:
-    """The class shown from ``t_start`` (inclusive) to ``t_end`` (exclusive), both in µs of event time."""
+    """The class shown from ``t_start`` (inclusive) to ``t_end`` (exclusive), both in µs of event time.
+
+    Attributes:
+        label: the class; -1 where only its ``name`` was told.
+        name: the class's name, of a label that came with the stream and is not yet taken.
+    """
 
     t_start: int
     t_end: int
     label: int
+    name: str | None = field(default=None, compare=False)
 
     def holds(self, t: float) -> bool:
         """Whether time ``t`` (µs) lies in it."""
@@ -111,6 +123,13 @@ class LabelTimeline:
         Raises:
             UsageError: it overlaps another one, also one that is forgotten; or it holds no time.
         """
+        i = self.check(interval)
+        self._intervals.insert(i, interval)
+        self._begin = interval.t_start if self._begin is None else min(self._begin, interval.t_start)
+        self._end = interval.t_end if self._end is None else max(self._end, interval.t_end)
+
+    def check(self, interval: LabelInterval) -> int:
+        """Where in their order it would come; raises as :meth:`add`."""
         interval.check(self.name)
         i = bisect_right(self._intervals, interval)
         for other in self._intervals[max(i - 1, 0) : i + 1]:
@@ -125,9 +144,16 @@ class LabelTimeline:
                 f"{self.name}: interval {interval.t_start}..{interval.t_end} (class {interval.label}) reaches into "
                 f"the time before {self._forgotten_until}, whose labels were used already; a moment can carry one label"
             )
-        self._intervals.insert(i, interval)
-        self._begin = interval.t_start if self._begin is None else min(self._begin, interval.t_start)
-        self._end = interval.t_end if self._end is None else max(self._end, interval.t_end)
+        return i
+
+    def correct(self, wrong: LabelInterval, label: int) -> None:
+        """Give an interval another label, where it is not forgotten."""
+        if wrong in self._intervals:
+            right = LabelInterval(wrong.t_start, wrong.t_end, label)
+            self._intervals[self._intervals.index(wrong)] = right
+            if wrong in self._met:
+                self._met.remove(wrong)
+                self._met.add(right)
 
     def shifted(self, us: int) -> LabelTimeline:
         """The same labels, each ``us`` µs later."""

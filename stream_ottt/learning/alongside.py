@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.rehearsal import RehearsalConfig, RehearsalMemory, Stretch
 from stream_ottt.learning.stretch_run import StretchRun
 from stream_ottt.state import State, part, take, under
@@ -26,16 +27,20 @@ class Alongside:
         learner: what learns them.
         memory: what they are drawn from.
         how: settings of the rehearsal; ⌈``ratio``⌉ stretches are under way.
+        novelty: told of each timestep.
 
     Attributes:
         owed: rehearsed timesteps that are due; a fraction is kept for later.
         given_up: those that were due and no longer are, because too many were.
     """
 
-    def __init__(self, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig) -> None:
+    def __init__(
+        self, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig, novelty: Novelty | None = None
+    ) -> None:
         self._learner = learner
         self._memory = memory
         self._how = how
+        self._novelty = novelty
         self._runs: list[StretchRun | None] = [None] * math.ceil(how.ratio)
         self._turn = 0
         self.owed = 0.0
@@ -63,12 +68,18 @@ class Alongside:
         run = self._runs[self._turn]
         if run is None or self._is_another_needed(run):
             run = self._runs[self._turn] = self._begin()
-        run.advance(self._learner)
+        run.advance(self._learner, self._novelty)
         if not run.frames:
             self._runs[self._turn] = None
         self._turn = (self._turn + 1) % len(self._runs)
         self.owed = max(self.owed - 1, 0.0)
         return True
+
+    def correct(self, of: int, label: int) -> None:
+        """What is under way of a presentation gets another label."""
+        for run in self._runs:
+            if run is not None and run.of == of:
+                run.label = label
 
     def rest(self) -> None:
         """All that is under way goes on from rest."""
@@ -85,7 +96,9 @@ class Alongside:
         return running
 
     def _is_another_needed(self, run: StretchRun) -> bool:
-        """Whether a class runs not at all and this one's twice: a class that was just named is not kept waiting."""
+        """Whether a class is overdue, or one runs not at all and this one's twice: a new class is not kept waiting."""
+        if self._memory.overdue is not None:
+            return True
         running = self._running()
         return running.get(run.label, 0) > 1 and min(running.values()) == 0
 
@@ -119,4 +132,4 @@ class Alongside:
 def begin(stretch: Stretch, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig) -> StretchRun:
     """A remembered stretch as it is learned again, changed a little where the settings say so."""
     frames = how.changed(stretch.frames, memory.rng)
-    return StretchRun("rehearsed", stretch.label, frames, learner.rest())
+    return StretchRun("rehearsed", stretch.label, frames, learner.rest(), of=stretch.of)

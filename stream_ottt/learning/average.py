@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stream_ottt.network.network import Network, NetworkState
+from stream_ottt.network.network import Network
+from stream_ottt.network.network_state import NetworkState
 
 EVERY = 25
 """Updates between two of the average's own."""

@@ -8,7 +8,17 @@ from typing import Literal
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.state import State, part, take, under
 
-PLAIN = ("timesteps", "timesteps_not_kept", "stream_us", "labels_taken", "labels_refused", "label_refusal", "rollbacks")
+PLAIN = (
+    "timesteps",
+    "timesteps_not_kept",
+    "stream_us",
+    "unknown",
+    "labels_taken",
+    "labels_refused",
+    "labels_corrected",
+    "label_refusal",
+    "rollbacks",
+)
 
 
 @dataclass(slots=True)
@@ -38,9 +48,11 @@ class SessionCounters:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         stream_us: event time covered so far, µs.
+        unknown: timesteps whose prediction said ``unknown``.
         updates: optimizer steps.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
+        labels_corrected: labels that were taken back for others.
         rollbacks: how often the weights went back to the last good ones.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each, by a short key.
@@ -51,9 +63,11 @@ class SessionCounters:
     timesteps: int = 0
     timesteps_not_kept: int = 0
     stream_us: int = 0
+    unknown: int = 0
     updates: Updates = field(default_factory=Updates)
     labels_taken: int = 0
     labels_refused: int = 0
+    labels_corrected: int = 0
     rollbacks: int = 0
     label_refusal: str | None = None
     warnings: dict[str, str] = field(default_factory=dict)

@@ -35,6 +35,13 @@ class DurationHistogram:
                 return float(10 ** (bucket / BUCKETS_PER_DECADE)) / 1e3
         return 0.0
 
+    @staticmethod
+    def edges_s(per_decade: int) -> tuple[float, ...]:
+        """The upper edge of each bucket of :meth:`counts`, seconds; the last is infinite."""
+        width = BUCKETS_PER_DECADE // per_decade
+        ends = range(width, 9 * BUCKETS_PER_DECADE + 1, width)
+        return (*(float(10 ** ((end - 0.5) / BUCKETS_PER_DECADE)) / 1e6 for end in ends), math.inf)
+
     def counts(self, per_decade: int) -> tuple[int, ...]:
         """How many durations in each bucket from 1 µs up, so many a decade (a divisor of 50), the last one open."""
         width = BUCKETS_PER_DECADE // per_decade

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.network.growth import with_zero_rows
 from stream_ottt.state import State, part, take, under
 
 KEEP_EVERY = 200
@@ -102,6 +104,19 @@ class Guard:
             f"steps are {1 / SMALLER:g} times smaller from then on, after {MOST_ROLLBACKS} times learning pauses; "
             "use a smaller learner.lr",
         )
+
+    def add_class(self) -> None:
+        """The read-out has got a row: so have the good weights."""
+        good = self._good
+        if good is None:
+            return
+        for name, value in self._learner.network.parameters.items():
+            if len(value) > len(good.weights[name]):
+                kept = good.weights[name]
+                good.weights[name] = torch.cat([kept, value[len(kept) :]])
+        for key, value in self._learner.optimizer.state().items():
+            if key in good.optimizer:
+                good.optimizer[key] = with_zero_rows(good.optimizer[key], len(value))
 
     def _keep(self) -> bool:
         network = self._learner.network

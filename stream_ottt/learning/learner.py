@@ -15,10 +15,7 @@ How it learns, as curves and tables: ``benchmarks/README.md``.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,29 +23,13 @@ import torch
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
+from stream_ottt.learning import learner_checkpoint, loss
 from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
-from stream_ottt.learning.learner_state import Kept, LearnerState
+from stream_ottt.learning.learner_state import Kept, LearnerCounts, LearnerState
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
-from stream_ottt.state import State, part, take, under
-
-
-@dataclass(slots=True)
-class LearnerCounts:
-    """What became of the labels that :meth:`OnlineLearner.feedback` was given.
-
-    Attributes:
-        updates: optimizer steps.
-        learned: timesteps whose error signal reached the synapses.
-        too_late: labels of timesteps no longer kept.
-        discarded: error signals still on their way when a new sample began.
-    """
-
-    updates: int = 0
-    learned: int = 0
-    too_late: int = 0
-    discarded: int = 0
+from stream_ottt.state import State
 
 
 class OnlineLearner:
@@ -84,10 +65,9 @@ class OnlineLearner:
         self.optimizer = optimizer or build_optimizer(self.config)
         self.history = history
         self.average = average
-        outputs = next(reversed(network.parameters.values())).shape[0]
-        self.classes = list(range(outputs)) if classes is None else list(classes)
-        if len(self.classes) != outputs:
-            raise ValueError(f"{len(self.classes)} classes for a network with {outputs} outputs")
+        self.classes = list(range(network.outputs)) if classes is None else list(classes)
+        if len(self.classes) != network.outputs:
+            raise ValueError(f"{len(self.classes)} classes for a network with {network.outputs} outputs")
         if (average is None) == bool(self.config.average):
             raise ValueError("learner.average needs a second network, which build_learner makes")
         self._position = {label: i for i, label in enumerate(self.classes)}
@@ -95,7 +75,8 @@ class OnlineLearner:
         self._dtype, self._device = weight.dtype, weight.device
         self.counts = LearnerCounts()
         self.learned_from: int | None = None
-        self._state = LearnerState(network.state)
+        self._state = LearnerState(network.state, network.outputs)
+        self._shown: tuple[int, npt.NDArray[np.float32]] | None = None  # step and frame of predict_one
 
     # --- watching ------------------------------------------------------------------------------------------------
 
@@ -119,17 +100,36 @@ class OnlineLearner:
             else:
                 self._pass_over(timestep.index)
         logits = outputs[0].double().cpu().numpy()
-        index = int(logits.argmax())
-        e = np.exp(logits - logits[index])
-        return Prediction(
-            step=timestep.index,
-            t_start=timestep.t_start,
-            t_end=timestep.t_end,
-            logits=logits,
-            index=index,
-            label=self.classes[index],
-            confidence=float(1 / e.sum()),
-        )
+        return Prediction.of(timestep, logits, self.classes)
+
+    def predict_one(self, frame: npt.NDArray[np.generic]) -> int:
+        """The label predicted for the next timestep, in the manner of river: a short form of :meth:`step`.
+
+        Args:
+            frame: [polarities, height, width], of any dtype.
+        """
+        shown, index = frame.astype(np.float32), self._state.step + 1
+        prediction = self.step(Timestep(shown, index, index + 1, index, int(shown.sum())))
+        self._shown = index, shown
+        return prediction.label
+
+    def learn_one(self, frame: npt.NDArray[np.generic], label: int) -> None:
+        """Learn the label of a timestep, in the manner of river: a short form of :meth:`feedback`.
+
+        The frame that :meth:`predict_one` was given last is not seen twice; another one is the next timestep.
+
+        Args:
+            frame: as in :meth:`predict_one`.
+            label: one of ``classes``.
+
+        Raises:
+            ValueError: a label that is no class.
+        """
+        shown, self._shown = self._shown, None
+        if shown is None or shown[0] != self._state.step or not np.array_equal(shown[1], frame):
+            self.predict_one(frame)
+            self._shown = None
+        self.feedback(self._state.step, label)
 
     @property
     def predictor(self) -> Network:
@@ -185,29 +185,39 @@ class OnlineLearner:
         state.network.reset()
         if state.predicting is not None:
             state.predicting.reset()
-        self._state = LearnerState(state.network, step=state.step, predicting=state.predicting)
+        self._state = LearnerState(state.network, state.outputs, step=state.step, predicting=state.predicting)
 
     # --- state as a value --------------------------------------------------------------------------------------------
 
     def rest(self) -> LearnerState:
         """A state at rest, to go on from."""
-        return LearnerState(self.network.rest())
+        return LearnerState(self.network.rest(), self.network.outputs)
 
     def swap(self, state: LearnerState) -> LearnerState:
         """Go on from ``state``; returns the state so far. Weights, optimizer and counts are shared."""
+        state.widen(self.network)
         before, self._state = self._state, state
         self.network.state = state.network
         return before
 
-    @contextmanager
-    def set_aside(self) -> Iterator[None]:
-        """Put the current sample aside, run another (a remembered one), and take it up again."""
-        held = self.swap(self.rest())
-        try:
-            yield
-        finally:
-            self.reset()
-            self.swap(held)
+    # --- classes -----------------------------------------------------------------------------------------------------
+
+    def add_class(self, label: int) -> None:
+        """Tell one class more apart from now on; the weights of the others do not change by a bit.
+
+        The read-out's new row is drawn as the others were, and the optimizer remembers nothing of it.
+
+        Raises:
+            ValueError: it is one of ``classes`` already.
+        """
+        if label in self._position:
+            raise ValueError(f"label {label} is one of the classes {self.classes} already")
+        for network in (self.network,) if self.average is None else (self.network, self.average.network):
+            network.add_output()
+        self.optimizer.grow(self.network.parameters)
+        self._position[label] = len(self.classes)
+        self.classes.append(label)
+        self._state.widen(self.network)
 
     # --- learning ------------------------------------------------------------------------------------------------
 
@@ -240,7 +250,7 @@ class OnlineLearner:
             self.counts.too_late += 1
             return False
         state.kept.remove(kept)
-        error = self._error(kept.logits, targets)
+        error = loss.error(kept.logits, targets, self.config)
         if step + delay > state.step:
             self.network.backward(error, kept.saved)
             # In the order of their timesteps, whatever the order in which labels come.
@@ -301,73 +311,16 @@ class OnlineLearner:
         if self.average is not None:
             self.average.follow(self.network, self.optimizer.steps)
 
-    def _error(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """∂L/∂logits [batch, classes], averaged over the batch."""
-        c = self.config
-        onehot = torch.zeros_like(logits).scatter_(1, targets.unsqueeze(1), 1)
-        error = (1 - c.alpha) * (logits.softmax(1) - onehot)
-        if c.alpha:
-            error += (c.alpha * 2 / logits.shape[1]) * (logits - onehot)
-        return error / (c.time_steps * logits.shape[0])
-
     # --- a checkpoint ------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """All of it by name, tensors and plain JSON values: a learner that loads it goes on as this one, to the bit."""
-        self.network.settle()
-        weights = {f"weights/{k}": v.clone() for k, v in self.network.parameters.items()}
-        buffers = {f"optimizer/{k}": v.clone() for k, v in self.optimizer.state().items()}
-        found: dict[str, Any] = weights | buffers | self._state.pack(self.network)
-        if self.network.generator is not None:
-            found["generator"] = self.network.generator.get_state()
-        found["steps"] = self.optimizer.steps
-        found["counts"] = asdict(self.counts)
-        found["learned_from"] = self.learned_from
-        found["centred"] = self.network.centred
-        found["layout"] = self.network.layout()
-        if self.average is not None:
-            found |= under("average", self._pack_average(self.average.network))
-        return found
+        return learner_checkpoint.pack(self, self._state)
 
-    def _pack_average(self, network: Network) -> State:
-        predicting = self._state.predicting
-        state = {} if predicting is None else network.pack_state(predicting)
-        return {
-            "layout": network.layout(),
-            "predicting": predicting is not None,
-            **under("weights", {k: v.clone() for k, v in network.parameters.items()}),
-            **under("state", state),
-        }
-
-    def load_state_dict(self, found: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave.
+    def load_state_dict(self, found: State) -> None:
+        """Go on from what :meth:`state_dict` gave; classes that it has beyond this learner's are added.
 
         Raises:
             ValueError: it is of another network; nothing was changed.
         """
-        parameters = self.network.parameters
-        theirs = {k.removeprefix("weights/"): v for k, v in found.items() if k.startswith("weights/")}
-        for name in sorted(parameters.keys() | theirs.keys()):
-            shapes = [tuple(held[name].shape) if name in held else None for held in (parameters, theirs)]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"parameter {name!r}: expected {shapes[0]}, found {shapes[1]}: it is of another network"
-                )
-        for name, value in parameters.items():
-            value.copy_(theirs[name])
-        self.network.weights_changed(centred=take(found, "centred"))
-        self.network.set_layout(take(found, "layout"))
-        optimizer = {k.removeprefix("optimizer/"): v for k, v in found.items() if k.startswith("optimizer/")}
-        self.optimizer.set_state(optimizer, take(found, "steps"))
-        if self.network.generator is not None:
-            self.network.generator.set_state(take(found, "generator"))
-        self.counts = LearnerCounts(**{f.name: take(take(found, "counts"), f.name) for f in fields(LearnerCounts)})
-        self.learned_from = take(found, "learned_from")
-        self.swap(LearnerState.unpack(self.network, found))
-        if self.average is not None:
-            network, theirs = self.average.network, part(found, "average")
-            self.average.take(part(theirs, "weights"), centred=take(found, "centred"))
-            network.set_layout(theirs["layout"])
-            if theirs["predicting"]:
-                self._state.predicting = network.rest()
-                network.unpack_state(self._state.predicting, part(theirs, "state"), [])
+        self.swap(learner_checkpoint.unpack(self, found))

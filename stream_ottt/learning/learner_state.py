@@ -9,9 +9,28 @@ from typing import Any
 
 from torch import Tensor
 
-from stream_ottt.network.network import Network, NetworkState
+from stream_ottt.network.growth import with_zero_columns, with_zero_rows
+from stream_ottt.network.network import Network
+from stream_ottt.network.network_state import NetworkState
 from stream_ottt.network.optimizer import GradientSum
 from stream_ottt.network.saved import Saved, pack_saved, unpack_saved
+
+
+@dataclass(slots=True)
+class LearnerCounts:
+    """What became of the labels that :meth:`OnlineLearner.feedback` was given.
+
+    Attributes:
+        updates: optimizer steps.
+        learned: timesteps whose error signal reached the synapses.
+        too_late: labels of timesteps no longer kept.
+        discarded: error signals still on their way when a new sample began.
+    """
+
+    updates: int = 0
+    learned: int = 0
+    too_late: int = 0
+    discarded: int = 0
 
 
 @dataclass(slots=True)
@@ -31,6 +50,7 @@ class LearnerState:
 
     Attributes:
         network: membrane potentials and traces.
+        outputs: classes of the network when it was last gone on from.
         step: index of the latest timestep.
         kept: timesteps whose label may still come.
         pending: timesteps whose error signal is on its way.
@@ -40,6 +60,7 @@ class LearnerState:
     """
 
     network: NetworkState
+    outputs: int
     step: int = -1
     kept: deque[Kept] = field(default_factory=deque)
     pending: deque[Kept] = field(default_factory=deque)
@@ -47,10 +68,27 @@ class LearnerState:
     summed: int = 0
     predicting: NetworkState | None = None
 
+    def widen(self, network: Network) -> None:
+        """Bring it to the outputs that the network has, where a class was added meanwhile.
+
+        At a timestep before that, the class's logit counts as 0, and no error goes to its row.
+        """
+        if self.outputs == network.outputs:
+            return
+        self.outputs = network.outputs
+        for kept in (*self.kept, *self.pending):
+            kept.logits = with_zero_columns(kept.logits, self.outputs)
+        for signal in self.pending:
+            network.widen(signal.saved)
+        parameters, sums = network.parameters, self.sums.sums
+        for name in sums:
+            sums[name] = with_zero_rows(sums[name], len(parameters[name]))
+
     def pack(self, network: Network) -> dict[str, Any]:
         """As tensors and plain JSON values by name."""
         network.settle()
-        found: dict[str, Any] = {f"state/{k}": v for k, v in network.pack_state(self.network).items()}
+        self.widen(network)
+        found: dict[str, Any] = {f"state/{k}": v for k, v in self.network.pack(network.names).items()}
         found |= {f"sums/{k}": v.clone() for k, v in self.sums.sums.items()}
         # One timestep may be the latest, kept and pending: its saved tensors are written once.
         latest = [self.network.saved] if self.network.saved else []
@@ -81,9 +119,9 @@ class LearnerState:
                 unpack_saved(f"saved/{i}.{name}.", own, found)
                 network.take_up(own)
             steps.append(saved)
-        state = cls(network.rest(), step=sample["step"], summed=sample["summed"])
+        state = cls(network.rest(), network.outputs, step=sample["step"], summed=sample["summed"])
         tensors = {k.removeprefix("state/"): v for k, v in found.items() if k.startswith("state/")}
-        network.unpack_state(state.network, tensors, steps[0] if sample["latest"] else [])
+        state.network.unpack(network.names, tensors, steps[0] if sample["latest"] else [])
         state.sums.sums = {k.removeprefix("sums/"): v.clone() for k, v in found.items() if k.startswith("sums/")}
         for key, held in (("kept", state.kept), ("pending", state.pending)):
             held.extend(Kept(step, found[f"{key}/{i}"].clone(), steps[at]) for i, (step, at) in enumerate(sample[key]))

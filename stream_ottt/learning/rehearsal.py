@@ -69,11 +69,13 @@ class Stretch:
     Attributes:
         frames: as stored, [timesteps, planes, height, width].
         label: what they show.
+        of: number of the presentation that they are of; -1 without one.
         id: its number, in the order of storing; a memory never gives a number twice.
     """
 
     frames: Frames
     label: int
+    of: int = -1
     id: int = -1
 
 
@@ -95,6 +97,7 @@ class RehearsalMemory:
         self._kept: dict[int, list[Stretch]] = {}
         self._seen: dict[int, int] = {}
         self._next_id = 0
+        self._awaited: list[int] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._kept.values()))
@@ -106,6 +109,15 @@ class RehearsalMemory:
     def latest(self, n: int) -> dict[int, list[Stretch]]:
         """Up to ``n`` of the stretches remembered per label; their frames never change."""
         return {label: kept[-n:] for label, kept in sorted(self._kept.items())}
+
+    def await_class(self, label: int) -> None:
+        """A class was named while the stream runs: the first that is remembered of it is drawn next."""
+        self._awaited.append(label)
+
+    @property
+    def overdue(self) -> int | None:
+        """A class that was awaited, of which something is remembered and nothing was drawn yet."""
+        return next((label for label in self._awaited if self._kept.get(label)), None)
 
     def store(self, stretch: Stretch) -> None:
         """Remember a stretch, or, when there is no room, let the reservoir decide."""
@@ -127,6 +139,21 @@ class RehearsalMemory:
         self._next_id += 1
         self.bytes += size
 
+    def correct(self, of: int, label: int) -> list[Stretch]:
+        """What is remembered of a presentation gets another label; all of it, in the order of storing."""
+        found: list[Stretch] = []
+        for other, kept in self._kept.items():
+            wrong = [s for s in kept if s.of == of]
+            if wrong:
+                kept[:] = [s for s in kept if s.of != of]
+                self._seen[other] -= len(wrong)
+                found += wrong
+        if found:
+            right = [replace(s, label=label) for s in sorted(found, key=lambda s: s.id)]
+            self._kept.setdefault(label, []).extend(right)
+            self._seen[label] = self._seen.get(label, 0) + len(right)
+        return found and right
+
     def _forget_one(self, kept: list[Stretch]) -> None:
         i = int(self.rng.integers(len(kept)))
         self.bytes -= kept[i].frames.nbytes
@@ -138,7 +165,13 @@ class RehearsalMemory:
         return [label for label in sorted(self._kept) if self._kept[label]]
 
     def draw(self, among: Collection[int] | None = None) -> Stretch | None:
-        """A remembered stretch at random, each class (of ``among``) equally likely; None when there is none."""
+        """A remembered stretch at random, each class (of ``among``) equally likely; None when there is none.
+
+        A class that is overdue comes first.
+        """
+        if (overdue := self.overdue) is not None:
+            self._awaited.remove(overdue)
+            among = [overdue]
         labels = [label for label in self.labels() if among is None or label in among]
         if not labels:
             return None
@@ -147,18 +180,22 @@ class RehearsalMemory:
 
     def state_dict(self) -> State:
         """All stretches, each under ``stretch/<id>`` and never changed; which are kept, in order; the draws' state."""
-        kept = [(label, [s.id for s in stretches]) for label, stretches in self._kept.items()]
+        kept = [(label, [(s.id, s.of) for s in stretches]) for label, stretches in self._kept.items()]
         frames = {f"stretch/{s.id}": s.frames for stretches in self._kept.values() for s in stretches}
         seen = list(self._seen.items())
-        return {"kept": kept, "seen": seen, "next_id": self._next_id, "rng": self.rng.bit_generator.state, **frames}
+        rng = self.rng.bit_generator.state
+        awaited = list(self._awaited)
+        return {"kept": kept, "seen": seen, "next_id": self._next_id, "rng": rng, "awaited": awaited, **frames}
 
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self._kept = {
-            label: [Stretch(take(state, f"stretch/{i}"), label, i) for i in ids] for label, ids in take(state, "kept")
+            label: [Stretch(take(state, f"stretch/{i}"), label, of, i) for i, of in own]
+            for label, own in take(state, "kept")
         }
         self._seen = dict(take(state, "seen"))
         self._next_id = take(state, "next_id")
+        self._awaited = list(take(state, "awaited"))
         self.rng.bit_generator.state = take(state, "rng")
         self.bytes = sum(s.frames.nbytes for kept in self._kept.values() for s in kept)
 

@@ -34,12 +34,14 @@ class SessionSnapshot:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         stream_us: event time covered, µs.
+        unknown: timesteps whose prediction said ``unknown``.
         updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
             an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
         rollbacks: how often the weights went back to the last good ones.
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
+        since_change: :meth:`Evaluator.since_change`.
         confusion: (label, prediction, how often) over presentations.
         presentations: presentations scored.
         hits: a byte for each of them, in order: 1 where it was right.
@@ -54,9 +56,11 @@ class SessionSnapshot:
         label_span: (start of the first, end of the last) of them, µs; None without any.
         stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
+        step_counts: how often a live timestep took how long: buckets from 1 µs up, five a decade.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
+        labels_corrected: labels that were taken back for others.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each.
     """
@@ -64,11 +68,13 @@ class SessionSnapshot:
     timesteps: int
     timesteps_not_kept: int
     stream_us: int
+    unknown: int
     updates: dict[str, int]
     rollbacks: int
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]
+    since_change: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int, int, int], ...]
     presentations: int
     hits: bytes
@@ -83,8 +89,10 @@ class SessionSnapshot:
     label_span: tuple[int, int] | None
     stream_span: tuple[int, int] | None
     step_ms: Durations
+    step_counts: tuple[int, ...]
     rehearsal_ms: Durations
     labels_taken: int
     labels_refused: int
+    labels_corrected: int
     label_refusal: str | None
     warnings: tuple[str, ...]

@@ -9,6 +9,7 @@ from typing import Literal
 from stream_ottt.errors import ModelError
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.learner_state import LearnerState
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.rehearsal import Frames
 from stream_ottt.state import State, pack, part, take, under, unpack
 
@@ -23,21 +24,30 @@ class StretchRun:
         label: what it shows.
         frames: what is still to be learned of it, as stored, [planes, height, width] each.
         state: the learner's state before the first of them.
+        of: number of the presentation that they are of.
         at: how many timesteps were learned before.
     """
 
-    def __init__(self, kind: Kind, label: int, frames: Iterable[Frames], state: LearnerState, at: int = 0) -> None:
+    def __init__(
+        self, kind: Kind, label: int, frames: Iterable[Frames], state: LearnerState, *, of: int = -1, at: int = 0
+    ) -> None:
         self.kind = kind
         self.label = label
         self.frames = deque(frames)
         self.state = state
+        self.of = of
         self.at = at
 
-    def advance(self, learner: OnlineLearner) -> None:
-        """Learn the next timestep; the learner's own state is put aside meanwhile."""
+    def advance(self, learner: OnlineLearner, novelty: Novelty | None = None) -> None:
+        """Learn the next timestep; the learner's own state is put aside meanwhile.
+
+        ``novelty`` is told of a remembered one.
+        """
         held = learner.swap(self.state)
         try:
             learner.forward(learner.as_input(self.frames[0]), self.at)
+            if novelty is not None and self.kind == "rehearsed":
+                novelty.learned(self.label, self.state.network)
             learner.feedback(self.at, self.label)
             self.frames.popleft()
             self.at += 1
@@ -49,7 +59,7 @@ class StretchRun:
     def state_dict(self, learner: OnlineLearner) -> State:
         """All of it."""
         return {
-            "run": [self.kind, self.label, self.at],
+            "run": [self.kind, self.label, self.of, self.at],
             "frames": pack(list(self.frames)),
             **under("learner", self.state.pack(learner.network)),
         }
@@ -57,10 +67,10 @@ class StretchRun:
     @classmethod
     def from_state(cls, state: State, learner: OnlineLearner) -> StretchRun:
         """The stretch that :meth:`state_dict` described."""
-        kind, label, at = take(state, "run")
+        kind, label, of, at = take(state, "run")
         frames = unpack(take(state, "frames"))
         try:
             own = LearnerState.unpack(learner.network, part(state, "learner"))
         except KeyError as e:
             raise ModelError(f"the saved state has no field {e} of the stretch that is being learned") from e
-        return cls(kind, label, frames, own, at)
+        return cls(kind, label, frames, own, of=of, at=at)

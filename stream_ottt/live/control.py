@@ -17,8 +17,8 @@ from stream_ottt.registry import near_miss, split_uri
 RETRY_S = 0.1
 """Pause after an error of the socket."""
 
-Command = Callable[[], Awaitable[dict[str, Any]]]
-"""What a command does; returns what the answer holds beside ``ok``."""
+Command = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""What a command does, from the object that was sent; returns what the answer holds beside ``ok``."""
 
 
 class ControlConfig(SocketOptions):
@@ -80,10 +80,11 @@ class ControlServer:
         try:
             if len(frames) != 1:
                 raise feed.FeedError(f"{len(frames)} frames, where a command has 1")
-            name = feed.unpack_json(frames[0]).get("command")
+            asked = feed.unpack_json(frames[0])
+            name = asked.get("command")
             if not isinstance(name, str) or name not in self._commands:
                 raise UsageError(f"unknown command {_shown(name)}{near_miss(str(name)[:40], self._commands)}")
-            answer = {"v": feed.VERSION, "ok": True, **await self._commands[name]()}
+            answer = {"v": feed.VERSION, "ok": True, **await self._commands[name](asked)}
             json.dumps(answer)
             return answer
         except (feed.FeedError, StreamOtttError) as e:

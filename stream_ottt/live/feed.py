@@ -185,7 +185,8 @@ def warm_up() -> None:
 
 def pack_label(source: str, interval: LabelInterval) -> list[bytes]:
     """A label message."""
-    label = {"v": VERSION, "t0": interval.t_start, "t1": interval.t_end, "class": interval.label}
+    of = interval.label if interval.name is None else interval.name
+    label = {"v": VERSION, "t0": interval.t_start, "t1": interval.t_end, "class": of}
     return [topic("labels", source), _json(label)]
 
 
@@ -196,10 +197,13 @@ def unpack_label(header: bytes | memoryview) -> LabelInterval:
         FeedError: anything that is not as docs/feed.md says.
     """
     values = _table(header)
-    t0, t1, label = (_integer(values, key, 0, 2**63 - 1) for key in ("t0", "t1", "class"))
+    t0, t1 = (_integer(values, key, 0, 2**63 - 1) for key in ("t0", "t1"))
     if t1 <= t0:
         raise FeedError(f"a label from {t0} to {t1} µs, which ends before it starts")
-    return LabelInterval(t0, t1, label)
+    name = values.get("class")
+    if isinstance(name, str):
+        return LabelInterval(t0, t1, -1, name)
+    return LabelInterval(t0, t1, _integer(values, "class", 0, 2**63 - 1))
 
 
 # --- predictions -------------------------------------------------------------------------------------------------

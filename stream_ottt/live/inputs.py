@@ -10,9 +10,13 @@ from typing import Any
 from stream_ottt.errors import UsageError
 from stream_ottt.learning.session import Session
 from stream_ottt.live.control import ControlServer
+from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.pipeline.pipeline import Pipeline
+from stream_ottt.pipeline.playback import Playback
 from stream_ottt.pipeline.view import Controls, RunSnapshot
 
+FASTEST = 1000
+"""Highest speed that can be asked for, but for as fast as possible."""
 STATUS_S = 2.0
 """Longest wait for a snapshot of now; after it the latest is told."""
 
@@ -26,6 +30,7 @@ class LiveInputs:
         labels: whether labels are taken while the run runs.
         save: writes the model, in the learner's thread; returns its path, or raises UsageError where none was named.
         can_save: whether one was named.
+        checkpoint: writes a checkpoint; None where none are written.
         status: the summary so far, from a snapshot.
     """
 
@@ -37,11 +42,13 @@ class LiveInputs:
         labels: bool,
         save: Callable[[], str],
         can_save: bool,
+        checkpoint: Callable[[], Future[str]] | None = None,
         status: Callable[[RunSnapshot], dict[str, Any]],
     ) -> None:
         self._pipeline = pipeline
         self._key_span = key_span
         self._save = save
+        self._checkpoint = checkpoint
         self._status = status
         self._control: ControlServer | None = None
         if labels:
@@ -49,11 +56,17 @@ class LiveInputs:
         pipeline.view.controls = Controls(
             label_now=self.label_now if labels else None,
             label_last=self.label_last if labels else None,
+            correct=self.correct if labels else None,
+            add_class=self.add_class,
             pause=self.pause,
             resume=self.resume,
             toggle=self.toggle,
             reset=self.reset,
             save=self.save if can_save else None,
+            checkpoint=None if checkpoint is None else self.checkpoint,
+            hold=self.hold if pipeline.reader.playback else None,
+            step=self.step if pipeline.reader.playback else None,
+            speed=self.speed if pipeline.reader.playback else None,
             ask=pipeline.do,
             watch=pipeline.learning.watch,
         )
@@ -67,6 +80,19 @@ class LiveInputs:
     def label_last(self, label: int, span: int) -> Future[int]:
         """Take a label for the last ``span`` µs."""
         return self._pipeline.do(lambda session: session.label_now(label, span))
+
+    def correct(self, name: int | str, at: int | None) -> Future[tuple[int, int]]:
+        """Give the latest label, or that at a time (µs), another class."""
+
+        def act(session: Session) -> tuple[int, int]:
+            wrong = session.correct(name, at)
+            return wrong.t_start, wrong.t_end
+
+        return self._pipeline.do(act)
+
+    def add_class(self, name: str) -> Future[int]:
+        """Tell one class more apart."""
+        return self._pipeline.do(lambda session: session.add_class(name))
 
     def pause(self) -> Future[str]:
         """Pause learning."""
@@ -88,6 +114,39 @@ class LiveInputs:
         """Write the model."""
         return self._pipeline.do(lambda _: self._save())
 
+    def checkpoint(self) -> Future[str]:
+        """Write a checkpoint."""
+        if self._checkpoint is None:
+            return _refused("no checkpoints are written; start the run with --checkpoint FOLDER")
+        if self._pipeline.learning.session is None:
+            return _refused("the stream has not begun: no packet has come yet")
+        return self._checkpoint()
+
+    # --- the playback of a file ------------------------------------------------------------------------------------
+
+    def hold(self, on: bool) -> Future[None]:
+        """Stand still, or go on."""
+        return self._play(lambda playback: playback.hold(on))
+
+    def step(self) -> Future[None]:
+        """Go on to the next timestep."""
+        return self._play(lambda playback: playback.step())
+
+    def speed(self, value: float | None) -> Future[None]:
+        """Play at so many stream seconds per second; 0 for as fast as possible."""
+        if value is None or not 0 <= value <= FASTEST:
+            return _refused(f"speed: expected a number from 0, for as fast as possible, to {FASTEST}")
+        return self._play(lambda playback: playback.set_speed(value or None))
+
+    def _play(self, act: Callable[[Playback], None]) -> Future[None]:
+        playback = self._pipeline.reader.playback
+        if playback is None:
+            return _refused("what comes live can be neither held nor stepped nor played at another speed")
+        act(playback)
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
     # --- commands from a socket --------------------------------------------------------------------------------------
 
     def open_control(self, uri: str) -> str:
@@ -99,10 +158,16 @@ class LiveInputs:
         self._control = ControlServer(
             uri,
             {
+                "add_class": self._add_class,
+                "correct": self._correct,
                 "pause": self._pause,
                 "resume": self._resume,
                 "reset": self._reset,
                 "save": self._save_now,
+                "checkpoint": self._checkpoint_now,
+                "hold": self._hold,
+                "step": self._step,
+                "speed": self._set_speed,
                 "status": self._tell,
             },
         )
@@ -114,20 +179,48 @@ class LiveInputs:
         if self._control is not None:
             await self._control.close()
 
-    async def _pause(self) -> dict[str, Any]:
+    async def _add_class(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"label": await asyncio.wrap_future(self.add_class(str(_class_of(asked))))}
+
+    async def _correct(self, asked: dict[str, Any]) -> dict[str, Any]:
+        at = asked.get("t")
+        if at is not None and type(at) is not int:
+            raise UsageError(f'correct: "t" = {str(at)[:40]!r}; expected a whole number of µs')
+        start, end = await asyncio.wrap_future(self.correct(_class_of(asked), at))
+        return {"t0": start, "t1": end}
+
+    async def _pause(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.pause())}
 
-    async def _resume(self) -> dict[str, Any]:
+    async def _resume(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.resume())}
 
-    async def _reset(self) -> dict[str, Any]:
+    async def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         await asyncio.wrap_future(self.reset())
         return {}
 
-    async def _save_now(self) -> dict[str, Any]:
+    async def _save_now(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"path": await asyncio.wrap_future(self.save())}
 
-    async def _tell(self) -> dict[str, Any]:
+    async def _checkpoint_now(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"path": await asyncio.wrap_future(self.checkpoint())}
+
+    async def _hold(self, asked: dict[str, Any]) -> dict[str, Any]:
+        value = asked.get("value", True)
+        if value not in (True, False, "on", "off"):
+            raise UsageError("hold: expected on or off")
+        await asyncio.wrap_future(self.hold(value in (True, "on")))
+        return {}
+
+    async def _step(self, _: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wrap_future(self.step())
+        return {}
+
+    async def _set_speed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.wrap_future(self.speed(parse_speed(str(asked.get("value"))) or 0.0))
+        return {}
+
+    async def _tell(self, _: dict[str, Any]) -> dict[str, Any]:
         published = None
         try:
             async with asyncio.timeout(STATUS_S):
@@ -135,6 +228,20 @@ class LiveInputs:
         except (TimeoutError, UsageError):
             pass  # busy, not begun or ending: the latest that is known
         return {"status": self._status(self._pipeline.snapshot(published))}
+
+
+def _class_of(asked: dict[str, Any]) -> int | str:
+    """The class that a command is about."""
+    name = asked.get("class")
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise UsageError(f'{asked.get("command")}: needs the name or number of a class, as "class"')
+    return name
+
+
+def _refused(why: str) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(UsageError(why))
+    return future
 
 
 def _pause(session: Session) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
 import zmq
 
 from stream_ottt.errors import OutputError
+from stream_ottt.live.wishes import LONGEST, LONGEST_WITH_KEYS, Wishes
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions
 
 LINGER_S = 5.0
@@ -32,27 +32,22 @@ class Sender:
 
     def __init__(self, address: str, options: SocketOptions) -> None:
         self.address = address
-        self._link = FeedSocket(address, options)
+        longest = LONGEST if options.keys is None else LONGEST_WITH_KEYS  # nothing but wishes comes
+        self._link = FeedSocket(address, options, max_bytes=longest)
         self._socket = self._link.socket
         if not self._link.sends:
             self._link.close()
             raise OutputError(f"{address}: this socket does not send; write zmq+pub:// or zmq+push://")
         self.publishes = self._link.kind == "pub"
-        self._wishes: Counter[bytes] = Counter()  # beginnings of topics that readers have asked for
+        self.wishes = Wishes(self._socket)
         if self.publishes:
             self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+            self._link.on_change = self.wishes.take
 
     @property
     def endpoint(self) -> str:
         """Where readers can reach it."""
         return self._link.endpoint
-
-    def readers(self, topic: bytes) -> int:
-        """Of PUB: how many wishes there are for ``topic`` now."""
-        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            wish = self._socket.recv(zmq.NOBLOCK)
-            self._wishes[wish[1:]] += 1 if wish[:1] == b"\x01" else -1
-        return sum(n for beginning, n in self._wishes.items() if topic.startswith(beginning))
 
     async def wait_for_readers(self, count: int, topic: bytes, within: float) -> None:
         """Until ``count`` readers have asked for ``topic``; for PUSH, until one is connected.
@@ -60,9 +55,10 @@ class Sender:
         Raises:
             OutputError: they do not come within ``within`` seconds.
         """
+        self._link.listen()
         loop = asyncio.get_running_loop()
         until = loop.time() + within
-        while count and (not self.publishes or self.readers(topic) < count):
+        while count and (not self.publishes or self.wishes.readers(topic) < count):
             if not await self._link.wait(zmq.POLLIN if self.publishes else zmq.POLLOUT, until - loop.time()):
                 raise OutputError(f"{self.address}: no reader came within {within:g} s; start it first, or wait longer")
             if not self.publishes:
@@ -74,6 +70,8 @@ class Sender:
         Raises:
             OutputError: PUSH found no room within ``within`` seconds.
         """
+        if self.publishes:
+            self.wishes.take()
         while True:
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
@@ -96,7 +94,7 @@ class Sender:
         loop = asyncio.get_running_loop()
         until = loop.time() + (LINGER_S if within is None else within)
         topic = bytes(frames[0])
-        while self.readers(topic) and loop.time() < until:
+        while self.wishes.readers(topic) and loop.time() < until:
             if not await self._link.wait(zmq.POLLIN, REPEAT_S):
                 await self.send(frames)
 

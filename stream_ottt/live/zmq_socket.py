@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class FeedSocket:
         options: how.
         max_bytes: a peer that sends a larger frame is disconnected by ZeroMQ before it is read.
 
+    Attributes:
+        socket: ZeroMQ's own.
+        on_change: called in the event loop when something may have come and nobody waits, once :meth:`listen` was.
+
     Raises:
         UsageError: an address that is none, or one that would be open to others without keys or consent.
         InputError, OutputError: it cannot be bound or connected (for what is read, or written).
@@ -76,6 +81,8 @@ class FeedSocket:
         self._guard: ThreadAuthenticator | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+        self.on_change: Callable[[], None] | None = None
+        self._waiting = False
         self.socket: zmq.Socket[bytes] = self._context.socket(TYPES[self.kind])
         try:
             self._configure(options, max_bytes)
@@ -113,15 +120,25 @@ class FeedSocket:
             self._loop.remove_reader(int(self.socket.getsockopt(zmq.FD)))
             self._loop = None
 
+    def listen(self) -> None:
+        """Notice from now on what comes, in the running event loop."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(int(self.socket.getsockopt(zmq.FD)), self._note)
+
+    def _note(self) -> None:
+        self._changed.set()
+        if self.on_change is not None and not self._waiting:
+            self.on_change()
+
     async def wait(self, flag: int, within: float | None = None) -> bool:
         """Until the socket can receive (``zmq.POLLIN``) or send (``zmq.POLLOUT``); False after ``within`` s.
 
         The descriptor only tells that something changed: so what is possible is asked anew before each wait.
         """
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(int(self.socket.getsockopt(zmq.FD)), self._changed.set)
+        self.listen()
         self._changed.clear()
+        self._waiting = True
         try:
             async with asyncio.timeout(within):
                 while not int(self.socket.getsockopt(zmq.EVENTS)) & flag:
@@ -130,6 +147,8 @@ class FeedSocket:
         except TimeoutError:
             # Where the event loop was held up for so long, there may be something all the same.
             return bool(int(self.socket.getsockopt(zmq.EVENTS)) & flag)
+        finally:
+            self._waiting = False
         return True
 
     def _configure(self, options: SocketOptions, max_bytes: int) -> None:
@@ -147,6 +166,14 @@ class FeedSocket:
             zmq.RCVBUF: BUFFER_BYTES,
             zmq.IPV6: int(self._host.startswith("[")),
         }
+        if self.kind == "pub":
+            # Its own heartbeats end the process with a failed assertion of ZeroMQ's (its issue 4364) when a reader
+            # subscribes faster than is read, and leaves. It answers those of its readers all the same.
+            idle = max(1, options.heartbeat // 1_000_000)
+            settings |= {zmq.HEARTBEAT_IVL: 0, zmq.HEARTBEAT_TIMEOUT: 0}
+            settings |= {zmq.TCP_KEEPALIVE: int(options.heartbeat > 0), zmq.TCP_KEEPALIVE_IDLE: idle}
+            settings |= {zmq.TCP_KEEPALIVE_INTVL: idle, zmq.TCP_KEEPALIVE_CNT: 2}
+            settings[zmq.RCVHWM] = 1  # or ZeroMQ reads as long as they come, and nobody can be cut off meanwhile
         for option, value in settings.items():
             socket.setsockopt(option, value)
         if options.keys is not None:

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from stream_ottt.network.connection import Connection
-from stream_ottt.network.layers import AvgPool, Layer, SpikingConv
+from stream_ottt.network.growth import with_new_row, with_zero_columns
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
+from stream_ottt.network.network_state import NetworkState
 from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import GradientSink
-from stream_ottt.network.saved import LayerState, Saved, pack, unpack
+from stream_ottt.network.saved import Saved
 
 
 class Work:
@@ -25,25 +28,6 @@ class Work:
     """
 
     fed: Any = None
-
-
-class NetworkState:
-    """What a network remembers between two timesteps: a value that one may keep, and go on from later.
-
-    Attributes:
-        layers: of each layer.
-        saved: the saved tensors of the latest timestep, which hold its traces.
-    """
-
-    def __init__(self, layers: list[LayerState]) -> None:
-        self.layers = layers
-        self.saved: Sequence[Saved] = []
-
-    def reset(self) -> None:
-        """Back to rest, for a new sample."""
-        self.saved = []
-        for layer in self.layers:
-            layer.reset()
 
 
 class Network:
@@ -110,6 +94,18 @@ class Network:
         }
 
     @property
+    def readout(self) -> ReadOut:
+        """The last layer."""
+        layer = self.layers[-1]
+        assert isinstance(layer, ReadOut)
+        return layer
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes."""
+        return len(self.readout.connection.parameters["bias"])
+
+    @property
     def size(self) -> int:
         """Number of trainable weights."""
         return sum(p.numel() for p in self.parameters.values())
@@ -122,6 +118,19 @@ class Network:
             kind = f"AvgPool {layer.size}" if isinstance(layer, AvgPool) else type(layer).__name__
             lines.append(f"  {name}: {kind}" + (f" ({shapes})" if shapes else ""))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for a notebook; names and numbers are its own, so that nothing is to be escaped."""
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{type(layer).__name__}</td>"
+            f"<td>{', '.join(f'{key} {chr(215).join(map(str, v.shape))}' for key, v in layer.parameters.items())}</td>"
+            f"<td>{sum(v.numel() for v in layer.parameters.values()):,}</td></tr>"
+            for name, layer in zip(self.names, self.layers, strict=True)
+        )
+        planes, height, width = self.input_shape
+        caption = f"{planes} planes of {width} × {height} pixels, {self.size:,} parameters"
+        head = "<tr><th>layer</th><th>kind</th><th>shapes</th><th>parameters</th></tr>"
+        return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def to(self, device: torch.device) -> None:
         """Move the weights to a device, before anything is predicted or learned."""
@@ -282,23 +291,14 @@ class Network:
     def set_layout(self, layout: dict[str, list[bool]]) -> None:
         """Put back what :meth:`layout` gave, once the weights are those of then."""
 
+    def add_output(self) -> None:
+        """One class more: the read-out gets a row; the rest does not change by a bit."""
+        part = self.readout.connection
+        part.set_parameters(with_new_row(part.parameters))
+
+    def widen(self, saved: Sequence[Saved]) -> None:
+        """Bring the error signal of a timestep before :meth:`add_output` to the outputs that there are now."""
+        saved[-1].delta = with_zero_columns(saved[-1].delta, self.outputs)
+
     def take_up(self, saved: Saved) -> None:
         """Bring saved tensors that were loaded into the form in which this network keeps them."""
-
-    def pack_state(self, state: NetworkState) -> dict[str, Tensor]:
-        """A state as tensors by name, without the traces where ``state.saved`` holds them."""
-        found: dict[str, Tensor] = {}
-        for name, layer in zip(self.names, state.layers, strict=True):
-            for i, neurons in enumerate(layer.neurons):
-                found |= pack(f"{name}.{i}.", neurons)
-        return found
-
-    def unpack_state(self, state: NetworkState, tensors: dict[str, Tensor], saved: Sequence[Saved]) -> None:
-        """Put back what :meth:`pack_state` gave, and the traces that ``saved`` holds."""
-        state.reset()
-        for name, layer in zip(self.names, state.layers, strict=True):
-            for i, neurons in enumerate(layer.neurons):
-                unpack(f"{name}.{i}.", neurons, tensors)
-        state.saved = saved
-        for own, kept in zip(state.layers, saved, strict=False):
-            own.before = kept

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stream_ottt.errors import UsageError
 from stream_ottt.network.config import OptimizerConfig
+from stream_ottt.network.growth import with_zero_rows
 
 
 class GradientSink(Protocol):
@@ -88,6 +89,13 @@ class Optimizer(ABC):
     @abstractmethod
     def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
         """Update ``parameter`` in place. ``gradient`` may be overwritten."""
+
+    def grow(self, parameters: dict[str, Tensor]) -> None:
+        """Some of the parameters, by full name, have more rows than before: of these nothing is remembered."""
+        for held in self.buffers.values():
+            for name, value in parameters.items():
+                if name in held and len(held[name]) < len(value):  # others may be in use by kernels, just as they are
+                    held[name] = with_zero_rows(held[name], len(value))
 
     def state(self) -> dict[str, Tensor]:
         """Buffers by ``kind/name``, for a checkpoint."""

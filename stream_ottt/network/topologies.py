@@ -17,9 +17,12 @@ from stream_ottt.errors import UsageError
 from stream_ottt.memory import check_room
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
-from stream_ottt.network.layers import SWS_SCALE, AvgPool, Layer, NFBlock, ReadOut, SpikingConv, StemConv
+from stream_ottt.network.growth import READOUT_STD
+from stream_ottt.network.layer import Layer
+from stream_ottt.network.layers import SWS_SCALE, AvgPool, ReadOut, SpikingConv, StemConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import Neurons
+from stream_ottt.network.residual import NFBlock
 from stream_ottt.registry import near_miss
 
 VGG = (64, 128, "AP2", 256, 256, "AP2", 512, 512, "AP2", 512, 512)
@@ -127,7 +130,7 @@ class Builder:
     def finish(self, classes: int, *, pool: bool, decay: float | None) -> Network:
         """The network, with a read-out on top."""
         features = self.channels if pool else self.channels * self.height * self.width
-        weight = self.normal(classes, features, std=0.01)
+        weight = self.normal(classes, features, std=READOUT_STD)
         connection = Connection(weight, torch.zeros(classes, dtype=self.dtype), decay=decay)
         self.layers.append(("readout", ReadOut(connection, pool=pool)))
         return Network(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from stream_ottt.events.binning import Binner, BinningConfig
+from stream_ottt.events.binning import Binner
 from stream_ottt.events.clock import Clock
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events, split_well_formed
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import FilterChain, open_filters
@@ -68,6 +69,7 @@ class BinningThread:
         stopped: once set, no further timestep is made.
         timed: True where the moment at which a packet came means something.
         mark_every: timesteps after which a mark is sent unasked; None sends those that are asked for.
+        takers: get the events of the first pass before the filters, with the sensor's (width, height).
 
     Attributes:
         ledger: what became of events here.
@@ -86,6 +88,7 @@ class BinningThread:
         stopped: Event,
         timed: bool,
         mark_every: int | None = None,
+        takers: Sequence[Callable[[EventArray, tuple[int, int]], None]] = (),
     ) -> None:
         self.ledger = Ledger()
         self.error: BaseException | None = None
@@ -108,6 +111,8 @@ class BinningThread:
         self._taken = 0  # events
         self._mark_wanted = False
         self._mark_every = mark_every
+        self._takers = takers
+        self._size = (0, 0)  # of the sensor
         self._marked = 0  # timesteps before the last mark
         self._restored: State | None = None  # of filters and binner that are still to be made
         self._abandoned = self._gave_up = False
@@ -154,6 +159,10 @@ class BinningThread:
         if self._binner is not None and (self._mark_wanted or (every and self._index - self._marked >= every)):
             self._mark_wanted, self._marked = False, self._index
             self._put(Handed(mark=self.state_dict()))
+
+    def made(self) -> int:
+        """Timesteps that were made."""
+        return self._index
 
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
@@ -244,6 +253,7 @@ class BinningThread:
             if first_of_all:
                 self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
         begins = self._begin_pass(arrived.labels, self._place["first"])
+        self._size = (packet.width, packet.height)
         self.filters = open_filters(self._binning.filters, packet.width, packet.height)
         self._binner = Binner(
             self._binning,
@@ -278,6 +288,9 @@ class BinningThread:
     def _filtered(self, events: EventArray) -> EventArray:
         """The events that all filters keep; the others are counted by filter."""
         assert self.filters is not None
+        if self._pass_number == 0 and len(events):
+            for take_events in self._takers:
+                take_events(events, self._size)
         before = dict(self.filters.dropped)
         events = self.filters(events)
         for reason, n in self.filters.dropped.items():
@@ -288,6 +301,8 @@ class BinningThread:
         self._emit(binner.feed(self._last()), at)
         if not self._stopped.is_set():
             self._emit(binner.flush(), at)
+        if self._stopped.is_set():
+            binner.abandon("stopped")  # that of the next pass takes its place
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +16,57 @@ MAX_SORTED = 1 << 28
 """Events that are sorted in memory, 3.4 GB."""
 BEYOND = 4096
 """So many events in a row at or after the end of an excerpt end the reading: a few wrong times do not."""
+
+
+UNTIMED = -1
+"""Time of events that come before a recording says any time."""
+
+
+def first_time(packet: EventPacket) -> int | None:
+    """Time of the first event that has one, µs; None without such events."""
+    t = packet.events["t"]
+    known = t if len(t) and t[0] != UNTIMED else t[t != UNTIMED]
+    return int(known[0]) if len(known) else None
+
+
+class Options(Protocol):
+    """The options of time: see :class:`stream_ottt.pipeline.source.FileConfig`."""
+
+    @property
+    def shift(self) -> int | Literal["auto"] | None: ...
+    @property
+    def from_(self) -> int | None: ...
+    @property
+    def to(self) -> int | None: ...
+    @property
+    def sort(self) -> bool: ...
+
+
+def as_asked(packets: Iterator[EventPacket], options: Options, origin: int | None, path: Path) -> Iterator[EventPacket]:
+    """Packets, sorted, cut out and moved.
+
+    Args:
+        options: of time.
+        origin: time of the recording's first event, µs; None where nothing is cut out.
+        path: of the recording, for messages.
+    """
+    if options.sort:
+        packets = in_order(packets, path)
+    if origin is not None:
+        packets = cut_out(packets, origin + (options.from_ or 0), None if options.to is None else origin + options.to)
+    if options.shift is not None:
+        packets = moved(packets, None if options.shift == "auto" else options.shift)
+    return packets
+
+
+def from_its_first(packets: Iterator[EventPacket]) -> tuple[int, Iterator[EventPacket]]:
+    """Time of the first event (µs, 0 without events), and all packets."""
+    before = []
+    for packet in packets:
+        before.append(packet)
+        if (t := first_time(packet)) is not None:
+            return t, chain(before, packets)
+    return 0, iter(before)
 
 
 def in_order(packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket]:
@@ -71,8 +124,8 @@ def cut_out(packets: Iterator[EventPacket], start: int, stop: int | None) -> Ite
 def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPacket]:
     """``shift`` (µs) added to all times; None moves the first event to 0."""
     for packet in packets:
-        if shift is None and len(packet):
-            shift = -int(packet.events["t"][0])
+        if shift is None and (first := first_time(packet)) is not None:
+            shift = -first
         if not shift:
             yield packet
             continue

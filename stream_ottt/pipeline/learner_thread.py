@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
-from stream_ottt.events.timestep import Timestep
+from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
 from stream_ottt.learning.snapshot import Durations, SessionSnapshot
@@ -27,7 +27,7 @@ from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.state import State, part, take, under
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.view import Watcher
+    from stream_ottt.pipeline.view import CheckpointState, Watcher
 
 T = TypeVar("T")
 
@@ -75,6 +75,9 @@ class Keeper(Protocol):
     def take(self, cut: Cut) -> None:
         """Take it."""
 
+    def state(self) -> CheckpointState:
+        """What has become of them; from any thread."""
+
 
 class LearnerThread:
     """Takes timesteps in their order, hands over a result for each, and learns what is due when it is out.
@@ -98,6 +101,8 @@ class LearnerThread:
         published: the latest snapshot; None before the first pass.
         error: what ended the thread before its end.
         timesteps: predicted so far.
+        busy_since: ``time.monotonic()`` at which its present piece of work began; None at rest.
+        onlookers: called with the session and the result after each timestep.
         keeper: takes the whole state at the marks that come with the stream; None where nobody does.
         last: the state in which it was stopped, where there is a keeper; without that of source and binner.
     """
@@ -131,9 +136,11 @@ class LearnerThread:
         self._writers: Sequence[SinkWriter] = ()
         self._latency = DurationHistogram()
         self.timesteps = 0
+        self.busy_since: float | None = None
         self._in_process = 0  # events
         self._tasks: deque[Callable[[], None]] = deque()
         self._watchers: list[Watcher] = []
+        self.onlookers: Sequence[Callable[[Session, StepResult], None]] = ()
         self.keeper: Keeper | None = None
         self.last: Cut | None = None
         self._restored: State | None = None  # of the session that is still to be built
@@ -184,6 +191,7 @@ class LearnerThread:
                 self._prepare()
             self.prepared.set()
             while not self._stopped.is_set():
+                self.busy_since = time.monotonic()
                 self._do_tasks()
                 handed = self.queue.get(0)
                 if handed is None and not self.queue.exhausted:
@@ -191,7 +199,9 @@ class LearnerThread:
                         self._publish()
                         continue
                     self._publish(at_rest=True)
+                    self.busy_since = None
                     handed = self.queue.get()
+                    self.busy_since = time.monotonic()
                 if handed is not None:
                     self._take(handed)
                 elif self.queue.exhausted:
@@ -206,6 +216,7 @@ class LearnerThread:
             for handed in self.queue.close():
                 self.ledger.drop("stopped", handed.events)
             self._ended = True
+            self.busy_since = None
             self.prepared.set()
             self.ready.set()
             self._do_tasks()
@@ -263,6 +274,8 @@ class LearnerThread:
         result.prediction.latency_s = time.perf_counter() - since
         self._latency.add(result.prediction.latency_s)
         self.timesteps += 1
+        for look in self.onlookers:
+            look(session, result)
         for writer in self._writers:
             while not writer.put(result):
                 self._do_tasks()
@@ -278,6 +291,7 @@ class LearnerThread:
         """What is due, a piece at a time, until nothing is or the run is to stop."""
         assert self.session is not None
         while not self._stopped.is_set() and self.session.learn_due():
+            self.busy_since = time.monotonic()
             self._do_tasks()
             self._publish()
 

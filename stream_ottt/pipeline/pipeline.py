@@ -7,24 +7,30 @@ event loop reads live sources and answers sockets; whatever may block is done el
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+from stream_ottt import log
 from stream_ottt.errors import InputError, OutputError
-from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.packet import Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
+from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
+from stream_ottt.pipeline.pace import PACE_US
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.pipeline.source import BlockingSource, Source
 from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
+from stream_ottt.pipeline.verdict import size_note
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
 from stream_ottt.state import State, part, under
 
@@ -96,7 +102,7 @@ class Pipeline:
             None for none but those that :meth:`mark` sends.
         prepare: makes ready, in the learner's thread, what can be before the stream begins; None leaves it to the first
             packet.
-        say: told in one line of what goes wrong beside the learning; from any thread.
+        say: told in one line of what goes wrong beside the learning, or was guessed; from any thread.
     """
 
     source: Source
@@ -115,7 +121,7 @@ class Pipeline:
     grace: float = 2.0
     mark_every: int | None = None
     prepare: Callable[[], None] | None = None
-    say: Callable[[str], None] = print
+    say: Say = log.say
 
     def __post_init__(self) -> None:
         self._stopped = Event()
@@ -143,6 +149,7 @@ class Pipeline:
             enough=lambda: self.stop("max-steps"),
             prepare=self.prepare,
         )
+        self.learning.onlookers = [sink.look for sink in self.sinks if sink.looks]
         self.reader = self._make_reader()
         self.binner = BinningThread(
             self.reader,
@@ -152,7 +159,11 @@ class Pipeline:
             stopped=self._stopped,
             timed=self.speed is not None or not lossless,
             mark_every=self.mark_every,
+            takers=[sink.take_events for sink in self.sinks if sink.takes_events],
         )
+        if self.reader.playback is not None:
+            self.reader.playback.made = self.binner.made
+            self.reader.playback.span = min(PACE_US, self.binning.window)
 
     def _make_reader(self) -> SourceReader:
         common: dict[str, Any] = {"passes": self.passes, "speed": self.speed, "stopped": self._stopped}
@@ -171,8 +182,22 @@ class Pipeline:
     def _build(self, begins: Pass) -> Session:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
-        self.view.facts = replace(facts, sensor=self.reader.sensor)
+        facts = self.view.facts = replace(facts, sensor=self.reader.sensor)
+        known = {name: getattr(facts, name) for name in ("source", "network", "parameters", "classes", "sensor")}
+        self.say(f"predicting {facts.source} with {facts.network}", "start", quiet=True, **known)
+        session.classes.on_change = lambda: self._tell_classes(session)
+        if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
+            self.say(f"{facts.source}: {note}")
         return session
+
+    def _tell_classes(self, session: Session) -> None:
+        """A class was added; in the learner's thread, before the next prediction."""
+        self.view.facts = replace(
+            self.view.facts,
+            classes=tuple(session.classes.labels),
+            class_names=dict(session.classes.names),
+            parameters=session.learner.network.size,
+        )
 
     def load_state_dict(self, state: State, *, gap: bool) -> None:
         """Go on from the state of a :class:`Cut`, before :meth:`run`; the learner is restored by who builds it.
@@ -226,6 +251,7 @@ class Pipeline:
     def snapshot(self, published: Published | None = None) -> RunSnapshot:
         """The run as it is known now; ``published`` in place of what the learner's thread published last."""
         published = published or self.learning.published
+        busy_since, keeper = self.learning.busy_since, self.learning.keeper
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
         held = self.source.account()
@@ -248,6 +274,9 @@ class Pipeline:
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,
+            busy_s=0.0 if busy_since is None else time.monotonic() - busy_since,
+            held=self.reader.playback is not None and self.reader.playback.held,
+            checkpoint=None if keeper is None else keeper.state(),
         )
 
     # --- the run ---------------------------------------------------------------------------------------------------
@@ -266,7 +295,8 @@ class Pipeline:
                 if not (writer.sink.optional and isinstance(e, OutputError)):
                     await self.close_sinks(None, opened)
                     raise
-                self.say(f"sink {writer.name}: {e}; carrying on without it")
+                text = f"sink {writer.name}: {e}; carrying on without it"
+                self.say(text, "sink", level=logging.WARNING, sink=writer.name, working=False)
             else:
                 opened.append(writer)
         self.writers = opened

@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from stream_ottt.events.packet import EventArray
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.settings import Settings
 from stream_ottt.state import State
 
 if TYPE_CHECKING:
+    from stream_ottt.learning.session import Session
     from stream_ottt.pipeline.view import RunView
 
 
@@ -37,6 +39,8 @@ class Sink(ABC):
         optional: True when a run goes on, and ends well, without it: for what only shows.
         gives_labels: True when a person can give labels in it, through ``run.controls.label_now``.
         in_main_thread: True when it must run in the main thread, and so must not block.
+        looks: True when :meth:`look` is to be called.
+        takes_events: True when :meth:`take_events` is to be called.
     """
 
     name: ClassVar[str]
@@ -45,6 +49,8 @@ class Sink(ABC):
     optional: ClassVar[bool] = False
     gives_labels: ClassVar[bool] = False
     in_main_thread: ClassVar[bool] = False
+    looks: ClassVar[bool] = False
+    takes_events: bool = False
 
     def __init__(self, config: SinkConfig) -> None:
         self.config = config
@@ -82,6 +88,22 @@ class Sink(ABC):
             OutputError: it was not taken. It is given once more after a pause.
         """
 
+    def look(self, session: Session, result: StepResult) -> None:  # noqa: B027 - most sinks do not
+        """See the session after a timestep, in the learner's thread, where :attr:`looks` says so.
+
+        The same result comes to :meth:`consume` afterwards. It must be short, change nothing and raise nothing.
+        """
+
+    def take_events(self, events: EventArray, size: tuple[int, int]) -> None:  # noqa: B027 - most sinks do not
+        """Take events as they were recorded, in the binner's thread, where :attr:`takes_events` says so.
+
+        Args:
+            events: [n] well-formed, non-decreasing in t over the run, before the filters; of the first pass.
+            size: (width, height) of the sensor, pixels.
+
+        It must raise nothing.
+        """
+
     async def settle(self) -> State:
         """Make what was taken so far outlast this process, and say what :meth:`go_on` needs to write behind it.
 
@@ -89,10 +111,14 @@ class Sink(ABC):
         """
         return {}
 
-    def go_on(self, state: State | None) -> None:  # noqa: B027 - most sinks need nothing
+    def go_on(self, state: State | None, step: int) -> None:  # noqa: B027 - most sinks need nothing
         """Go on from what :meth:`settle` gave in another process, None where it did not come to that.
 
         Called before :meth:`open`.
+
+        Args:
+            state: what it gave.
+            step: index of the first timestep whose result will come; what was written of it and later ones is to go.
 
         Raises:
             OutputError: what was written then is no longer there.

@@ -7,14 +7,16 @@ holds up the learner, the run's event loop or another sink. What must be in the 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 from stream_ottt.events.timestep import StepResult
+from stream_ottt.log import Say
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.view import RunView
@@ -55,7 +57,7 @@ class SinkWriter:
         working: False from a failure until it takes something again.
     """
 
-    def __init__(self, sink: Sink, name: str, *, lossy: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, sink: Sink, name: str, *, lossy: bool, say: Say) -> None:
         self.sink = sink
         self.name = name
         self.failure: str | None = None
@@ -229,12 +231,13 @@ class SinkWriter:
     def _fail(self, text: str) -> None:
         if self.failure is None:
             self.failure = text
-            self._say(f"sink {self.name}: {text}")
+            self._say(f"sink {self.name}: {text}", "sink", level=logging.WARNING, sink=self.name, working=False)
         self.working = False
 
     def _recover(self) -> None:
         if not self.working:
-            self._say(f"sink {self.name}: works again; {self.missed} results were missed")
+            text = f"sink {self.name}: works again; {self.missed} results were missed"
+            self._say(text, "sink", sink=self.name, working=True, missed=self.missed)
             self.working = True
             self._pause_s = FIRST_PAUSE_S
 

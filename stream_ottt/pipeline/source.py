@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.excerpt import cut_out, in_order, moved
+from stream_ottt.pipeline.excerpt import as_asked, first_time
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.state import State
 
@@ -82,6 +82,7 @@ class Source(ABC):
     Attributes:
         on_label: takes a label that came with the stream; None while nobody wants any.
         size_from: where the sensor's size comes from; right once the first packet has come.
+        untimed: events so far whose time the recording does not say, as it began without one; their time is negative.
     """
 
     name: ClassVar[str]
@@ -95,6 +96,7 @@ class Source(ABC):
         self.config = config
         self.on_label: Callable[[LabelInterval], None] | None = None
         self.size_from: SizeFrom = "file"
+        self.untimed = 0
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
@@ -200,27 +202,23 @@ class BlockingSource(Source):
         if not isinstance(config, FileConfig):
             yield from self.packets()
             return
-        start = stop = None
-        if config.from_ is not None or config.to is not None:
-            origin = self.origin()
-            start = origin + (config.from_ or 0)
-            stop = None if config.to is None else origin + config.to
-        packets = self.packets() if start is None or config.sort else self.packets_from(start)
-        if config.sort:
-            packets = in_order(packets, config.path)
-        if start is not None:
-            packets = cut_out(packets, start, stop)
+        cut = config.from_ is not None or config.to is not None
+        origin = self.origin() if cut else None
+        if origin is None or config.from_ is None or config.sort:
+            packets = self.packets()
+        else:
+            packets = self.packets_from(origin + config.from_)
         if config.shift is not None:
-            packets = moved(self._unlabelled(packets, config.path), None if config.shift == "auto" else config.shift)
-        yield from packets
+            packets = self._unlabelled(packets, config.path)
+        yield from as_asked(packets, config, origin, config.path)
 
     def origin(self) -> int:
         """Time of the first event, µs; 0 without events. A format that knows it without decoding says so."""
         packets = self.packets()
         with closing(packets):  # type: ignore[type-var]  # packets() is a generator
             for packet in packets:
-                if len(packet):
-                    return int(packet.events["t"][0])
+                if (t := first_time(packet)) is not None:
+                    return t
         return 0
 
     def packets_from(self, start: int) -> Iterator[EventPacket]:

@@ -20,6 +20,7 @@ from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.pace import Pace
+from stream_ottt.pipeline.playback import Playback
 from stream_ottt.pipeline.queues import BoundedQueue, OverflowPolicy
 from stream_ottt.pipeline.source import BlockingSource, Source
 
@@ -68,7 +69,10 @@ class SourceReader(ABC):
         ledger: what was read, and what was given up here.
         error: what ended the source before its end; all that was good before it is given on.
         sensor: (width, height) once the first packet has come.
+        playback: a person's hand on a file; None for what comes at its own time.
     """
+
+    playback: Playback | None = None
 
     def __init__(self, source: Source, *, passes: int, speed: float | None, stopped: Event) -> None:
         self.source = source
@@ -90,10 +94,12 @@ class SourceReader(ABC):
     async def run(self) -> None:
         """What there is to do in the event loop, until all has been read."""
 
-    def stop(self) -> None:  # noqa: B027 - a file needs none
+    @abstractmethod
+    def stop(self) -> None:
         """Let whoever reads look at ``stopped``."""
 
-    def wake(self) -> None:  # noqa: B027 - a file needs none
+    @abstractmethod
+    def wake(self) -> None:
         """Let :meth:`arrivals` give something, be it neither label nor packet, as soon as may be."""
 
     def add_label(self, interval: LabelInterval) -> bool:
@@ -151,8 +157,12 @@ class FileReader(SourceReader):
     Args:
         source, passes, speed, stopped: see :class:`SourceReader`.
         ready: set when the learner is; at a pace, what comes after the first packet waits for it.
+
+    Attributes:
+        playback: a person's hand on it.
     """
 
+    playback: Playback
     source: BlockingSource
 
     def __init__(
@@ -160,11 +170,18 @@ class FileReader(SourceReader):
     ) -> None:
         super().__init__(source, passes=passes, speed=speed, stopped=stopped)
         self._ready = ready
+        self.playback = Playback(speed, stopped)
+
+    def stop(self) -> None:
+        self.playback.wake()
+
+    def wake(self) -> None:
+        self.playback.wake()
 
     def arrivals(self) -> Generator[Arrived]:
         try:
             for number in range(self._passes):
-                pace = None if self._speed is None else Pace(self._speed)
+                self.playback.begin()
                 labels: Labels | None = None
                 self._behind = 0
                 with closing(cast("Generator[EventPacket]", self.source.excerpt())) as packets:
@@ -177,18 +194,18 @@ class FileReader(SourceReader):
                                 return
                             continue
                         rest = len(left)
-                        for part in [left] if pace is None else pace.cut(left):
-                            due = time.perf_counter() if pace is None else pace.due(part)
-                            # A wait of no length, too, so that a stop is seen.
-                            if self._stopped.wait(max(0.0, due - time.perf_counter())):
+                        for part in self.playback.parts(left):
+                            while not self.playback.wait(part):
+                                yield Arrived(time.perf_counter())
+                            if self._stopped.is_set():
                                 self.ledger.read += rest
                                 self.ledger.drop("stopped", rest)
                                 return
                             rest -= len(part)
-                            yield self._count(part, due, number, labels)
-                            if pace is not None and not self._ready.is_set():
+                            yield self._count(part, self.playback.due, number, labels)
+                            if self.playback.speed is not None and not self._ready.is_set():
                                 self._ready.wait()
-                                pace.go_on()
+                                self.playback.go_on()
                 self._check_skipped(number)
         except Exception as e:
             self.error = e

@@ -23,7 +23,7 @@ NO_DURATIONS = Durations(0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What is fixed of a run, once it is known.
+    """What is fixed of a run, once it is known, but for classes that are added.
 
     Attributes:
         source: the source as the user gave it.
@@ -62,6 +62,22 @@ class SinkState:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointState:
+    """What has become of a run's checkpoints.
+
+    Attributes:
+        written, failed: how many, by this process.
+        at: ``time.time()`` of the latest that was written; None before.
+        timesteps: predicted before it.
+    """
+
+    written: int = 0
+    failed: int = 0
+    at: float | None = None
+    timesteps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """A run at one moment; plain values that nobody writes any more.
 
@@ -78,6 +94,9 @@ class RunSnapshot:
         clock: ``epochs`` of the sensor's clock, events ``left_out`` for their times, ``jumps`` (µs).
         filters: what each filter has found out, such as hot pixels, by its place and name.
         size_from: where the sensor's size comes from: ``file``, ``option``, ``camera`` or ``guess``.
+        busy_s: how long the learner's thread has been at its present piece of work; 0 at rest.
+        held: whether the source is held, so that nothing comes.
+        checkpoint: of its checkpoints; None where none are written.
     """
 
     session: SessionSnapshot | None
@@ -92,22 +111,32 @@ class RunSnapshot:
     clock: dict[str, Any] = field(default_factory=dict)
     filters: dict[str, Any] = field(default_factory=dict)
     size_from: str = "file"
+    busy_s: float = 0.0
+    held: bool = False
+    checkpoint: CheckpointState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Controls:
     """What may be done to a run from outside; None is not available.
 
-    Each is done in the learner's thread between two pieces of work. A call waits for nothing, from any thread; its
-    future fails with a StreamOtttError that says why the thing was not done.
+    Each is done in the learner's thread between two pieces of work, but for a file's playback. A call waits for
+    nothing, from any thread; its future fails with a StreamOtttError that says why the thing was not done.
 
     Attributes:
         label_now: takes a label that a person gave, for what is shown now; gives how many timesteps had waited
             for it.
         label_last: the same, for the last so many µs.
+        correct: gives the latest label, or the one at a time (µs), another class, by label or name; what was learned of
+            it is learned once more. Gives (start, end) of what it labels, µs.
+        add_class: has the network tell one class more apart, by its name or number; gives its label.
         pause, resume, toggle: pause learning, or go on, or whichever is the other; each gives what learning is then.
         reset: puts the network's state at rest.
         save: writes the model where the user wants it; gives the path.
+        checkpoint: writes a checkpoint; gives the path, once it is on the disk.
+        hold: has a file stand still (True), or go on (False).
+        step: has it go on to the next timestep and stand still there.
+        speed: plays it at so many stream seconds per second; 0 for as fast as possible.
         ask: calls a function of the session; gives what it returns.
         watch: calls a function of the learner and the latest result after each timestep of the stream, as long as it
             returns True; it must be short, change nothing and raise nothing.
@@ -115,11 +144,17 @@ class Controls:
 
     label_now: Callable[[int], Future[int]] | None = None
     label_last: Callable[[int, int], Future[int]] | None = None
+    correct: Callable[[int | str, int | None], Future[tuple[int, int]]] | None = None
+    add_class: Callable[[str], Future[int]] | None = None
     pause: Callable[[], Future[str]] | None = None
     resume: Callable[[], Future[str]] | None = None
     toggle: Callable[[], Future[str]] | None = None
     reset: Callable[[], Future[None]] | None = None
     save: Callable[[], Future[str]] | None = None
+    checkpoint: Callable[[], Future[str]] | None = None
+    hold: Callable[[bool], Future[None]] | None = None
+    step: Callable[[], Future[None]] | None = None
+    speed: Callable[[float], Future[None]] | None = None
     ask: Callable[[Callable[[Session], Any]], Future[Any]] | None = None
     watch: Callable[[Watcher], Future[None]] | None = None
 

@@ -21,5 +21,5 @@ def check(config: ReplayConfig) -> None:
     DATASETS.require(config.data.name)
     for key, package in (("figures", "matplotlib"), ("tensorboard", "tensorboard")):
         if getattr(config.report, key) and find_spec(package) is None:
-            fix = f"pip install 'stream-ottt[replay]', or --report.{key} false"
+            fix = f"pip install 'stream-ottt[report]', or --report.{key} false"
             raise UsageError(f"report.{key} needs {package}: {fix}")

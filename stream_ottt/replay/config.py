@@ -88,27 +88,48 @@ class TransformConfig(Settings):
         return self
 
 
+OWN_MEMORY = ("er", "derpp", "gdumb", "ncm", "slda")
+"""Methods that take whole samples, each once."""
+
+
 class MethodConfig(Settings):
     """The learning method.
 
     Attributes:
-        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``frozen``, or one of another package.
+        name: ``ottt_o``, ``ottt_a``, ``bptt``, ``sltt``, ``ndot``, ``stllr``, ``obgd``, ``cbp``, ``er``, ``derpp``,
+            ``gdumb``, ``ncm``, ``slda``, ``frozen``, one of another package, or a class in a file, ``rule.py:MyRule``.
         truncation: of ``bptt``: gradients reach back over so many timesteps; None for all of a sample.
         precision: of the fast engine's matrix products, for the ottt methods at batch size 1.
         compiled: the forward pass of the ottt methods is compiled by torch, which pays for long runs with batches.
+        alpha_pre: of ``stllr``: weight of a presynaptic spike after postsynaptic activity.
+        post_decay: of ``stllr``: decay of the postsynaptic trace per timestep.
+        kappa: of ``obgd``: how far below the largest step that does not overshoot it stays.
+        renew: of ``cbp``: share of the channels that is drawn anew after a sample.
+        maturity: of ``cbp``: samples that a channel is left alone for.
+        memory: of ``er``, ``derpp`` and ``gdumb``: samples remembered at most.
+        der_alpha: of ``derpp``: weight of the remembered logits.
+        der_beta: of ``derpp``: weight of the remembered labels.
     """
 
     name: str = "ottt_o"
     truncation: int | None = Field(None, ge=1, le=100_000)
     precision: Precision = "float32"
     compiled: bool = False
+    alpha_pre: float = Field(-1.0, ge=-100, le=100)
+    post_decay: float = Field(0.2, ge=0, lt=1)
+    kappa: float = Field(2.0, gt=0)
+    renew: float = Field(1e-3, ge=0, le=1)
+    maturity: int = Field(100, ge=0, le=2**31)
+    memory: int = Field(200, ge=1, le=2**31)
+    der_alpha: float = Field(0.1, ge=0)
+    der_beta: float = Field(0.5, ge=0)
 
 
 class ProtocolConfig(Settings):
     """In what order samples come and what is scored.
 
     Attributes:
-        name: ``epochs``, ``prequential``, ``class-incremental`` or ``drift``.
+        name: ``epochs``, ``prequential``, ``class-incremental``, ``drift``, ``real-time`` or ``sessions``.
         batch_size: samples learned at once, per process.
         epochs: passes over the training samples (of each block, in ``class-incremental``).
         order: of a stream: ``shuffled``, or as ``recorded``.
@@ -118,10 +139,16 @@ class ProtocolConfig(Settings):
             OFF, ``orientation`` turns the image by 90°, ``session`` goes on with the samples of ``data.test_path``.
         drift_share: share of the events left by a drift of contrast.
         recovered: share of the accuracy before a drift at which it counts as overcome.
+        label_delay: of a stream: a sample's label becomes known after so many more samples.
+        near_future: of a stream: samples this far ahead are classified too; 0 for none.
+        evaluations: of ``class-incremental``: tests on all blocks during each, the last at its end.
+        speed: of ``real-time``: how many times faster than it was recorded the stream is shown.
+        predict_cost: of ``real-time``: time to classify a sample; ``none`` measures it.
+        learn_cost: of ``real-time``: time to learn a sample; ``none`` measures it.
         test_time_steps: test with these numbers of timesteps too; static images only.
     """
 
-    name: Literal["epochs", "prequential", "class-incremental", "drift"] = "epochs"
+    name: Literal["epochs", "prequential", "class-incremental", "drift", "real-time", "sessions"] = "epochs"
     batch_size: int = Field(1, ge=1, le=100_000)
     epochs: int = Field(1, ge=1, le=1_000_000)
     order: Literal["shuffled", "recorded"] = "shuffled"
@@ -130,6 +157,12 @@ class ProtocolConfig(Settings):
     drift: Literal["contrast", "polarity", "orientation", "session"] = "contrast"
     drift_share: float = Field(0.3, gt=0, le=1)
     recovered: float = Field(0.95, gt=0, le=1)
+    label_delay: int = Field(0, ge=0, le=2**31)
+    near_future: int = Field(0, ge=0, le=2**31)
+    evaluations: int = Field(1, ge=1, le=10_000)
+    speed: float = Field(1.0, gt=0, le=1e9)
+    predict_cost: Duration | None = None
+    learn_cost: Duration | None = None
     test_time_steps: tuple[int, ...] = ()
 
 
@@ -195,6 +228,8 @@ class ReplayConfig(Settings):
     def _consistent(self) -> ReplayConfig:
         if self.protocol.name == "drift" and self.protocol.drift == "session" and self.data.test_path is None:
             raise ValueError("protocol.drift = 'session' needs data.test_path, the other session")
+        if self.protocol.name == "sessions" and self.data.test_path is None:
+            raise ValueError("protocol.name = 'sessions' needs data.test_path, the other session")
         if self.transform.resized_crop != self.data.keep_aspect:
             raise ValueError("data.keep_aspect and transform.resized_crop go together: set both or neither")
         if self.transform.resized_crop and not (self.data.width and self.data.height):
@@ -203,6 +238,8 @@ class ReplayConfig(Settings):
             raise ValueError(f"learner.rule is the method's here: use method.name = {self.learner.rule!r}")
         if self.rehearsal.mode not in ("off", "ratio"):
             raise ValueError(f"rehearsal.mode = {self.rehearsal.mode!r} is for streams; here use 'ratio'")
+        if self.rehearsal.mode != "off" and self.method.name in OWN_MEMORY:
+            raise ValueError(f"method {self.method.name!r} remembers by itself: use rehearsal.mode = 'off'")
         if self.learner.average:
             raise ValueError("learner.average is for streams; a replay compares rules by the weights that they learn")
         return self

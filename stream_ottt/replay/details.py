@@ -32,12 +32,55 @@ def streams(records: Records) -> str:
 
 
 def blocks(records: Records) -> str:
-    """Forgetting and backward transfer of classes that came in blocks."""
+    """What is kept of classes that came in blocks, and what each block does to the others."""
     in_blocks = [r for r in records if r.result.get("forgetting") is not None]
-    keys = ("forgetting", "backward_transfer")
-    rows = [[row, *(_spread([r.result[k] for r in own]) for k in keys)] for row, own in by_row(in_blocks).items()]
-    header = ["", "forgetting", "backward transfer"]
+    shares = ("accuracy_seen_average", "anytime_seen_average")
+    spreads = ("forgetting", "backward_transfer", "forward_transfer")
+    rows = []
+    for row, own in by_row(in_blocks).items():
+        found = [percent(r.result[k] for r in own) for k in shares]
+        rows.append([row, *found, *(_spread([r.result[k] for r in own]) for k in spreads)])
+    header = ["", "seen so far", "anytime", "forgetting", "backward transfer", "forward transfer"]
     return _table("Blocks of classes, one after another, each tested again at the end:", rows, header)
+
+
+def new_classes(records: Records) -> str:
+    """How many samples until a new class was known."""
+    rows = []
+    for row, values in measured(records, "new_classes").items():
+        taken = [c["samples"] for classes in values for c in classes]
+        known = [n for n in taken if n is not None]
+        mean = f"{statistics.mean(known):.0f}" if known else "–"
+        rows.append([row, mean, f"{len(known)} of {len(taken)}"])
+    header = ["", "samples", "classes known"]
+    return _table("From a class's first sample until 9 of its latest 10 were right, mean of those known:", rows, header)
+
+
+def real_time(records: Records) -> str:
+    """What was said and learned in time."""
+    on_clock = [r for r in records if "in_time" in r.result]
+    rows = []
+    for row, own in by_row(on_clock).items():
+        keys = ("accuracy", "in_time", "learned")
+        shares = [percent(r.result[key] for r in own) for key in keys]
+        answered = percent(r.result["prequential"]["presentations"] for r in own)
+        rows.append([row, f"{own[0].result['speed']:g}×", *shares, answered])
+    header = ["", "speed", "right and in time", "in time", "learned", "right of those in time"]
+    return _table("In real time, on the machine that ran it:", rows, header)
+
+
+def late_and_far(records: Records) -> str:
+    """Samples that were said with nothing learned of those just before them, and samples of another session."""
+    rows = []
+    for row, own in by_row([r for r in records if "prequential" in r.result]).items():
+        delay = own[0].settings["protocol"]["label_delay"]
+        if not delay and not any(key in own[0].result for key in ("near_future_accuracy", "other_session")):
+            continue
+        keys = ("near_future_accuracy", "own_session", "other_session")
+        shares = [percent(r.result.get(key) for r in own) for key in keys]
+        rows.append([row, str(delay), percent(r.result["prequential"]["presentations"] for r in own), *shares])
+    header = ["", "label delay", "prequential", "near future", "own session", "other session"]
+    return _table("Late labels, the near future, another session:", rows, header)
 
 
 def drifts(records: Records) -> str:

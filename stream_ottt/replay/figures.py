@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_ottt.errors import OutputError
-from stream_ottt.replay.report import mean_and_deviation
+from stream_ottt.replay.report import data_name, mean_and_deviation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ACROSS = 3
 """Panels side by side; more go below."""
+
+MOST_CLASSES, MOST_NUMBERS = 40, 12
+"""Most classes of which the confusion is drawn, and of which its counts can be read."""
 
 WIDTHS = {1: 5.2, 2: 8.4, 3: 10.4}
 """Panels side by side → inches. A page shows a figure of any width as wide as itself: wider means smaller letters."""
@@ -48,10 +51,18 @@ def save(figure: Figure, path: Path) -> None:
 def draw_curves(
     path: Path, rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> None:
-    """Accuracy over a run, and, where they were measured, the gradients' cosines and the layers' firing rates."""
-    panels = 1 + ("alignment" in result) + ("activity" in result)
+    """Write :func:`curves` to a file."""
+    save(curves(rows, result, settings), path)
+
+
+def curves(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], settings: Mapping[str, Any]) -> Figure:
+    """Accuracy over a run, what was said of each class, and, where they were measured, the gradients' cosines and the
+    layers' firing rates."""
+    names = result["classes"]
+    table = "confusion" in result and len(names) <= MOST_CLASSES
+    panels = 1 + table + ("alignment" in result) + ("activity" in result)
     figure, axes = new_figure(panels)
-    title = f"{settings['method']['name']} on {settings['data']['name']}, seed {settings['compute']['seed']}"
+    title = f"{settings['method']['name']} on {data_name(settings['data'])}, seed {settings['compute']['seed']}"
     if settings["protocol"]["name"] == "class-incremental":
         _matrix(axes[0], result["matrix"])
     elif "outcomes" in rows[0]:
@@ -64,6 +75,8 @@ def draw_curves(
         axes[0].legend()
     axes[0].set_title(title, fontsize=9)
     rest = axes[1:]
+    if table:
+        _confusion(rest.pop(0), result["confusion"], names)
     if "alignment" in result:
         draw_alignment(rest[0], [result["alignment"]])
         rest.pop(0).legend(fontsize=8)
@@ -72,7 +85,7 @@ def draw_curves(
         rest[0].bar(list(layers), [layer["firing_rate"] for layer in layers.values()])
         rest[0].set(ylabel="spikes per neuron and timestep")
         rest[0].tick_params(axis="x", rotation=60)
-    save(figure, path)
+    return figure
 
 
 def _prequential(axis: Axes, rows: Sequence[Mapping[str, Any]], window: int, change_at: int | None) -> None:
@@ -82,6 +95,26 @@ def _prequential(axis: Axes, rows: Sequence[Mapping[str, Any]], window: int, cha
     if change_at is not None:
         axis.axvline(change_at, linestyle="--", color="grey")
     axis.set(xlabel="samples", ylabel=f"accuracy of the last {window}", ylim=(0, 1))
+
+
+def _confusion(axis: Axes, rows: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+    """Of each class, the share that was said to be of each; rows of truth, said, count."""
+    n = len(names)
+    counts = [[0] * n for _ in range(n)]
+    for truth, said, count in rows:
+        counts[truth][said] = count
+    axis.grid(visible=False)
+    axis.imshow([[c / max(sum(row), 1) for c in row] for row in counts], vmin=0, vmax=1, cmap="viridis")
+    if n <= MOST_NUMBERS:
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                if count:
+                    light = count < 0.6 * sum(row)
+                    color = "white" if light else "black"
+                    axis.text(j, i, str(count), ha="center", va="center", fontsize=7, color=color)
+    axis.set(xlabel="said", ylabel="truth", xticks=range(n), yticks=range(n))
+    axis.set_xticklabels(names, rotation=90, fontsize=7)
+    axis.set_yticklabels(names, fontsize=7)
 
 
 def _matrix(axis: Axes, matrix: Sequence[Sequence[float | None]]) -> None:

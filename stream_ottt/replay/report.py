@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 HEADER = (
@@ -43,7 +44,30 @@ def table_row(settings: dict[str, Any], result: dict[str, Any], about: dict[str,
     """One run as a table of one row, and where it comes from."""
     seed = settings["compute"]["seed"]
     cells = row_cells(settings["protocol"]["name"], [(settings, result)])
-    return f"{markdown([cells])}\n{about_line(about)}, seed {seed}\n"
+    said = confusion_table(result["confusion"], result["classes"]) if "confusion" in result else ""
+    return f"{markdown([cells])}\n{said}{about_line(about)}, seed {seed}\n"
+
+
+MOST_CLASSES = 12
+"""Most classes of which a table of the confusion can be read."""
+
+
+def confusion_table(rows: Iterable[Sequence[int]], names: Sequence[str]) -> str:
+    """Rows of truth, said, count as a table, a row a truth; nothing where there are too many classes to read it."""
+    if len(names) > MOST_CLASSES:
+        return ""
+    counts = {(truth, said): count for truth, said, count in rows}
+    n = range(len(names))
+    cells = [[names[i], *(str(counts.get((i, j), 0)) for j in n)] for i in n]
+    return f"{markdown(cells, ['truth ↓ said →', *names])}\n"
+
+
+def data_name(data: dict[str, Any]) -> str:
+    """What the ``[data]`` table names: its data set, or of a stream the file, folder or source."""
+    if data["name"] != "stream":
+        return str(data["name"])
+    address = data["path"].partition("?")[0]
+    return Path(address).stem.rstrip(":") or "stream"
 
 
 def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
@@ -57,7 +81,7 @@ def row_cells(what: str, runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> l
     return [
         what,
         settings["method"]["name"],
-        f"{data['name']} ({binning})",
+        f"{data_name(data)} ({binning})",
         str(data["time_steps"]),
         str(settings["protocol"]["batch_size"]),
         f"{first['samples']['train']}/{first['samples']['test']}",

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from stream_ottt.errors import OutputError, UsageError
+from stream_ottt.errors import InputError, OutputError, UsageError
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.activity import measure_activity
 from stream_ottt.replay.analysis.alignment import measure_alignment
@@ -27,6 +27,7 @@ from stream_ottt.replay.protocols.base import Protocol, Row
 from stream_ottt.replay.report import table_row
 from stream_ottt.replay.workbench import TEST_BATCH, Workbench
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint
+from stream_ottt.state import State, join, split
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"
@@ -161,6 +162,7 @@ class Run:
         rows: list[Row] = progress["rows"]
         for i, row in enumerate(rows):
             protocol.skip(bench, i, row)
+        bench.method.load_state_dict(load_state(self._method_file(len(rows))))
         generator = bench.method.network.generator
         if generator is not None:
             state = bytearray.fromhex(progress["generator"])
@@ -172,13 +174,20 @@ class Run:
         generator = bench.method.network.generator
         state = "" if generator is None else generator.get_state().numpy().tobytes().hex()
         progress = {"rows": rows, "generator": state}
+        # Before the checkpoint, and under the number of its rows: the two always belong together.
+        save_state(self._method_file(len(rows)), bench.method.state_dict())
         save_checkpoint(
             self.out / CHECKPOINT,
             bench.learner,
             settings={**self._run_settings(), "progress": progress},
             class_names={},
         )
+        self._method_file(len(rows) - 1).unlink(missing_ok=True)
         write_text(self.out / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _method_file(self, rows: int) -> Path:
+        """What the method remembers after so many rows."""
+        return self.out / f"method-{rows}.safetensors"
 
     def _run_settings(self) -> dict[str, Any]:
         """The settings under the names that ``stream-ottt run --load`` knows, and all of them."""
@@ -246,6 +255,34 @@ def write_tensorboard(out: Path, rows: list[Row]) -> None:
             for key, value in row.items():
                 if isinstance(value, (int, float)):
                     writer.add_scalar(key, value, i + 1)
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a state; :func:`load_state` reads it."""
+    from safetensors.torch import save_file
+
+    tree, tensors = split(state)
+    try:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, path, {"tree": json.dumps(tree)})
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e
+
+
+def load_state(path: Path) -> State:
+    """What :func:`save_state` wrote.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as f:
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - no mapping
+            state: State = join(json.loads(f.metadata()["tree"]), tensors)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
+        raise InputError(f"cannot be read: {e}; remove the run's folder and start it anew", path=path) from e
+    return state
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,17 +1,15 @@
-"""A table run by run: rows times seeds, in a pool of processes; what fails does not end the rest."""
+"""A table run by run: rows times seeds, in processes or on a cluster; what fails does not end the rest."""
 
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 from stream_ottt.errors import OutputError, StreamOtttError, UsageError
 from stream_ottt.replay.check import check
-from stream_ottt.replay.config import ReplayConfig
+from stream_ottt.replay.executors import make_run, results
 from stream_ottt.replay.records import Record, finished
 from stream_ottt.replay.results import write_table
 from stream_ottt.replay.tables import Table
@@ -30,6 +28,7 @@ def run_table(
     overrides: Tables | None = None,
     only: str | None = None,
     elsewhere: Sequence[Path] = (),
+    scheduler: str | None = None,
     say: Say = print,
 ) -> int:
     """Run what is missing of a table and write ``table.md`` and ``table.json``, anew after each run; draw its figures
@@ -39,18 +38,19 @@ def run_table(
         table: rows and settings.
         data: data set → where it is.
         out: folder; finished runs in it are kept, interrupted ones go on.
-        jobs: runs at once, each in a process with one thread.
+        jobs: runs at once, each in a process with one thread, where there is no scheduler.
         seeds: of each row.
         overrides: settings on top of every row's.
         only: rows whose name contains this.
         elsewhere: folders of other tables; a finished run in them with the same settings is not made again.
+        scheduler: address of a Dask scheduler whose workers make the runs; they share ``out`` and the data.
         say: takes a line a run.
 
     Returns:
         How many runs failed.
 
     Raises:
-        UsageError: wrong settings, found before anything runs.
+        UsageError: wrong settings, found before anything runs; no such scheduler.
         OutputError: the folder cannot be written.
     """
     rows = [row for row in table.rows if only is None or only in row.name]
@@ -85,46 +85,30 @@ def run_table(
     write(figures=not missing)
     if not missing:
         return 0
-    # Spawned, not forked: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        running = {pool.submit(_run, wanted[key].model_dump_json(), _folder(out, *key)): key for key in missing}
+    calls = {key: (wanted[key].model_dump_json(), str(_folder(out, *key).absolute())) for key in missing}
+    for (name, seed), future in results(calls, make_run, jobs, scheduler):
         try:
-            for future in as_completed(running):
-                name, seed = running[future]
-                try:
-                    future.result()
-                    folder = _folder(out, name, seed)
-                    record = finished(wanted[name, seed], folder, name)
-                    if record is None:
-                        raise OutputError(f"{folder}: holds a damaged run; remove it and run this again")
-                    found[name, seed] = record
-                    say(f"{name}, seed {seed}: accuracy {record.result['accuracy']:.4f}")
-                except Exception as e:  # whatever ended that run; the others go on
-                    failures[name, seed] = _one_line(e)
-                    say(f"{name}, seed {seed}: FAILED: {failures[name, seed]}")
-                write()
-        except KeyboardInterrupt:
-            for process in list(pool._processes.values()):
-                process.terminate()
-            raise
+            future.result()
+            folder = _folder(out, name, seed)
+            record = finished(wanted[name, seed], folder, name)
+            if record is None:
+                raise OutputError(
+                    f"{folder}: holds no finished run, or a damaged one; remove it and run this again"
+                    + (", in a folder that all workers share" if scheduler else "")
+                )
+            found[name, seed] = record
+            say(f"{name}, seed {seed}: accuracy {record.result['accuracy']:.4f}")
+        except Exception as e:  # whatever ended that run; the others go on
+            failures[name, seed] = _one_line(e)
+            say(f"{name}, seed {seed}: FAILED: {failures[name, seed]}")
+        write()
     write(figures=True)
     return len(failures)
 
 
-def _run(settings: str, out: Path) -> None:
-    """One run, in a process of the pool."""
-    from stream_ottt.replay.runs import replay
-
-    config = ReplayConfig.model_validate_json(settings)
-    try:
-        replay(config, out, say=lambda line: None)
-    except Exception:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "error.txt").write_text(traceback.format_exc())
-        raise
-
-
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, CancelledError):
+        return "the scheduler is gone; the same command makes what is missing"
     text = str(error).strip().splitlines()
     name = "" if isinstance(error, StreamOtttError) else f"{type(error).__name__}: "
     return name + (text[-1] if text else "no message")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_ottt.errors import UsageError
 from stream_ottt.images.base import Item
 from stream_ottt.labels.score import Score
 from stream_ottt.learning.config import LearnerConfig
@@ -48,6 +49,8 @@ class Workbench:
         self.dataset = dataset or open_dataset(config.data)
         self.loader = Loader(self.dataset, config)
         method: type[Method] = find_method(config.method.name)
+        if method.alone and self.world.size > 1:
+            raise UsageError(f"method {method.name!r} follows one stream; it cannot be shared by processes")
         self.learner_config = self._learner_config(method, batches)
         self.network = self.fresh_network()
         self.network.to(self.loader.device)
@@ -61,6 +64,7 @@ class Workbench:
             config.method,
             batch_size=config.protocol.batch_size,
         )
+        self.method.rng = np.random.default_rng([config.compute.seed, 5])
         seed = [config.compute.seed, 3]
         self.memory = RehearsalMemory(config.rehearsal.max_bytes, np.random.default_rng(seed))
 
@@ -152,6 +156,7 @@ class Workbench:
 
     def test(self, items: Sequence[Item], *, time_steps: int | None = None) -> Score:
         """Classify ``items`` with learning off, shared among the processes."""
+        self.method.before_test()
         batched = type(self.method.network) is Network
         size = TEST_BATCH if batched else 1
         own = items[self.world.rank :: self.world.size]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -36,7 +36,13 @@ WARM_UP = 10
 
 
 class StartingPoint(Protocol):
-    """What a learner begins with that has learned before."""
+    """What a learner begins with that has learned before.
+
+    Attributes:
+        goes_on: whether it is a run that goes on, with the classes that were added to it.
+    """
+
+    goes_on: ClassVar[bool]
 
     @property
     def classes(self) -> list[int]:
@@ -160,6 +166,7 @@ class Assembly:
         learner = build_learner(network, config=rule, classes=classes, engine=c.engine, threads=None)
         if self.checkpoint is not None:
             self.checkpoint.restore(learner)
+        names = self._known_names() or self._label_names
         session = Session(
             learner,
             timeline=timeline,
@@ -168,6 +175,9 @@ class Assembly:
             keep_bytes=c.labels.keep_bytes,
             learn=self.learn,
             late_labels=self.takes_labels,
+            class_names=names,
+            new_classes=c.labels.new_classes,
+            unknown=c.labels.unknown,
             seed=c.stream.seed,
         )
         self.learner = learner
@@ -176,7 +186,7 @@ class Assembly:
             network=describe_network(c.network),
             parameters=network.size,
             classes=tuple(classes),
-            class_names=self._known_names() or self._label_names,
+            class_names=names,
         )
         return session, facts
 
@@ -220,13 +230,15 @@ class Assembly:
         return placed
 
     def _known_names(self) -> dict[int, str]:
-        return self.source.class_names or (self.checkpoint.class_names if self.checkpoint else {})
+        """Those of the source, and of classes that were added when it was learned before."""
+        return {**(self.checkpoint.class_names if self.checkpoint else {}), **self.source.class_names}
 
     def _expected_classes(self) -> list[int] | None:
-        """The labels that may occur, where something says so."""
-        if self.config.labels.classes is not None:
-            return list(self.config.labels.classes)
-        return None if self.checkpoint is None else self.checkpoint.classes
+        """The labels that may occur, where something says so: those with which a run goes on, or the settings."""
+        checkpoint, named = self.checkpoint, self.config.labels.classes
+        if checkpoint is not None and (named is None or checkpoint.goes_on):
+            return checkpoint.classes
+        return None if named is None else list(named)
 
 
 def _check_labels(timeline: LabelTimeline | None, classes: list[int]) -> None:

@@ -9,17 +9,21 @@ the learner's thread; the disk is waited for here. One checkpoint at most is on 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, Full, Queue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
-from stream_ottt.errors import ModelError
+from stream_ottt.errors import ModelError, OutputError, StreamOtttError, UsageError
+from stream_ottt.log import Say
 from stream_ottt.pipeline.learner_thread import Cut
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.pipeline.view import CheckpointState
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import State
 
 SINKS_S = 5.0
@@ -34,11 +38,11 @@ class Checkpointing:
         every_s: seconds from one checkpoint to the next; None leaves it to others to send marks.
         ask: sends a mark along with the stream.
         about: what the manifest says of the run, in this moment.
-        say: told in one line when checkpoints fail, and when they work again.
+        say: told of each checkpoint, when they fail, and when they work again.
 
     Attributes:
         written, failed: how many.
-        latest: ``time.time()`` of the latest that was written, and its timesteps; None before.
+        latest: ``time.time()`` of the latest that was written; None before.
     """
 
     def __init__(
@@ -48,10 +52,11 @@ class Checkpointing:
         every_s: float | None,
         ask: Callable[[], None],
         about: Callable[[], dict[str, Any]],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self.written = self.failed = 0
-        self.latest: tuple[float, int] | None = None
+        self.latest: float | None = None
+        self._timesteps = 0  # before it
         self._folder = folder
         self._every_s = every_s
         self._ask = ask
@@ -59,6 +64,9 @@ class Checkpointing:
         self._say = say
         self._working = True
         self._busy = False
+        self._asked: list[Future[str]] = []  # for the next cut
+        self._served: list[Future[str]] = []  # with the one that is on its way
+        self._lock = Lock()
         self._cuts: Queue[Cut | None] = Queue(2)
         self._thread = Thread(target=self._run, name="checkpoints", daemon=True)
 
@@ -71,6 +79,21 @@ class Checkpointing:
         with suppress(Full):
             self._cuts.put_nowait(None)
         self._thread.join(within)
+        self._served, self._asked = [*self._served, *self._asked], []
+        if not self._thread.is_alive():
+            self._answer(UsageError("the run is ending"))
+
+    def state(self) -> CheckpointState:
+        """What has become of them; from any thread."""
+        return CheckpointState(self.written, self.failed, self.latest, self._timesteps)
+
+    def now(self) -> Future[str]:
+        """Write one as soon as may be, from any thread; gives its path, or fails with an error that says why not."""
+        future: Future[str] = Future()
+        with self._lock:
+            self._asked.append(future)
+        self._ask()
+        return future
 
     # --- in the learner's thread -----------------------------------------------------------------------------------
 
@@ -81,6 +104,8 @@ class Checkpointing:
     def take(self, cut: Cut) -> None:
         """Take a cut, to be written."""
         self._busy = True
+        with self._lock:
+            self._served, self._asked = self._asked, []
         self._cuts.put_nowait(cut)
 
     # --- in a thread of its own ------------------------------------------------------------------------------------
@@ -97,26 +122,39 @@ class Checkpointing:
                 continue
             if cut is None:
                 return
-            self.write(cut)
+            self._answer(self.write(cut))
             self._busy = False
+            if self._asked:  # while this one was on its way
+                self._ask()
 
-    def write(self, cut: Cut) -> None:
-        """Write a cut; a failure is said once."""
+    def _answer(self, found: Path | StreamOtttError) -> None:
+        """Tell those who had asked when the cut was taken what came of it."""
+        while self._served:
+            if isinstance(found, Path):
+                self._served.pop().set_result(str(found))
+            else:
+                self._served.pop().set_exception(found)
+
+    def write(self, cut: Cut) -> Path | StreamOtttError:
+        """Write a cut; returns the file, or why it is not there, which is also said, but once."""
         try:
             sinks = self._of_sinks(cut.sinks)
-            self._folder.write(cut.state, sinks, {**self._about(), "timesteps": cut.timesteps})
+            path = self._folder.write(cut.state, sinks, {**self._about(), "timesteps": cut.timesteps})
         except (OSError, ModelError) as e:
             self.failed += 1
+            why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
             if self._working:
-                why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
-                self._say(f"checkpoint: {why}; the run goes on and tries again")
+                text = f"checkpoint: {why}; the run goes on and tries again"
+                self._say(text, "checkpoint", level=logging.WARNING, ok=False, timesteps=cut.timesteps)
             self._working = False
-            return
-        if not self._working:
-            self._say(f"checkpoint: written again, after {cut.timesteps} timesteps")
+            return OutputError(f"checkpoint: {why}")
+        again = "" if self._working else "again, "
+        text = f"checkpoint: written {again}after {cut.timesteps} timesteps"
+        self._say(text, "checkpoint", quiet=self._working, ok=True, timesteps=cut.timesteps)
         self._working = True
         self.written += 1
-        self.latest = (time.time(), cut.timesteps)
+        self.latest, self._timesteps = time.time(), cut.timesteps
+        return path
 
     @staticmethod
     def _of_sinks(futures: dict[str, Future[State | None]]) -> dict[str, State | None]:

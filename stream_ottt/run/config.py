@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
-from stream_ottt.events.binning import BinningConfig
+from stream_ottt.events.config import BinningConfig
 from stream_ottt.filters.chain import parse_filter
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.labels.timeline import LabelsConfig

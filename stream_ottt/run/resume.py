@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stream_ottt.errors import ModelError
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.run import RunRequest
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import nullcontext, suppress
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,22 +14,26 @@ from typing import Any
 from stream_ottt.errors import InputError, ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.labels.alignment import unmet
 from stream_ottt.live.inputs import LiveInputs
+from stream_ottt.log import say, warn
 from stream_ottt.outputs import check_writable, write_somewhere
 from stream_ottt.pipeline.pipeline import Outcome, Pipeline
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.source import Source
-from stream_ottt.pipeline.verdict import size_note, unusable
+from stream_ottt.pipeline.verdict import CURE_OF_TIMES, unusable
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot
 from stream_ottt.run.assembly import Assembly
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.run.config import RunConfig, merge, parse_every, sources_of, to_tables
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
 from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.run.stopping import Stopping
 from stream_ottt.run.summary import summarize, write_summary
+from stream_ottt.run.watching import Watching
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sources.merged.opening import open_sources
+from stream_ottt.state import take
 
 Problem = tuple[int, str]
 """Exit code and what to say."""
@@ -82,12 +87,6 @@ def run(request: RunRequest, stopping: Stopping | None = None) -> int:
     """
     with nullcontext(stopping) if stopping is not None else Stopping() as signals:
         return asyncio.run(Run(request, signals).go())
-
-
-def say(text: str) -> None:
-    """One line for the user; nothing more where stderr is gone."""
-    with suppress(OSError, ValueError):
-        print(f"stream-ottt: {text}", file=sys.stderr, flush=True)
 
 
 class Run:
@@ -149,9 +148,11 @@ class Run:
             labels=self._takes_labels,
             save=self._save_now,
             can_save=self.request.save is not None,
+            checkpoint=None if self.folder is None else self._checkpoint_now,
             status=lambda snapshot: self._summary(snapshot, None, "running"),
         )
         self.pipeline = pipeline
+        self.watching = Watching(pipeline.view)
         try:
             # Ports first: whoever is refused one must not have touched a file.
             if self.config.stream.control is not None:
@@ -162,10 +163,11 @@ class Run:
             self.stopping.act = pipeline.stop
             if type(self.source).live and sys.stderr.isatty():
                 say(f"waiting for events of {self.facts.source}")
-            try:
-                outcome = await pipeline.run()
-            except asyncio.CancelledError as e:
-                outcome = Outcome("failed", e, pipeline.learning.session is not None)
+            async with self.watching:
+                try:
+                    outcome = await pipeline.run()
+                except asyncio.CancelledError as e:
+                    outcome = Outcome("failed", e, pipeline.learning.session is not None)
         finally:
             await inputs.close()
             if self.keeping is not None:
@@ -207,10 +209,15 @@ class Run:
         """Put everything where it was; a live source has gone on meanwhile."""
         live = type(self.source).live
         saved.folder.go_on(saved, lost=live)
+        gap = saved.folder.gaps[-1].model_dump()
+        say(f"going on after {saved.manifest.timesteps} timesteps", "gap", quiet=True, **gap)
         pipeline.load_state_dict(saved.state, gap=live)
         for writer in pipeline.writers:
+            if saved.manifest.sinks.get(writer.name) is None:
+                text = f"sink {writer.name}: had not come so far when the checkpoint was written; some may be missing"
+                warn(text, "sink", sink=writer.name)
             try:
-                writer.sink.go_on(saved.manifest.sinks.get(writer.name))
+                writer.sink.go_on(saved.manifest.sinks.get(writer.name), take(saved.state, "stream/index"))
             except OutputError:
                 if not self.request.force:
                     raise
@@ -230,6 +237,10 @@ class Run:
         pipeline.learning.keeper = self.keeping
         self.keeping.start()
 
+    def _checkpoint_now(self) -> Future[str]:
+        assert self.keeping is not None
+        return self.keeping.now()
+
     def _about(self) -> dict[str, Any]:
         facts, request = self.pipeline.view.facts, self.request
         asked = {
@@ -244,9 +255,10 @@ class Run:
         return {"run": asked, "classes": facts.classes, "class_names": facts.class_names}
 
     def _end_checkpoints(self, folder: CheckpointFolder, outcome: Outcome, code: int) -> None:
-        """Note that nothing is left to resume, where that is so."""
+        """Note that nothing is left to resume, where that is so; a live source may always come back."""
         try:
-            if outcome.reason in ("end", "max-steps", "damaged") and code in (0, InputError.exit_code):
+            over = ("max-steps",) if type(self.source).live else ("end", "max-steps", "damaged")
+            if outcome.reason in over and code in (0, InputError.exit_code):
                 folder.finish({"reason": outcome.reason, "code": code, "timesteps": self.pipeline.learning.timesteps})
         except OSError as e:
             say(f"checkpoint: {folder.path}: the end of the run cannot be noted: {e.strerror}")
@@ -278,12 +290,16 @@ class Run:
             problems += [] if problem is None else [(problem.exit_code, str(problem))]
         await self.pipeline.close_sinks(summary)
         problems += self._problems_of_sinks(self.pipeline.snapshot())
-        for _, text in problems if fault is None else problems[1:]:
-            say(text)
+        for exit_code, text in problems if fault is None else problems[1:]:
+            warn(text, "problem", code=exit_code)
+        self.watching.journal.look(snapshot)
         self._say_the_rest(snapshot)
+        code = self._exit_code(outcome, problems)
+        timesteps = 0 if snapshot.session is None else snapshot.session.timesteps
+        say(f"ended: {outcome.reason}", "end", quiet=True, reason=outcome.reason, code=code, timesteps=timesteps)
         if fault is not None:
             raise fault
-        return self._exit_code(outcome, problems)
+        return code
 
     def _exit_code(self, outcome: Outcome, problems: list[Problem]) -> int:
         if outcome.reason == "interrupted" and self.stopping.signal is not None and self.stopping.exit_code:
@@ -329,10 +345,10 @@ class Run:
         found = []
         ledger, source, facts = snapshot.ledger, self.facts.source, self.pipeline.view.facts
         parts = []
+        clocks = [snapshot.clock, *(one["clock"] for one in snapshot.sources.values())]
+        wrong = sum(clock.get("left_out", 0) for clock in clocks)
         if ledger.malformed:
             width, height = facts.sensor or (0, 0)
-            clocks = [snapshot.clock, *(one["clock"] for one in snapshot.sources.values())]
-            wrong = sum(clock.get("left_out", 0) for clock in clocks)
             outside = ledger.malformed - wrong
             if outside:
                 parts.append(f"{outside} events outside the {width}×{height} sensor or outside the range of times")
@@ -342,6 +358,9 @@ class Run:
             parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
         if parts:
             text = f"{source}: {' and '.join(parts)} were left out and counted; all others were used"
+            if wrong:
+                copy = "" if type(self.source).live else "; `stream-ottt convert` writes a copy without them"
+                text += f"; {CURE_OF_TIMES}{copy}"
             why = unusable(self.source, ledger.read, ledger.malformed - wrong, wrong, facts.sensor or (0, 0))
             found.append((InputError.exit_code, text if why is None else f"{source}: {why}"))
         if malformed := snapshot.transport.get("malformed_messages"):
@@ -363,26 +382,21 @@ class Run:
 
     def _say_the_rest(self, snapshot: RunSnapshot) -> None:
         session, source = snapshot.session, self.facts.source
-        for text in session.warnings if session is not None else ():
-            say(text)
-        sensor = self.pipeline.view.facts.sensor
-        if sensor is not None and (note := size_note(self.source, sensor)):
-            say(f"{source}: {note}")
         if snapshot.clock.get("epochs", 1) > 1:
-            say(
+            warn(
                 f"{source}: the sensor's clock jumped {snapshot.clock['epochs'] - 1} times; times after a jump back go "
                 "on after those before it; see the summary's clock"
             )
         if lost := snapshot.transport.get("lost_messages"):
-            say(f"{source}: {lost} messages never came; see the summary's gaps")
+            warn(f"{source}: {lost} messages never came; see the summary's gaps")
         if overflow := snapshot.ledger.dropped.get("overflow"):
-            say(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
+            warn(f"{source}: {overflow} of {snapshot.ledger.read} events were dropped, since the learner was too slow")
         if session is not None and session.label_span and session.stream_span and not session.intervals_met:
-            say(unmet(session.label_span, session.stream_span, name=self.config.labels.file or source))
+            warn(unmet(session.label_span, session.stream_span, name=self.config.labels.file or source))
         if session is not None and session.learning == "no labels":
             how = (
                 "no label has come with the stream"
                 if self._takes_labels
                 else "no label was given; give some with --labels FILE.csv (class,startTime_usec,endTime_usec)"
             )
-            say(f"nothing was learned: {how}")
+            warn(f"nothing was learned: {how}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 
@@ -22,9 +23,10 @@ def says_what_it_is(method: type[Method]) -> None:
 
 
 def it_learns_a_batch(method: type[Method]) -> None:
-    """``learn`` gives logits [T, batch, classes], finite, and steps the optimizer."""
+    """``learn`` gives logits [T, batch, classes], finite, and steps the optimizer, then or in ``before_test``."""
     made = _made(method)
     logits = made.learn(*_batch())
+    made.before_test()
     assert tuple(logits.shape) == (STEPS, BATCH, CLASSES), f"learn gave logits of {tuple(logits.shape)}"
     assert bool(logits.isfinite().all()), "logits are not finite"
     assert made.optimizer.steps > 0, "learn never began a step of the optimizer: call self.optimizer.begin()"
@@ -34,6 +36,7 @@ def predicting_changes_nothing(method: type[Method]) -> None:
     """``predict`` gives logits of the same shape and leaves weights and optimizer as they were."""
     made = _made(method)
     made.learn(*_batch())
+    made.before_test()
     before = {k: v.clone() for k, v in made.network.parameters.items()}
     steps = made.optimizer.steps
     first, second = made.predict(_batch()[0]), made.predict(_batch()[0])
@@ -50,9 +53,28 @@ def what_was_learned_is_predicted_with(method: type[Method]) -> None:
     before = made.predict(frames)
     for _ in range(5):
         made.learn(frames, targets)
+    made.before_test()
     assert not torch.equal(made.predict(frames), before), (
         "five batches changed no prediction; update through self.optimizer, then call self.network.weights_changed()"
     )
+
+
+def it_goes_on_from_its_state(method: type[Method]) -> None:
+    """One that is given weights, optimizer and ``state_dict`` of another learns the next batch as that one does."""
+    first, second = _made(method), _made(method)
+    for _ in range(2):
+        first.learn(*_batch())
+    first.before_test()
+    for name, value in first.network.parameters.items():
+        second.network.parameters[name].copy_(value)
+    second.network.weights_changed()
+    second.optimizer.set_state(first.optimizer.state(), first.optimizer.steps)
+    second.load_state_dict({key: deepcopy(value) for key, value in first.state_dict().items()})
+    for made in (first, second):
+        made.learn(*_batch())
+        made.before_test()
+    same = torch.allclose(first.predict(_batch()[0]), second.predict(_batch()[0]), rtol=0, atol=1e-5)
+    assert same, "it went on otherwise: state_dict and load_state_dict must hold all that it remembers"
 
 
 METHOD_CHECKS: dict[str, Callable[[type[Method]], None]] = {
@@ -62,6 +84,7 @@ METHOD_CHECKS: dict[str, Callable[[type[Method]], None]] = {
         it_learns_a_batch,
         predicting_changes_nothing,
         what_was_learned_is_predicted_with,
+        it_goes_on_from_its_state,
     )
 }
 """Name → check."""

@@ -188,7 +188,7 @@ class RunPage:
         arguments: dict[str, tuple[Any, ...]] = {
             "label": (command.label,),
             "label_last": (command.label, command.span_us),
-            "correct": (command.label,),
+            "correct": (command.label, None),
             "new_class": (command.text,),
             "speed": (command.value,),
             "hold": (bool(command.value),),
@@ -201,7 +201,14 @@ class RunPage:
         return {RESULTS[command.name]: result} if command.name in RESULTS else {}
 
 
-RESULTS = {"pause": "learning", "resume": "learning", "label": "timesteps", "save": "path", "checkpoint": "path"}
+RESULTS = {
+    "pause": "learning",
+    "resume": "learning",
+    "label": "timesteps",
+    "new_class": "label",
+    "save": "path",
+    "checkpoint": "path",
+}
 """What a command's result is called in its answer."""
 
 COMMANDS = ("pause", "resume", "label", "correct", "new_class", "reset", "save", "checkpoint", "speed", "hold", "step")
@@ -209,7 +216,7 @@ COMMANDS = ("pause", "resume", "label", "correct", "new_class", "reset", "save",
 
 def control_of(controls: Controls, command: str) -> Callable[..., Future[Any]] | None:
     """What does a command, or None where the run has no such thing."""
-    return getattr(controls, "label_now" if command == "label" else command, None)
+    return getattr(controls, {"label": "label_now", "new_class": "add_class"}.get(command, command), None)
 
 
 def available(controls: Controls) -> dict[str, bool]:

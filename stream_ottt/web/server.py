@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import mimetypes
 import socket
 from collections.abc import Iterator
@@ -12,17 +11,18 @@ from importlib.resources.abc import Traversable
 from typing import Any
 from urllib.parse import quote
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from stream_ottt.errors import StreamOtttError, UsageError
+from stream_ottt.errors import StreamOtttError
 from stream_ottt.web.access import SECURITY_HEADERS, Access, is_loopback, new_token
+from stream_ottt.web.address import bind
 from stream_ottt.web.browser import Browser, Shown
 from stream_ottt.web.message import MAX_BYTES, Command
+from stream_ottt.web.serving import HttpServer
 
 MAX_BROWSERS = 16
 """Browsers that may be connected at once."""
@@ -55,8 +55,7 @@ class PageServer:
         self._names = names
         self._assets = {name: _response(file) for name, file in _walk(files("stream_ottt.web") / "assets")}
         self._browsers: set[Browser] = set()
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._server: HttpServer | None = None
         self.failure: Exception | None = None
 
     @property
@@ -72,7 +71,7 @@ class PageServer:
         Raises:
             UsageError: the address cannot be bound.
         """
-        listener = bind(self._host, self._port)
+        listener = bind(self._host, self._port, option="--web")
         self._port = listener.getsockname()[1]
         app = Starlette(
             routes=[
@@ -81,27 +80,12 @@ class PageServer:
             ]
         )
         guarded = Access(app, host=self._host, port=self._port, token=self._token, names=self._names)
-        self._server = _Server(
-            uvicorn.Config(
-                guarded,
-                http="h11",
-                ws="websockets-sansio",
-                ws_max_size=MAX_BYTES,
-                ws_per_message_deflate=False,
-                lifespan="off",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._server = HttpServer(guarded, max_message=MAX_BYTES)
+        self._server.start(listener)
 
     async def stop(self) -> None:
         """Let the browsers take the last figures, then close all connections."""
-        if self._server is None or self._task is None:
+        if self._server is None:
             return
         for browser in self._browsers:
             browser.finish()
@@ -110,11 +94,7 @@ class PageServer:
             _, late = await asyncio.wait(waits, timeout=LAST_WORD_S)
             for wait in late:
                 wait.cancel()
-        self._server.should_exit = True
-        await self._task
-        for connection in list(self._server.server_state.connections):
-            connection.transport.abort()  # what a sleeping browser did not take
-        await asyncio.sleep(0)
+        await self._server.stop()
         self._server = None
 
     def wishes(self) -> list[Any]:
@@ -146,27 +126,6 @@ class PageServer:
             return {"ok": True, **await self._shown.carry_out(command)}
         except StreamOtttError as e:
             return {"ok": False, "error": str(e)}
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the run's to handle."""
-        yield
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address.
-
-    Raises:
-        UsageError: the address is taken, or no address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=16)
-    except OSError as e:
-        reason = (e.strerror or str(e)).partition(" (")[0]
-        raise UsageError(f"--web: the page cannot be at {host}:{port}: {reason}; name another HOST:PORT") from None
 
 
 def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:

@@ -10,9 +10,10 @@ import torch
 
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.connection import Connection, SkipGain
-from stream_ottt.network.layers import SWS_SCALE, AvgPool, NFBlock, ReadOut, StemConv
+from stream_ottt.network.layers import SWS_SCALE, AvgPool, ReadOut, StemConv
 from stream_ottt.network.network import Network
 from stream_ottt.network.neurons import NeuronModel, Neurons
+from stream_ottt.network.residual import NFBlock
 from stream_ottt.network.topologies import build_network
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.run.config import merge

@@ -31,6 +31,7 @@ SCALED = {"data.keep_aspect": False, "transform.resized_crop": False}
 CUT = {"data.keep_aspect": True, "transform.resized_crop": True}
 REHEARSED = {"rehearsal.mode": "ratio", "rehearsal.stretch": 2}
 DRIFT = {"protocol.name": "drift", "data.train": 16, "protocol.interval": 4, "evaluation.window": 4}
+REAL_TIME = {"protocol.name": "real-time", "protocol.predict_cost": "5ms", "protocol.learn_cost": "5ms"}
 
 Tables = dict[str, Any]
 Seen = Callable[[Tables, Path], object]
@@ -146,6 +147,14 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "network.input_mass": (0.0, 20.0, weights, {}),
     "method.name": ("ottt_o", "bptt", weights, {}),
     "method.truncation": (None, 1, weights, {"method.name": "bptt"}),
+    "method.alpha_pre": (-1.0, 1.0, weights, {"method.name": "stllr"}),
+    "method.post_decay": (0.2, 0.9, weights, {"method.name": "stllr"}),
+    "method.kappa": (2.0, 4.0, weights, {"method.name": "obgd", "learner.lr": 10}),
+    "method.renew": (0.0, 0.1, weights, {"method.name": "cbp", "method.maturity": 5}),
+    "method.maturity": (5, 100, weights, {"method.name": "cbp", "method.renew": 0.1}),
+    "method.memory": (200, 1, weights, {"method.name": "er"}),
+    "method.der_alpha": (0.1, 1.0, weights, {"method.name": "derpp"}),
+    "method.der_beta": (0.5, 1.0, weights, {"method.name": "derpp"}),
     "learner.rule": ("ottt_o", "ottt_a", refused, {}),
     "learner.optimizer": ("sgd", "adam", weights, {}),
     "learner.lr": (0.1, 0.2, weights, {}),
@@ -168,6 +177,12 @@ EFFECTS: dict[str, tuple[Any, Any, Seen, Tables]] = {
     "protocol.drift": ("contrast", "orientation", rows, DRIFT),
     "protocol.drift_share": (0.3, 0.01, rows, DRIFT),
     "protocol.recovered": (1.0, 0.01, result(), DRIFT | {"protocol.drift": "orientation"}),
+    "protocol.label_delay": (0, 4, rows, {"protocol.name": "prequential"}),
+    "protocol.near_future": (0, 4, rows, {"protocol.name": "prequential"}),
+    "protocol.evaluations": (1, 2, rows, {"protocol.name": "class-incremental"}),
+    "protocol.speed": (1.0, 9.0, rows, REAL_TIME),
+    "protocol.predict_cost": ("1ms", "1s", rows, REAL_TIME),
+    "protocol.learn_cost": ("1ms", "1s", rows, REAL_TIME),
     "protocol.test_time_steps": ([], [2], result(), CIFAR | {"data.train": 20, "transform.scale": 0.004}),
     "rehearsal.mode": ("off", "ratio", weights, {}),
     "rehearsal.ratio": (3, 1, weights, REHEARSED),

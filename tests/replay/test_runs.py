@@ -19,12 +19,12 @@ import torch
 from replay.helpers import small_config, write_collection
 
 from stream_ottt.errors import UsageError
+from stream_ottt.replay.analysis.transfer import backward_transfer, forgetting
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.distributed import World
 from stream_ottt.replay.methods import METHODS
 from stream_ottt.replay.methods.base import Method
-from stream_ottt.replay.protocols.class_incremental import backward_transfer, forgetting
 from stream_ottt.replay.protocols.drift import Drift, recovery
 from stream_ottt.replay.report import percent
 from stream_ottt.replay.runs import replay

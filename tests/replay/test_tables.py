@@ -210,8 +210,26 @@ def test_streams_blocks_and_drifts_by_hand() -> None:
         in details.streams(stream)
     )
     # Blocks have prequential figures too, but no held-out ones.
-    block = [record("b", 0, 0.5, forgetting=0.0, backward_transfer=-0.25, prequential=prequential(0, 0))]
-    assert details.streams(block) == "" and "| b | 0.00 | -0.25 |" in details.blocks(block)
+    transfer = {"backward_transfer": -0.25, "forward_transfer": 0.1}
+    seen = {"accuracy_seen_average": 0.6, "anytime_seen_average": 0.5}
+    block = [record("b", 0, 0.5, forgetting=0.0, **transfer, **seen)]
+    assert details.streams(block) == ""
+    assert "| b | 60.00 | 50.00 | 0.00 | -0.25 | 0.10 |" in details.blocks(block)
+    taken = [[{"samples": 20}, {"samples": None}], [{"samples": 31}, {"samples": 30}]]
+    classes = [record("c", i, 0.5, new_classes=own) for i, own in enumerate(taken)]
+    assert "| c | 27 | 3 of 4 |" in details.new_classes(classes)
+    clock = record("t", 0, 0.2, speed=4.0, in_time=0.5, learned=0.4, prequential=prequential(0.4, 0.4))
+    assert "| t | 4× | 20.00 | 50.00 | 40.00 | 40.00 |" in details.real_time([clock])
+    near = record("n", 0, 0.2, near_future_accuracy=0.3, prequential=prequential(0.4, 0.4))
+    near.settings["protocol"]["label_delay"] = 0
+    late = record("l", 0, 0.2, prequential=prequential(0.4, 0.4))
+    late.settings["protocol"]["label_delay"] = 7
+    plain = record("p", 0, 0.2, prequential=prequential(0.4, 0.4))
+    plain.settings["protocol"]["label_delay"] = 0
+    text = details.late_and_far([near, late, plain])
+    assert (
+        "| n | 0 | 40.00 | 30.00 | – | – |" in text and "| l | 7 | 40.00 | – | – | – |" in text and "| p |" not in text
+    )
     change = [
         record("d", i, 0.5, before=prequential(0.5, 0.6), after=prequential(0.3, 0.4), recovery_samples=n)
         for i, n in enumerate((12, None, 0))
@@ -221,6 +239,9 @@ def test_streams_blocks_and_drifts_by_hand() -> None:
         details.streams,
         details.blocks,
         details.drifts,
+        details.new_classes,
+        details.real_time,
+        details.late_and_far,
         details.more_timesteps,
         details.activity,
         details.alignment,

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import join, split
 
 CALLS = ("open", "write", "fsync", "replace", "unlink")

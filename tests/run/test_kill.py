@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from resumed import SMALL, result, same
 
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 
 SOURCE = "synthetic:?presentations=60&duration=100ms&pause=50ms&classes=3"
 KILLS = 200 if os.environ.get("SOAK") else 2

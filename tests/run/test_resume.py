@@ -15,8 +15,12 @@ from resumed import moved as moved_to
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.events.binning import Binner
-from stream_ottt.run.checkpoint import CheckpointFolder, SavedRun
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.run.assembly import Assembly
+from stream_ottt.run.checkpoint import SavedRun
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
+from stream_ottt.run.model_file import load_checkpoint
 from stream_ottt.run.resume import find
 from stream_ottt.run.run import Run, RunRequest
 from stream_ottt.state import part
@@ -280,3 +284,42 @@ def test_stretches_are_written_once(tmp_path: Path) -> None:
         for i, file in folder.read(number).manifest.stretches.items():
             assert held.setdefault(i, file) == file
     assert len(held) > 10
+
+
+def test_a_run_goes_on_with_the_classes_that_were_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Assembly.build
+
+    def build_and_name(self: Assembly, *arguments: Any) -> Any:
+        session, facts = build(self, *arguments)
+        process = session.process
+
+        def name_one(timestep: Timestep) -> StepResult:
+            if timestep.index == 30:
+                session.add_class("mug")
+            return process(timestep)
+
+        session.process = name_one  # type: ignore[method-assign]
+        return session, facts
+
+    monkeypatch.setattr(Assembly, "build", build_and_name)
+    whole, named = tmp_path / "whole", {"labels": {"classes": [0, 1, 2], "delay": "35ms"}}
+    assert run(request(whole, named)) == 0
+    expected, cuts = result(whole), numbers(whole)
+    assert [len(line["logits"]) for line in expected["lines"]] == [3] * 30 + [4] * (len(expected["lines"]) - 30)
+    label = next(k for k, name in expected["summary"]["classes"].items() if name == "mug")
+    sizes = set()
+    for upto in cuts[:: len(cuts) // 5]:
+        folder = moved_to(whole, tmp_path / str(upto), upto)
+        asked = find(folder / "checkpoints").request
+        assert asked is not None and asked.saved is not None
+        sizes.add(len(asked.saved.classes))
+        assert run(asked) == 0
+        same(result(folder), expected)
+    assert sizes == {3, 4}
+
+    model = load_checkpoint(whole / "m.safetensors")
+    assert model.classes == [0, 1, 2, int(label)] and model.class_names[int(label)] == "mug"
+    again = request(tmp_path / "again", {"labels": {"delay": "35ms"}}, load=whole / "m.safetensors", checkpoints=None)
+    monkeypatch.setattr(Assembly, "build", build)
+    assert run(again) == 0
+    assert result(tmp_path / "again")["summary"]["classes"] == expected["summary"]["classes"]

@@ -12,7 +12,8 @@ import pytest
 
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-from stream_ottt.labels.evaluation import Evaluator, PresentationScore
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.presentation_score import PresentationScore
 from stream_ottt.learning.snapshot import SessionSnapshot
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
-from stream_ottt.sources.aedat2 import Aedat2Source, Unwrap
+from stream_ottt.sources.aedat2 import Aedat2Source
 from stream_ottt.sources.opening import open_source
+from stream_ottt.sources.unwrap import Clock32
 
 MAGIC = b"#!AER-DAT2.0\r\n"
 Words = list[tuple[int, int]]
@@ -109,7 +110,7 @@ def test_golden_words_of_a_davis(tmp_path: Path, header: bytes, width: int, heig
     assert (packet.width, packet.height) == (width, height)
 
 
-@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT2.1\r\n", b"#!AER-DAT1.0\r\n"])
+@pytest.mark.parametrize("magic", [b"#!AER-DAT2.0\r\n", b"#!AER-DAT2.1\r\n", b"#!AER-DAT1.0\r\n", b"#!AER-DAT2.2\r\n"])
 def test_versions(tmp_path: Path, magic: bytes) -> None:
     words = [(0x0000, 5), (0x0001, 5), (0x00FE, 6), (0x7F00, 2**32 - 1), (0x8000, 8), (0x1505, 9)]
     layout = ">HI" if magic.startswith(b"#!AER-DAT1") else ">II"
@@ -184,7 +185,7 @@ def test_timestamps_wrap_between_and_within_packets(tmp_path: Path) -> None:
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(-(2**31), 2**31 - 1), max_size=30), st.lists(st.integers(0, 30)))
 def test_unwrapping_in_pieces(first: int, steps: list[int], cuts: list[int]) -> None:
     t = np.cumsum([first, *steps])
-    unwrap = Unwrap()
+    unwrap = Clock32()
     found = [unwrap((p % 2**32).astype(np.uint32)) for p in np.split(t, sorted(min(c, len(t)) for c in cuts))]
     assert np.array_equal(np.concatenate(found), t)
 

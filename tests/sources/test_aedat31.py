@@ -63,6 +63,21 @@ def test_golden_bytes(tmp_path: Path) -> None:
     assert source.describe() == {"camera": "DVS128", "packets": {"polarity": 1}}
 
 
+@pytest.mark.parametrize("end", ["", "#!END-HEADER\r\n"])
+def test_version_30(tmp_path: Path, end: str) -> None:
+    """Its coordinates have 14 bits each, y counts from the bottom, and its header needs no end."""
+    events = [(1, 0, 3, True), (127, 127, 4, False), (64, 5, 5, True)]
+    body = b"".join(struct.pack("<Ii", x << 18 | (127 - y) << 4 | on << 1 | 1, t) for x, y, t, on in events)
+    head = f"#!AER-DAT3.0\r\n#Format: RAW\r\n#Source 1: DVS128\r\n{end}".encode()
+    (tmp_path / "a").write_bytes(head + packet_header(1, 3) + body)
+    source = open_source(tmp_path / "a")
+    assert isinstance(source, Aedat31Source)
+    found, error = drain(source)
+    assert error is None and found.tolist() == events
+    (tmp_path / "a").write_bytes(head.replace(b"DVS128", b"?") + packet_header(1, 1) + struct.pack("<Ii", 300 << 4, 1))
+    assert "say its size with" in str(drain(source)[1])
+
+
 def test_other_packets_are_passed_over(tmp_path: Path) -> None:
     a, b = (1, 2, 3, True, True), (4, 5, 6, False, True)
     data = (

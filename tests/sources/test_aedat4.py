@@ -531,3 +531,9 @@ def test_real_recording_without_events(recordings: Path) -> None:
     assert isinstance(source, Aedat4Source)
     with pytest.raises(InputError, match=r"no event stream in it, only 0 \(FRME 2×2\)"):
         next(source.packets())
+
+
+@pytest.mark.parametrize("option", ["from", "to", "shift", "sort"])
+def test_a_followed_file_refuses_the_options_of_time(tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=f"'{option}' is not for a recording that is followed"):
+        Aedat4Source.from_options(path=tmp_path / "a", follow=True, **{option: "true" if option == "sort" else "1s"})

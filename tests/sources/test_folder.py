@@ -167,7 +167,16 @@ def test_recordings_with_their_label_files_are_read_by_them(tmp_path: Path) -> N
     header = "class,startTime_usec,endTime_usec\n"
     (tmp_path / "user01_labels.csv").write_text(header + "1,1010,1050\n2,1060,1200\n")
     (tmp_path / "user02_labels.csv").write_text(header + "3,4999000,5000010\n")
-    for junk in (".DS_Store", "Thumbs.db", "desktop.ini", "README.txt", "LICENSE", "notes.md"):
+    for junk in (
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+        "README.txt",
+        "LICENSE",
+        "notes.md",
+        "a.raw.tmp_index",
+        "a.bias",
+    ):
         (tmp_path / junk).write_bytes(b"\0\1")
     source = open_source(f"{tmp_path}?gap=1ms")
     assert drain(source)[0] == [(1, 0), (1, 40), (1, 90), (2, 1091), (2, 1131), (2, 1181)]

@@ -110,7 +110,13 @@ def test_standard_input_with_options(tmp_path: Path, command: str) -> None:
         (b"\n <HTML lang='en'>", "a web page"),
         (b'{"events": [1, 2, 3, 4]}', "JSON"),
         (b"BZh91AY&SY" + bytes(range(50)), "bzip2"),
-        (b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0", "gzip"),
+        (b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0", "empty"),
+        ("t,x,y,p".encode("utf-16"), "UTF-16; save it as UTF-8"),
+        (b"\x89HDF\r\r\n\x1a\r\n\0", "copied as text"),
+        (b"#!AER-DAT4.0\r\r\n0\0\0\0", "copied as text"),
+        (b"#!AER-DAT5.0\r\n0\0\0\0", "AEDAT file of a version"),
+        (b"PAR1\x15\x04PAR1", "a Parquet file"),
+        (b"\x1aE\xdf\xa3\1\2", "a video"),
         (b"%PDF-1.4\n\x80\x81\x01", "a PDF"),
         (bytes(100), "zeros only"),
         (b"\x80\x04\x95\x01\x02", "pickle"),
@@ -125,7 +131,17 @@ def test_in_place_of_a_recording(tmp_path: Path, content: bytes, what: str, name
 
 
 def test_an_archive_is_named_with_what_it_holds(tmp_path: Path) -> None:
+    for members, what in (
+        (["t/data.pkl", "t/version"], "PyTorch"),
+        (["[Content_Types].xml", "xl/a"], "office document"),
+    ):
+        with zipfile.ZipFile(tmp_path / "a", "w") as archive:
+            for member in members:
+                archive.writestr(member, "x")
+        with pytest.raises(InputError, match=what):
+            open_source(tmp_path / "a")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("events.txt", "0.1 1 2 3")
-    with pytest.raises(InputError, match=r"a ZIP archive of 1 files, such as 'events.txt'; unpack it first"):
+        archive.writestr("left.txt", "0.1 1 2 3")
+        archive.writestr("right.txt", "0.1 1 2 3")
+    with pytest.raises(InputError, match=r"a ZIP archive of 2 files, such as 'left.txt'; unpack it first"):
         open_source(tmp_path / "a.zip")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from stream_ottt.cli.info import show
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.base import parse_header
@@ -129,3 +132,21 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.raw", tmp_path):
         with pytest.raises(InputError):
             list(open_source(f"{path}?format=evt2&width=4&height=4").packets())
+
+
+def test_events_before_the_first_time_are_left_out_and_do_not_spoil_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recording that begins in the middle of a stream: neither its excerpts nor its verdict depend on them."""
+    words = [0x1 << 28 | 3 << 11 | 5] * 40
+    for t in range(100):
+        words += [0x8 << 28 | 1000 + t, 0x1 << 28 | 4 << 11 | 6]
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"% evt 2.0\n% geometry 346x260\n% end\n" + np.array(words, "<u4").tobytes())
+    assert show(str(path), as_json=True) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["events"], facts["malformed"], facts["t_first"]) == (140, 40, 64_000)
+    t = np.concatenate([p.events["t"] for p in open_source(f"{path}?from=640us&to=1280us").excerpt()])
+    assert t.tolist() == list(range(64_640, 65_280, 64))
+    t = np.concatenate([p.events["t"] for p in open_source(f"{path}?shift=auto").excerpt()])
+    assert t[40:].tolist() == list(range(0, 6400, 64)) and (t[:40] < 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -39,6 +40,16 @@ def test_aedat4_as_it_comes(recording: bytes) -> None:
     assert (facts["events"], facts["width"], facts["t_last"], facts["on"]) == (3000, 346, 29_990, 1500)
 
 
+@pytest.mark.parametrize(
+    ("options", "events", "first"),
+    [("from=10ms&to=20ms", 1000, 10_000), ("from=10ms&shift=auto", 2000, 0), ("shift=7&sort=true", 3000, 7)],
+)
+def test_aedat4_as_it_comes_with_the_options_of_time(recording: bytes, options: str, events: int, first: int) -> None:
+    _, facts, _ = info(f"-?format=aedat4&{options}", recording)
+    assert facts["events"] == events
+    assert facts["t_first"] == first
+
+
 def test_aedat4_cut_short(recording: bytes) -> None:
     code, _, error = info("stdin:?format=aedat4", recording[:-200])
     assert code == 3
@@ -49,6 +60,11 @@ def test_a_format_that_wants_a_file() -> None:
     code, facts, error = info("-?format=csv&width=10&height=10", b"t,x,y,on\n1,2,3,1\n5,6,7,0\n")
     assert code == 0, error
     assert (facts["events"], facts["t_last"], facts["on"]) == (2, 5, 1)
+
+
+def test_what_is_packed() -> None:
+    code, facts, error = info("-?format=csv&width=10&height=10", gzip.compress(b"t,x,y,on\n1,2,3,1\n5,6,7,0\n"))
+    assert (code, facts["events"], facts["input"]) == (0, 2, "csv"), error
 
 
 def test_damage_in_it_names_no_file_that_nobody_knows() -> None:

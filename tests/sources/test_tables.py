@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from stream_ottt.cli.info import show
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.pipeline.source import BlockingSource
@@ -67,6 +68,17 @@ TEXTS = {
     "comments": text(TABLE, head="% a recording\n# t, x, y, p\n"),
     "ns under a name": text([(1000 * t + 499, x, y, p) for t, x, y, p in TABLE.tolist()], head="t_ns,x,y,p\n"),
     "carriage returns": text(TABLE, "{},{},{},{}\r", "Time [us],X,Y,Polarity\r\n"),
+    "bars": text(TABLE, "{}|{}|{}|{}", "t|x|y|p\n"),
+    "a tab at the end": text(TABLE, "{}\t{}\t{}\t{}\t"),
+    "a comma at the end of lines, but not of the header": text(TABLE, "{},{},{},{},", "t,x,y,p\n"),
+    "a title before the header": text(TABLE, head="Exported by a viewer, 2024\nt,x,y,p\n"),
+    "units of all columns": text(TABLE[:, [1, 2, 3, 0]], head="x [px],y (pixels),p,t [us]\n"),
+    "quoted names, an index, a byte order mark": text(
+        [(i, *r) for i, r in enumerate(TABLE)], "{},{},{},{},{}", '\ufeff"","t_us","x_pos","y_pos","polarity"\n'
+    ),
+    "all quoted": text(TABLE, '"{}","{}","{}","{}"', '"t","x","y","p"\n'),
+    "ms with fractions": text([(f"{t / 1000:.3f}", x, y, p) for t, x, y, p in TABLE.tolist()], head="time_ms,x,y,p\n"),
+    "blank lines between": text(TABLE, "{},{},{},{}\n", "t,x,y,p\n\n"),
     "gzip": gzip.compress(text(TABLE, head="t,x,y,p\n")),
 }
 
@@ -77,7 +89,16 @@ def test_every_dialect_of_text(tmp_path: Path, name: str) -> None:
     assert np.array_equal(read(tmp_path / "events"), BASE)
 
 
-@pytest.mark.parametrize("head", ["346 260\n", "%geometry:346,260\n", "# geometry 346x260\n", "t,x@346,y@260,p\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "346 260\n",
+        "%geometry:346,260\n",
+        "# geometry 346x260\n",
+        "# sensor resolution: 346 x 260\n",
+        "t,x@346,y@260,p\n",
+    ],
+)
 def test_a_size_that_the_text_says(tmp_path: Path, head: str) -> None:
     blanks = "," not in head
     (tmp_path / "a.txt").write_bytes(text(TABLE, "{} {} {} {}" if blanks else "{},{},{},{}", head))
@@ -134,14 +155,52 @@ def test_a_unit_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     coarse = arrays(tmp_path / "a", t=T_ // 1000 * 1000 / 1e6, **columns)  # s with three digits, or ms
     assert "say their unit with time=, such as time=s or time=ms" in why(coarse)
     assert np.array_equal(read(f"{coarse}?time=s")["t"], T_ // 1000 * 1000)
+    fine = arrays(tmp_path / "d", t=(T_ / 1000).astype(np.float32), **columns)  # ms, or s with errors of float32
+    assert "say their unit with time=" in why(fine)
+    assert np.array_equal(read(f"{fine}?time=ms"), BASE)
     ms = arrays(tmp_path / "b", t=T_ // 1000, **columns)
     assert "1,500 events in 37 µs is more than a camera gives; say the unit of the times with ?time=ms" in why(ms)
     assert np.array_equal(read(f"{ms}?time=ms")["t"], T_ // 1000 * 1000)
     assert np.array_equal(read(f"{ms}?time=us")["t"], T_ // 1000)
+    since_1970 = arrays(tmp_path / "e", t=(EPOCH + 5 * T_) // 1000, **columns)  # 8 in each ms
+    assert "say the unit of the times with ?time=ms" in why(since_1970)
+    assert np.array_equal(read(f"{since_1970}?time=ms")["t"], (EPOCH + 5 * T_) // 1000 * 1000)
     ns = arrays(tmp_path / "c", t=(T_ + EPOCH) * 1000 + 400, **columns)
     assert np.array_equal(read(ns)["t"], T_ + EPOCH)
     with pytest.raises(UsageError, match=r"source\.time"):
         open_source(f"{ms}?time=min")
+
+
+def test_times_in_two_columns_are_refused(tmp_path: Path) -> None:
+    parts = [(x, y, t // 10**6, t % 10**6 * 1000, p) for t, x, y, p in TABLE.tolist()]
+    (tmp_path / "a.csv").write_bytes(text(parts, "{},{},{},{},{}", "x,y,ts_secs,ts_nsecs,polarity\n"))
+    assert "names no column (or several) for t" in why(tmp_path / "a.csv")
+
+
+def test_rows_of_events_in_groups_as_in_mvsec(tmp_path: Path) -> None:
+    rows = np.stack([X, Y, (T_ + EPOCH) / 1e6, 2 * P - 1], axis=1)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["davis/left/events"] = rows
+        file["davis/left/imu"] = rows  # is none of events
+    assert np.array_equal(read(f"{tmp_path / 'a.h5'}?shift=auto"), BASE)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["davis/right/events"] = rows
+    assert "events lie in davis/left/events, davis/right/events; say which with group=" in why(tmp_path / "a.h5")
+    assert np.array_equal(read(f"{tmp_path / 'a.h5'}?shift=auto&group=davis/right/events"), BASE)
+
+
+def test_a_folder_with_one_recording_among_other_texts_names_it(tmp_path: Path) -> None:
+    (tmp_path / "events.txt").write_bytes(text(TABLE, "{} {} {} {}"))
+    for name in ("imu.txt", "images.txt"):
+        (tmp_path / name).write_text("0.1 1 2 3 4 5\n")
+    with pytest.raises(UsageError, match=r"give .*events\.txt, if that is the recording"):
+        list(open_source(tmp_path).packets())  # type: ignore[attr-defined]
+
+
+def test_times_before_zero_come_with_their_cure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = arrays(tmp_path / "a", t=T_ - 5000, x=X, y=Y, p=P)
+    assert show(str(path), as_json=False) == 3 and "shift=auto moves the first event" in capsys.readouterr().err
+    assert np.array_equal(read(f"{path}?shift=auto"), BASE)
 
 
 def test_columns_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:

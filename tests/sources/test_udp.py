@@ -22,7 +22,8 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.opening import open_source
-from stream_ottt.sources.udp import Clock32, UdpSource
+from stream_ottt.sources.udp import UdpSource
+from stream_ottt.sources.unwrap import Clock32
 
 LIMIT = 20.0
 Send = Callable[[int], Awaitable[None]]

@@ -14,6 +14,7 @@ import pytest
 from helpers import labelled_events
 from safetensors.numpy import load_file
 
+from stream_ottt.run.model_file import load_checkpoint
 from stream_ottt.run.run import Run, RunRequest
 
 SMALL = {
@@ -148,3 +149,70 @@ def test_the_label_reaches_as_far_back_as_the_page_says(tmp_path, capfd, visit):
         page.wait_for_function("() => /deferred(49|50)/.test(document.getElementById('updates').textContent)")
         page.click("[data-command=reset]")
         wait_for(page, "said", "text === 'state at rest'")
+
+
+@pytest.mark.timeout(120)
+def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected(tmp_path, capfd, visit):
+    model = tmp_path / "model.safetensors"
+    with running(tmp_path, capfd) as run:
+        page = visit(run.url, noisy=True)
+        wait_for(page, "timesteps", "parseInt(text) > 3")
+        before = save(page, model)
+        page.keyboard.press("n")
+        page.keyboard.type("mug <b>")
+        page.keyboard.press("Enter")
+        wait_for(page, "said", "text === 'new class mug <b>'")
+        page.wait_for_function("() => document.querySelectorAll('#labels button').length === 3")
+        page.wait_for_function("() => document.querySelectorAll('#probabilities li').length === 3")
+        named = save(page, model)
+        row = named["weights/readout.weight"]
+        assert row.shape == (3, 4) and np.array_equal(row[:2], before["weights/readout.weight"])
+
+        page.locator("#labels button").nth(2).click()
+        wait_for(page, "said", "text === 'label mug <b>'")
+        page.wait_for_function("() => document.getElementById('updates').textContent.includes('refused1, 0')")
+        page.wait_for_function("() => /deferred[1-9]/.test(document.getElementById('updates').textContent)")
+        learned = save(page, model)
+        assert learned["weights/readout.bias"][2] > 0 > learned["weights/readout.bias"][:2].max()
+        assert load_checkpoint(model).class_names == {3: "mug <b>"} and load_checkpoint(model).classes == [1, 2, 3]
+
+        page.keyboard.press("c")
+        wait_for(page, "said", "text === 'Which class was it? Choose one.'")
+        page.keyboard.press("1")
+        wait_for(page, "said", "text === 'last label corrected to 1'")
+        page.wait_for_function("() => document.getElementById('updates').textContent.includes('corrected1')")
+        page.keyboard.press("n")
+        page.keyboard.type("2")
+        page.keyboard.press("Enter")
+        wait_for(page, "said", "text.includes('already')")
+    done = run.run.pipeline.learning.session
+    assert done.evaluator.presentations.margins()[0] == {1: 1}
+
+
+@pytest.mark.timeout(120)
+def test_a_recording_is_held_stepped_saved_where_it_stands_and_let_go_faster(tmp_path, capfd, visit):
+    with running(tmp_path, capfd, checkpoints=tmp_path / "checkpoints") as run:
+        page = visit(run.url, noisy=True)
+        playback, learning = run.run.pipeline.reader.playback, run.run.pipeline.learning
+        wait_for(page, "timesteps", "parseInt(text) > 3")
+        page.click("[data-command=step]")
+        wait_for(page, "said", "text === 'step'")
+        while not playback.held or playback._steps:
+            assert not run.codes
+        at = run.run.pipeline.binner.made()
+        page.click("[data-command=step]")
+        wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) === {at + 1}")
+        assert page.get_attribute("#hold", "aria-pressed") == "true"
+
+        page.click("[data-command=checkpoint]")
+        wait_for(page, "said", "text.startsWith('checkpoint: ')")
+        path = Path(page.inner_text("#said").removeprefix("checkpoint: "))
+        assert path.is_file() and path.parent == tmp_path / "checkpoints"
+        assert learning.timesteps == at + 1
+
+        page.select_option("#replay-speed", "5")
+        page.click("#hold")
+        wait_for(page, "said", "text === 'go on'")
+        assert page.get_attribute("#hold", "aria-pressed") == "false"
+        wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) > {at + 50}")
+        assert playback.speed == 5 and not playback.held

@@ -228,8 +228,13 @@ def test_commands_reach_their_controls_and_answers_come_back():
             resume=control("resume", "on"),
             reset=control("reset", None),
             save=control("save", "m.safetensors"),
+            correct=control("correct", (0, 10)),
+            add_class=control("add", 5),
         )
     )
+    assert command(page, "correct", label=1) == {}
+    assert command(page, "new_class", text="mug") == {"label": 5}
+    assert [calls.pop(0), calls.pop(0)] == [("correct", 1, None), ("add", "mug")]
     assert command(page, "label", label=1) == {"timesteps": 3}
     assert command(page, "label", label=1, span_us=500_000) == {"timesteps": 4}
     assert command(page, "pause") == {"learning": "paused"}
@@ -238,8 +243,8 @@ def test_commands_reach_their_controls_and_answers_come_back():
     assert command(page, "save") == {"path": "m.safetensors"}
     assert calls == [("now", 1), ("last", 1, 500_000), ("pause",), ("resume",), ("reset",), ("save",)]
     assert shown(page)["facts"]["commands"] == {
-        **dict.fromkeys(("label", "pause", "resume", "reset", "save"), True),
-        **dict.fromkeys(("correct", "new_class", "checkpoint", "speed", "hold", "step"), False),
+        **dict.fromkeys(("label", "pause", "resume", "reset", "save", "correct", "new_class"), True),
+        **dict.fromkeys(("checkpoint", "speed", "hold", "step"), False),
     }
 
 

@@ -19,6 +19,15 @@ METHODS = Registry(
         "bptt": "stream_ottt.replay.methods.bptt:Bptt",
         "sltt": "stream_ottt.replay.methods.sltt:Sltt",
         "frozen": "stream_ottt.replay.methods.frozen:Frozen",
+        "ndot": "stream_ottt.replay.methods.ndot:Ndot",
+        "stllr": "stream_ottt.replay.methods.stllr:Stllr",
+        "obgd": "stream_ottt.replay.methods.obgd:ObGD",
+        "cbp": "stream_ottt.replay.methods.cbp:ContinualBackprop",
+        "er": "stream_ottt.replay.methods.er:ER",
+        "derpp": "stream_ottt.replay.methods.derpp:DERpp",
+        "gdumb": "stream_ottt.replay.methods.gdumb:GDumb",
+        "ncm": "stream_ottt.replay.methods.ncm:NCM",
+        "slda": "stream_ottt.replay.methods.slda:SLDA",
     },
 )
 

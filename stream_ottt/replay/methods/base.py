@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +15,7 @@ from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer
 from stream_ottt.replay.config import MethodConfig
+from stream_ottt.state import State, take
 
 
 class Method(ABC):
@@ -24,6 +26,7 @@ class Method(ABC):
     Class attributes:
         name: the short name.
         every_step: whether it makes an optimizer step at each timestep, rather than one a batch.
+        alone: whether it follows one stream in one process, so that batches cannot be shared among several.
 
     Args:
         network: what is trained, in place.
@@ -34,10 +37,12 @@ class Method(ABC):
 
     Attributes:
         network: the network to read weights from; a method may have wrapped the one it was given.
+        rng: for what it draws; the workbench puts one here that follows from the seed.
     """
 
     name: ClassVar[str]
     every_step: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
 
     def __init__(
         self, network: Network, optimizer: Optimizer, config: LearnerConfig, options: MethodConfig, *, batch_size: int
@@ -47,6 +52,7 @@ class Method(ABC):
         self.config = config
         self.options = options
         self.batch_size = batch_size
+        self.rng = np.random.default_rng(0)
 
     @classmethod
     def updates(cls, timesteps: int, config: LearnerConfig) -> int:
@@ -78,6 +84,17 @@ class Method(ABC):
             for name, gradient in gradients.items():
                 self.optimizer.update(name, parameters[name], gradient)
         self.network.weights_changed()
+
+    def before_test(self) -> None:  # noqa: B027 - most have learned already
+        """Called before held-out samples are classified: what is learned from a memory at the end is learned here."""
+
+    def state_dict(self) -> State:
+        """What it remembers beside weights and optimizer, so that a killed run goes on to the same end."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        self.rng.bit_generator.state = take(state, "rng")
 
     def predict(self, frames: Iterable[Tensor]) -> Tensor:
         """Logits [T, batch, classes] of one batch from a state at rest; nothing is learned."""

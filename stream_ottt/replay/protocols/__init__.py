@@ -10,6 +10,8 @@ PROTOCOLS = Registry(
         "epochs": "stream_ottt.replay.protocols.epochs:Epochs",
         "prequential": "stream_ottt.replay.protocols.prequential:Prequential",
         "class-incremental": "stream_ottt.replay.protocols.class_incremental:ClassIncremental",
+        "real-time": "stream_ottt.replay.protocols.real_time:RealTime",
+        "sessions": "stream_ottt.replay.protocols.sessions:Sessions",
         "drift": "stream_ottt.replay.protocols.drift:Drift",
     },
 )

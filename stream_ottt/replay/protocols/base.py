@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stream_ottt.images.base import Item
-from stream_ottt.labels.evaluation import Evaluator, PresentationScore
+from stream_ottt.labels.evaluation import Evaluator
+from stream_ottt.labels.presentation_score import PresentationScore
+from stream_ottt.labels.score import Score
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets.base import DataSet
 from stream_ottt.replay.workbench import Workbench
@@ -55,7 +57,15 @@ class Protocol(ABC):
 
     @abstractmethod
     def result(self, bench: Workbench, rows: list[Row]) -> dict[str, Any]:
-        """Figures of the whole run; ``accuracy`` is the one that tables show."""
+        """Figures of the whole run; ``accuracy`` is the one that tables show, ``confusion`` what was said of its
+        samples, as rows of truth, said, count."""
+
+    @property
+    def sample_us(self) -> int | None:
+        """Duration of a sample, µs; None where its frames are not windows of time."""
+        data = self.config.data
+        timed = data.binning == "duration" and not self.dataset.static
+        return data.window * data.time_steps if timed else None
 
     def of_batches(self, samples: int) -> int:
         """Batches that ``samples`` samples make."""
@@ -74,6 +84,14 @@ def skip_batch(bench: Workbench, items: list[Item]) -> None:
     """As :func:`learn_batch`, without learning: the memory and its draws go on as they did."""
     if bench.config.rehearsal.mode == "ratio":
         bench.rehearse(items, [bench.dataset.raw(i) for i in items], learn=False)
+
+
+def confusion(outcomes: list[list[int]]) -> list[list[int]]:
+    """(truth, said) pairs as rows of truth, said, count."""
+    score = Score()
+    for truth, said in outcomes:
+        score.add(truth, said)
+    return score.rows()
 
 
 def score_presentations(config: ReplayConfig, outcomes: list[list[int]], classes: int) -> dict[str, Any]:

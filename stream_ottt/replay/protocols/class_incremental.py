@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stream_ottt.images.base import Item
+from stream_ottt.replay.analysis.new_classes import time_to_know
+from stream_ottt.replay.analysis.transfer import transfer_figures
 from stream_ottt.replay.protocols.base import Protocol, Row, learn_batch, score_presentations, skip_batch
 from stream_ottt.replay.workbench import Workbench
 
@@ -38,19 +40,31 @@ class ClassIncremental(Protocol):
         size = self.batch_size
         return [[(k, own[k]) for k in order[at : at + size]] for at in range(0, len(order), size)]
 
+    def _test(self, bench: Workbench) -> list[float | None]:
+        """Accuracy on each block."""
+        return [bench.test(_of(self.dataset.test, own)).accuracy for own in self.blocks]
+
     def advance(self, bench: Workbench, i: int) -> Row:
-        block, epoch = divmod(i, self.config.protocol.epochs)
+        c = self.config.protocol
+        block, epoch = divmod(i, c.epochs)
         outcomes: list[list[int]] = []
-        for batch in self._batches(bench, i):
+        row: Row = {"block": block + 1, "epoch": epoch + 1, "outcomes": outcomes}
+        if i == 0:
+            row["untrained_accuracy"] = self._test(bench)
+        batches = self._batches(bench, i)
+        whole = c.epochs * len(batches)
+        tested = {-(-k * whole // c.evaluations) for k in range(1, c.evaluations + 1)}
+        row["anytime_accuracy"] = []
+        for n, batch in enumerate(batches, start=1 + epoch * len(batches)):
             items = [item for _, item in batch]
             if epoch == 0:
                 said = bench.say(items, [self.dataset.raw(item) for item in items])
                 outcomes += [[item.label, s] for item, s in zip(items, said, strict=True)]
             learn_batch(bench, items, [(i, k) for k, _ in batch])
-        row: Row = {"block": block + 1, "epoch": epoch + 1, "outcomes": outcomes}
-        if epoch + 1 == self.config.protocol.epochs:
-            tested = [bench.test(_of(self.dataset.test, own)) for own in self.blocks]
-            row["test_accuracy"] = [score.accuracy for score in tested]
+            if n in tested:
+                row["anytime_accuracy"].append(self._test(bench))
+        if epoch + 1 == c.epochs:
+            row["test_accuracy"] = row["anytime_accuracy"][-1]
         return row
 
     def skip(self, bench: Workbench, i: int, row: Row) -> None:
@@ -61,36 +75,20 @@ class ClassIncremental(Protocol):
         matrix = [row["test_accuracy"] for row in rows if "test_accuracy" in row]
         outcomes = [pair for row in rows for pair in row["outcomes"]]
         score = bench.test(self.dataset.test)
+        n = self.config.protocol.epochs
+        anytime = [
+            [own for row in rows[at : at + n] for own in row["anytime_accuracy"]] for at in range(0, len(rows), n)
+        ]
         return {
             "accuracy": score.accuracy,
             "kappa": score.kappa,
             "matrix": matrix,
-            "forgetting": forgetting(matrix),
-            "backward_transfer": backward_transfer(matrix),
+            **transfer_figures(matrix, rows[0]["untrained_accuracy"], anytime),
+            "confusion": score.rows(),
+            "new_classes": time_to_know(outcomes, sample_us=self.sample_us),
             "prequential": score_presentations(self.config, outcomes, len(self.dataset.names)),
         }
 
 
 def _of(items: list[Item], labels: list[int]) -> list[Item]:
     return [item for item in items if item.label in labels]
-
-
-def forgetting(matrix: list[list[float]]) -> float | None:
-    """Mean over all blocks but the last of: best accuracy ever reached on it, less that at the end (Chaudhry et al.
-    2018).
-
-    Args:
-        matrix: [i][j] accuracy on block j after block i was learned.
-    """
-    last = len(matrix) - 1
-    if last < 1:
-        return None
-    return sum(max(row[j] for row in matrix[j:last]) - matrix[last][j] for j in range(last)) / last
-
-
-def backward_transfer(matrix: list[list[float]]) -> float | None:
-    """Mean over all blocks but the last of: accuracy on it at the end, less that right after it (Lopez-Paz 2017)."""
-    last = len(matrix) - 1
-    if last < 1:
-        return None
-    return sum(matrix[last][j] - matrix[j][j] for j in range(last)) / last

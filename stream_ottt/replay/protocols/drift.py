@@ -9,7 +9,7 @@ import numpy as np
 from stream_ottt.errors import UsageError
 from stream_ottt.images.base import Item
 from stream_ottt.replay.framing import Raw
-from stream_ottt.replay.protocols.base import Row, score_presentations
+from stream_ottt.replay.protocols.base import Row, confusion, score_presentations
 from stream_ottt.replay.protocols.prequential import Prequential
 from stream_ottt.replay.workbench import Workbench
 
@@ -66,6 +66,7 @@ class Drift(Prequential):
             "accuracy": score_presentations(self.config, outcomes, n)["presentations"],
             "before": score_presentations(self.config, before, n),
             "after": score_presentations(self.config, after, n),
+            "confusion": confusion(outcomes),
             "change_at": self.change_at,
             "recovery_samples": recovery(
                 hits, self.change_at, window=self.config.evaluation.window, share=self.config.protocol.recovered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from stream_ottt.labels.score import Score
 from stream_ottt.replay.protocols.base import Protocol, Row, learn_batch, skip_batch
 from stream_ottt.replay.workbench import Workbench
 
@@ -26,6 +27,8 @@ class Epochs(Protocol):
         order = bench.loader.order(len(self.dataset.train), epoch)
         return [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
+    _latest: Score | None = None
+
     def advance(self, bench: Workbench, i: int) -> Row:
         train = self.dataset.train
         started = time.perf_counter()
@@ -33,7 +36,7 @@ class Epochs(Protocol):
         for batch in self._order(bench, i):
             hits += learn_batch(bench, [train[k] for k in batch], [(i, k) for k in batch])
         seconds = time.perf_counter() - started
-        score = bench.test(self.dataset.test)
+        self._latest = score = bench.test(self.dataset.test)
         return {
             "epoch": i + 1,
             "train_accuracy": bench.world.total([hits])[0] / len(train),
@@ -54,6 +57,7 @@ class Epochs(Protocol):
             "best_accuracy": best["test_accuracy"],
             "best_epoch": best["epoch"],
             "kappa": rows[-1]["kappa"],
+            "confusion": (self._latest or bench.test(self.dataset.test)).rows(),
             "train_seconds": sum(row["train_seconds"] for row in rows),
         }
         steps = self.config.protocol.test_time_steps

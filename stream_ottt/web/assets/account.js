@@ -32,6 +32,7 @@ export function showAccount(part) {
     ["waiting for a label", part.waiting == null ? "–" : `${count(part.waiting)} timesteps`],
     ["not kept", count(part.timesteps_not_kept)],
     ["labels taken, refused", `${count(labels.taken)}, ${count(labels.refused)}`],
+    ["corrected", count(labels.corrected)],
   ]);
   setText(byId("step-time"), part.step_ms == null ? "" : `${milliseconds(part.step_ms.p50_ms)} a timestep`);
 }

@@ -106,6 +106,7 @@ export class Controls {
   press(button) {
     const words = { pause: "learning paused", resume: "learning goes on", reset: "state at rest", save: "saved" };
     const name = button.dataset.command;
+    if (name === "step") byId("hold").setAttribute("aria-pressed", "true");
     this.command({ name }, words[name] ?? name);
   }
 

@@ -94,10 +94,3 @@ def test_sensor_too_large_and_folder_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "a.dat").exists()
     with pytest.raises(OutputError):
         DatWriter(tmp_path / "none" / "a.dat", 640, 480)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
-@pytest.mark.parametrize("n", [10, 100_000])
-def test_full_disk(n: int) -> None:
-    with pytest.raises(OutputError, match="No space left"), DatWriter(Path("/dev/full"), 640, 480) as out:
-        out.write(random_events(n, 1000))

@@ -46,9 +46,3 @@ def test_no_events_and_a_pause_beyond_the_index(tmp_path: Path) -> None:
         pytest.raises(OutputError, match="spans 100000 s, not 100000 s"),
     ):
         out.write(make_events([1, 1], [1, 1], [5, 5 + MAX_MS * 1000], [True, True]))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
-def test_full_disk() -> None:
-    with pytest.raises(OutputError, match="cannot be written"), Hdf5Writer(Path("/dev/full"), 640, 480) as out:
-        out.write(make_events([1], [1], [5], [True]))

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from stream_ottt.errors import OutputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.sinks.writers import WRITERS
-from stream_ottt.sinks.writers.csv import CsvWriter
 from stream_ottt.sinks.writers.es import MAX_PAUSE_US, EventStreamWriter
 from stream_ottt.sinks.writers.npz import NpzWriter
 from stream_ottt.sources.opening import open_source
@@ -131,13 +130,6 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     for name in NAMES:
         with pytest.raises(OutputError, match="cannot be written"):
             WRITERS.get(name)(tmp_path / "none" / "a", 346, 260)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-@pytest.mark.parametrize("writer", [CsvWriter, EventStreamWriter])
-def test_a_full_disk_is_an_output_error(writer: type[CsvWriter] | type[EventStreamWriter]) -> None:
-    with pytest.raises(OutputError, match="No space left"), writer(Path("/dev/full"), 346, 260) as full:
-        full.write(build([(1, 2, 3, True)] * 100))
 
 
 def test_a_full_disk_while_packing_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

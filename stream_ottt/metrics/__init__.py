@@ -1,0 +1,1 @@
+"""What a monitoring system is told of a run: its figures, whether it is well, whether it predicts."""

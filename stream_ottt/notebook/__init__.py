@@ -1,0 +1,1 @@
+"""Runs from within a notebook."""

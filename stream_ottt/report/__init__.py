@@ -1,0 +1,1 @@
+"""What runs did, read from the folders they left, as one page that opens anywhere."""

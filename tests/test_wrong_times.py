@@ -1,0 +1,107 @@
+"""Recordings with wrong times, through a run and a conversion as users start them: what is used, and what is said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_ottt.cli import main
+
+N = 1500
+T = np.arange(N) * 25
+SMALL = ["--quiet", "--binning.width", "8", "--binning.height", "8", "--network.layers", "4"]
+
+
+def stale() -> np.ndarray:
+    """Five events of the last session come first, then the clock starts at 0."""
+    return np.concatenate([50_000_000 + T[:5], T[:-5]])
+
+
+def glitches() -> np.ndarray:
+    """Every hundredth event is 999 ms in the past."""
+    t = 2_000_000 + T
+    t[100::100] -= 999_000
+    return t
+
+
+def jitter() -> np.ndarray:
+    """Packets of 50 events, each second one 3 ms late."""
+    return T - np.where(np.arange(N) // 50 % 2, 3000, 0) + 5000
+
+
+def shuffled() -> np.ndarray:
+    return np.random.default_rng(4).permutation(T)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Times, options of the source, and how many of the 1,500 events are left out."""
+
+    times: np.ndarray
+    options: str
+    left_out: int | None
+    says: str = ""
+
+
+CASES = {
+    "stale": Case(stale(), "", 5, "5 events whose times run in no order"),
+    "glitches": Case(glitches(), "", 14, "tolerance=, such as tolerance=1s"),
+    "glitches, put in their place": Case(glitches(), "?tolerance=1s", 0),
+    "jitter": Case(jitter(), "", 0),
+    "jitter without a tolerance": Case(jitter(), "?tolerance=0ms", None, "jitter between packets with tolerance="),
+    "shuffled": Case(shuffled(), "", None, "put a file in order with sort=true"),
+    "shuffled, sorted": Case(shuffled(), "?sort=true", 0),
+}
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["stream-ottt", *words])
+    with pytest.raises(SystemExit) as e:
+        main()
+    return int(e.value.code or 0)
+
+
+def recording(folder: Path, times: np.ndarray, header: str = "t,x@8,y@8,on") -> Path:
+    path = folder / "in.csv"
+    path.write_text("\n".join([header, *(f"{t},{i % 8},{i // 8 % 8},{i % 2}" for i, t in enumerate(times.tolist()))]))
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_and_a_conversion_use_what_is_good(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    source = f"{recording(tmp_path, case.times)}{case.options}"
+    good = np.sort(case.times)[:-5] if name == "stale" else np.sort(case.times)
+    summary = tmp_path / "s.json"
+    code = command(monkeypatch, "run", "--source", source, "--summary", str(summary), *SMALL)
+    events = json.loads(summary.read_text())["events"]
+    said = capsys.readouterr().err
+    assert events["read"] == N and events["late"] == 0 and events["binned"] + events["malformed"] == N
+    assert code == (0 if case.left_out == 0 else 3) and case.says in said
+    converted = tmp_path / "out.npz"
+    code = command(monkeypatch, "convert", source, str(converted))
+    said = capsys.readouterr().err
+    t = np.load(converted)["t"]
+    assert len(t) == events["binned"] and (np.diff(t) >= 0).all()
+    assert code == (0 if case.left_out == 0 else 3) and (not code or "tolerance=" in said)
+    if case.left_out is None:
+        assert events["binned"] < N
+    else:
+        assert events["malformed"] == case.left_out and (name == "glitches" or np.array_equal(t, good))
+
+
+def test_a_guessed_size_is_said_once_and_before_anything_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, summary = recording(tmp_path, T, header="t,x,y,on"), tmp_path / "s.json"
+    assert command(monkeypatch, "run", "--source", str(path), "--summary", str(summary), *SMALL) == 0
+    first, *others = capsys.readouterr().err.splitlines()
+    assert f"{path}: the sensor's size is a guess, 8×8" in first and not any("a guess" in line for line in others)
+    assert json.loads(summary.read_text())["sensor"] == {"width": 8, "height": 8, "size_from": "guess"}
