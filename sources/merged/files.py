@@ -58,7 +58,7 @@ class MergedFiles(Accounts, BlockingSource):
                 lane.begin()
                 lane.plane = self.plane
                 reading = cast("BlockingSource", lane.source).excerpt()
-                readings.append(cast("Iterator[EventPacket]", stack.enter_context(closing(reading))))  # type: ignore[type-var]
+                readings.append(stack.enter_context(closing(reading)))  # type: ignore[type-var]
             stack.callback(self._give_up, order)
             for i in range(len(self.lanes)):
                 self._read(i, readings[i], order, damage)

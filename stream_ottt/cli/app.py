@@ -141,7 +141,7 @@ def run(
         from stream_ottt.cli.options import overrides
         from stream_ottt.run.config import RunConfig
 
-        named = {
+        named: dict[str, dict[str, object]] = {
             "binning": {"filters": filter_ or None},
             "labels": {"file": labels, "delay": label_delay},
             "engine": {"precision": precision, "device": device},
