@@ -7,7 +7,7 @@ from helpers import WINDOW, intervals, labelled_events, small_learner, small_ses
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning import due, presentation
+from stream_ottt.learning import due, presentations
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.learning.session import Session
 
@@ -100,7 +100,7 @@ def test_rehearsals_that_a_stream_without_a_pause_makes_due_are_bounded_and_coun
 
 
 def test_labels_that_lie_ahead_are_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(presentation, "MOST_INTERVALS", 3)
+    monkeypatch.setattr(presentations, "MOST_INTERVALS", 3)
     session = small_session(LabelTimeline(), late_labels=True)
     for k in range(3):
         session.add_label(LABELS[k])
