@@ -7,6 +7,7 @@ as long as the products. Here each product reads the padded image itself.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +24,11 @@ from stream_ottt.engine.rows import Rows
 def has_the_registers() -> bool:
     """Whether this processor has 32 registers of 64 bytes; with fewer, tiles would not fit, and the BLAS is faster."""
     from llvmlite import binding
-    from numba import config
+    from numba.core import config
 
-    if config.CPU_NAME is not None:  # numba was told to compile for another processor
-        return "+avx512f" in (config.CPU_FEATURES or "")
+    told: Any = config  # its settings come from the environment
+    if told.CPU_NAME is not None:  # numba was told to compile for another processor
+        return "+avx512f" in (told.CPU_FEATURES or "")
     return bool(binding.get_host_cpu_features().get("avx512f"))
 
 

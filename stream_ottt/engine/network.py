@@ -94,11 +94,10 @@ class CompiledNetwork(Network):
         """As in the base; also buffers and products become wider."""
         self.settle()
         self.refresh()
-        old = self.readout.connection
-        assert isinstance(old, CompiledDense)
+        old: Any = self.readout.connection
         rows = self.rows[old.index].like(with_new_row(old.parameters))
         part = CompiledDense(old, old.index, old.size, rows, 0)
-        self.readout.connection = self.parts.made[old.index] = part  # type: ignore[assignment]
+        self.readout.connection = self.parts.made[old.index] = part
         self.parts.rows[old.index] = self.rows[old.index] = rows
         self.name_parts()
         self._stale = True

@@ -69,7 +69,7 @@ def open_executor(jobs: int, scheduler: str | None = None) -> Iterator[Executor]
     except ImportError as e:
         raise UsageError("--scheduler needs Dask: pip install 'stream-ottt[cluster]'") from e
     try:
-        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+        client: Any = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as e:
         raise UsageError(
             f"--scheduler {scheduler}: no scheduler answered within {CONNECT_S} s; start one with `dask scheduler`, "
