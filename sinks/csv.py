@@ -15,6 +15,7 @@ COLUMNS = (
     "t_end",
     "label",
     "confidence",
+    "unknown",
     "truth",
     "scored",
     "learned",

@@ -99,7 +99,7 @@ def annotated(result: StepResult, names: Mapping[int, str], scale: int) -> Image
     picture = cv2.copyMakeBorder(picture, 0, below, sides // 2, right, cv2.BORDER_CONSTANT, value=BACKGROUND[::-1])
 
     p = result.prediction
-    said, paint = f"{class_name(names, p.label)} {p.confidence:.0%}", PLAIN
+    said, paint = f"{'unknown' if p.unknown else class_name(names, p.label)} {p.confidence:.0%}", PLAIN
     second = f"t {p.t_end / 1e6:.2f} s"
     if result.truth is not None:
         paint = RIGHT if result.truth == p.label else WRONG

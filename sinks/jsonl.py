@@ -18,7 +18,7 @@ def record(result: StepResult) -> dict[str, Value]:
     """The plain columns of one step's result.
 
     Returns:
-        ``step``, ``t_start`` and ``t_end`` (µs), ``label``, ``confidence`` (0 to 1), ``truth`` (or None),
+        ``step``, ``t_start`` and ``t_end`` (µs), ``label``, ``confidence`` (0 to 1), ``unknown``, ``truth`` (or None),
         ``scored``, ``learned``, ``learned_from`` (or None), ``events`` (in the timestep) and ``latency_ms``.
         What is no finite number is None.
     """
@@ -29,6 +29,7 @@ def record(result: StepResult) -> dict[str, Value]:
         "t_end": p.t_end,
         "label": p.label,
         "confidence": finite(p.confidence),
+        "unknown": p.unknown,
         "truth": result.truth,
         "scored": result.scored,
         "learned": p.learned,
@@ -43,17 +44,22 @@ def finite(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
+def step_of(line: bytes) -> int | None:
+    """``step`` of a line that is a JSON object; None for any other."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return step if isinstance(step, int) else None
+
+
 class JsonLinesSink(TextFileSink):
     """Writes one object a line: ``v``, the columns of :func:`record`, ``logits`` (six significant digits)."""
 
     name = "jsonl"
 
     def step_of(self, line: bytes) -> int | None:
-        try:
-            step = json.loads(line)["step"]
-        except (ValueError, TypeError, KeyError):
-            return None
-        return step if isinstance(step, int) else None
+        return step_of(line)
 
     async def consume(self, result: StepResult) -> None:
         line = {

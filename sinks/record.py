@@ -24,7 +24,7 @@ from stream_ottt.outputs import write_atomically
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.sinks.curves import Curves, Every
 from stream_ottt.sinks.jsonl import JsonLinesSink
-from stream_ottt.sinks.textfile import FileTarget, TextFileConfig, TextFileSink
+from stream_ottt.sinks.textfile import FileTarget, TextFileConfig
 from stream_ottt.state import State, part, under
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RecordConfig(SinkConfig):
     events: bool = False
 
 
-class LinesSink(TextFileSink):
+class LinesSink(JsonLinesSink):
     """Writes lines that it is given, one by one."""
 
     async def consume(self, result: StepResult) -> None:
@@ -126,10 +126,10 @@ class RecordSink(Sink):
         predictions, lines = await self._predictions.settle(), await self._lines.settle()
         return under("predictions", predictions) | under("curves", lines)
 
-    def go_on(self, state: State | None) -> None:
+    def go_on(self, state: State | None, step: int) -> None:
         self._resumed = True
-        self._predictions.go_on(part(state or {}, "predictions"))
-        self._lines.go_on(part(state or {}, "curves"))
+        for name, sink in (("predictions", self._predictions), ("curves", self._lines)):
+            sink.go_on(None if state is None else part(state, name), step)
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         try:

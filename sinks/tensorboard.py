@@ -97,10 +97,10 @@ class TensorBoardSink(Sink):
     async def settle(self) -> State:
         if self._writer is not None:
             self._writer.flush()
-        return {"step": self._step}
+        return {}
 
-    def go_on(self, state: State | None) -> None:
-        self._first = self._step + 1 if state is None else state["step"] + 1
+    def go_on(self, state: State | None, step: int) -> None:
+        self._first = step
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         if self._writer is None:

@@ -151,7 +151,7 @@ def _middle(shown: Shown, result: StepResult, meter: Meter, width: int, rows: in
 
 def _prediction(facts: RunFacts, result: StepResult, width: int) -> RenderableType:
     p = result.prediction
-    predicted = class_name(facts.class_names, p.label)
+    predicted = "unknown" if p.unknown else class_name(facts.class_names, p.label)
     if result.truth is None:
         head = Text.assemble((predicted, "bold"), (f"  {p.confidence:.0%}", DIM))
     elif result.truth == p.label:

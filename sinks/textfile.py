@@ -134,10 +134,10 @@ class TextFileSink(Sink):
         return {"ended": self._parts.ended, "bytes": size, "pending": self._pending.decode()}
 
     def go_on(self, state: State | None, step: int) -> None:
-        if self.config.target == "-" or state == {}:
-            self._ended = 0
+        self._ended = 0
+        if self.config.target == "-":
             return
-        if state is None:  # not known how far it had come, but each line says its timestep
+        if not state:  # not known how far it had come, but each line says its timestep
             self._ended, self.begins_at = self._parts.before(step, self.step_of)
             return
         size, self._ended = take(state, "bytes"), take(state, "ended")

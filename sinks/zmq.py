@@ -103,6 +103,7 @@ class ZmqSink(Sink):
                 "class": p.label,
                 "name": names.get(p.label),
                 "confidence": finite(p.confidence),
+                "unknown": p.unknown,
                 "latency_ms": finite(p.latency_s * 1e3),
                 "learned": p.learned,
                 "learned_from": p.learned_from,

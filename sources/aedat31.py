@@ -99,12 +99,12 @@ class Aedat31Source(FileSource):
         with self.open() as file:
             camera = self._read_header(file)
             width, height = self._size(camera)
-            for events in gathered(self._events(file)):
+            for packet in gathered(EventPacket(events, width, height) for events in self._events(file)):
                 if self.size_from == "guess":
-                    self._check_guess(events, width, height, camera)
+                    self._check_guess(packet.events, width, height, camera)
                 if self._older:
-                    events["y"] = height - 1 - events["y"]
-                yield EventPacket(events, width, height)
+                    packet.events["y"] = height - 1 - packet.events["y"]
+                yield packet
 
     def _events(self, file: BinaryIO) -> Iterator[EventArray]:
         """The events of each packet from the current position on."""

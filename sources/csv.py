@@ -139,7 +139,7 @@ class CsvSource(FileSource):
             while not ended:
                 chunk = file.read(CHUNK)
                 ended = not chunk
-                text = rest + (chunk or b"\n")
+                text = rest + ((chunk.replace(b'"', b" ") if dialect.quoted else chunk) or b"\n")
                 end = text.rfind(b"\n") + 1
                 block, rest = np.frombuffer(text, np.uint8, end), text[end:]
                 if len(rest) > MAX_LINE:

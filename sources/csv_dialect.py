@@ -13,7 +13,7 @@ from stream_ottt.sources.guesses import SAMPLE_ROWS
 
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FLAGS = {b"true": 1.0, b"on": 1.0, b"false": 0.0, b"off": 0.0}
-GEOMETRY = re.compile(rb"geometry\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
+GEOMETRY = re.compile(rb"(?:geometry|resolution|sensor.?size)\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
 SIZE = re.compile(rb"\s*(\d{1,5})[\s,;]+(\d{1,5})\s*")
 BOM = b"\xef\xbb\xbf"
 
@@ -31,6 +31,7 @@ class Dialect:
         line: number of that line, from 1.
         rows: the fields of the first lines with events.
         regular: whether all lines looked at have as many fields as the first.
+        quoted: whether there are quotation marks, which mean nothing.
         open_end: whether a separator stands behind the last field of each line.
     """
 
@@ -43,6 +44,7 @@ class Dialect:
     line: int = 1
     rows: list[list[bytes]] = field(default_factory=list)
     regular: bool = True
+    quoted: bool = False
     open_end: bool = False
 
     def values(self) -> npt.NDArray[np.float64]:
@@ -73,7 +75,8 @@ def separator_of(line: bytes) -> bytes:
 
 def read_dialect(head: bytes) -> Dialect:
     """Interpret the beginning of a file; its last line may be cut off."""
-    dialect = Dialect()
+    dialect = Dialect(quoted=b'"' in head)
+    head = head.replace(b'"', b" ")
     at = len(BOM) if head.startswith(BOM) else 0
     lines = head[at:].split(b"\n")
     number = 0

@@ -20,7 +20,6 @@ FILTER = 0x8ECF
 RECORD = np.dtype({"names": ["x", "y", "p", "t"], "formats": ["<u2", "<u2", "<i2", "<i8"], "offsets": [0, 2, 4, 8]})
 MOST_EVENTS = 65535
 """In a chunk."""
-MOST_BYTES = 12 + 9 * MOST_EVENTS
 NOT_PACKED = 1
 """The bit of a chunk's filter mask that says so."""
 
@@ -50,6 +49,8 @@ class EcfRows:
         self._chunk: int = dataset.chunks[0]
         self._first = -1  # row with which the chunk in hand begins
         self._rows = np.empty(0, RECORD)
+        if dataset.id.get_storage_size() > dataset.file.id.get_filesize():
+            raise fail(f"{self.name} promises more packed bytes than the file holds; the file is damaged", 0)
         if self.dtype != RECORD or len(self.shape) != 1 or self._chunk > MOST_EVENTS:
             raise fail(f"{self.name} is {self.dtype} in chunks of {self._chunk}; expected events as ECF packs them", 0)
 
@@ -71,13 +72,13 @@ class EcfRows:
 
     def _read(self, first: int) -> npt.NDArray[Any]:
         needed = min(self._chunk, len(self) - first)
-        place = self._id.get_chunk_info_by_coord((first,))
-        offset = place.byte_offset or 0
-        if not offset or not 0 < place.size <= MOST_BYTES:
-            raise self._fail(
-                f"the events from row {first} on are not in the file; it was cut off or is damaged", offset
-            )
-        mask, packed = self._id.read_direct_chunk((first,))
+        try:
+            mask, packed = self._id.read_direct_chunk((first,))
+        except (OSError, RuntimeError, ValueError, MemoryError):
+            mask, packed = 0, b""
+        if not packed:
+            message = f"the events from row {first} on are not in the file; it was cut off or is damaged"
+            raise self._fail(message, self._offset(first))
         if mask & NOT_PACKED:
             rows = np.frombuffer(packed, RECORD, len(packed) // RECORD.itemsize)
             used = len(packed)
@@ -86,6 +87,10 @@ class EcfRows:
             rows = np.empty(min(count, MOST_EVENTS), RECORD)
             used = self._decode(np.frombuffer(packed, np.uint8), rows)
         if used != len(packed) or len(rows) < needed:
-            at = offset + (used + (1 << 62) if used < 0 else used)
+            at = self._offset(first) + (used + (1 << 62) if used < 0 else used)
             raise self._fail(f"the ECF chunk of the events from row {first} on is damaged; copy the file again", at)
         return rows
+
+    def _offset(self, first: int) -> int:
+        """Where in the file a chunk lies. HDF5 looks through all of them for it."""
+        return int(self._id.get_chunk_info_by_coord((first,)).byte_offset or 0)

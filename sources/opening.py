@@ -4,7 +4,7 @@ Forms of a URI, the same for ``run``, ``info`` and every other command::
 
     recording.aedat4                  a file; its content decides the format
     recording.bin?format=nmnist       a file, read as what the user says
-    recording.raw.gz                  a packed file (gzip, bzip2, xz, Zstandard, alone in a ZIP archive)
+    recording.raw.gz                  a packed file (gzip, bzip2, xz, Zstandard, ZIP)
     <(nc -l 5000)                     a pipe, read once
     -?format=aedat4                   standard input (also stdin:?format=aedat4)
     recording.aedat4?stream=2         options of that source as a query

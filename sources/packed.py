@@ -1,4 +1,4 @@
-"""Recordings packed as a whole by gzip, bzip2, xz, Zstandard, or alone in a ZIP archive: unpacked piece by piece, into
+"""Recordings packed as a whole by gzip, bzip2, xz, Zstandard, or in a ZIP archive: unpacked piece by piece, into
 bounded room. What was packed before a damage is given."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stream_ottt.errors import InputError
@@ -107,12 +107,15 @@ def _zstd(path: Path) -> Iterator[bytes]:
 
 
 def _only_member(path: Path) -> str | None:
-    """The one file in a ZIP archive, but for what a Mac adds; None where there are several, or for NumPy's."""
+    """The one file in a ZIP archive, but for what a Mac adds, or the one named events; None without one, or for
+    NumPy's."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
     except DAMAGE:
         return None
+    if len(names) > 1:  # as in the data sets of RPG, with images and ground truth beside it
+        names = [n for n in names if PurePosixPath(n).stem.lower() == "events"]
     return names[0] if len(names) == 1 and not names[0].endswith(".npy") else None
 
 

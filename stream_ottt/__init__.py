@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stream_ottt.network.topologies import build_network
     from stream_ottt.notebook.learn import learn
     from stream_ottt.report.recorded import RecordedRun, read_run
-    from stream_ottt.run.model_file import load_model, save_model
+    from stream_ottt.run.models import load_model, save_model
     from stream_ottt.sinks.opening import open_sink
     from stream_ottt.sources.opening import open_source
 
@@ -47,7 +47,7 @@ _HOMES = {
     "network.topologies": ["build_network"],
     "notebook.learn": ["learn"],
     "report.recorded": ["RecordedRun", "read_run"],
-    "run.model_file": ["load_model", "save_model"],
+    "run.models": ["load_model", "save_model"],
     "sinks.opening": ["open_sink"],
     "sources.opening": ["open_source"],
 }

@@ -28,6 +28,8 @@ UNITS_US = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "
 TIME = "us, ms, s, min or h"
 LONGEST_US = 10**15
 """Longest duration that a setting takes, about 31 years."""
+LONGEST_SHIFT_US = 2**53
+"""Longest shift: from 0 to any time that an event may have, such as one of the epoch."""
 
 NONE = "none"
 """What settings say where a key has no value: TOML has no word for it."""
@@ -87,8 +89,12 @@ def _delay(value: object, info: ValidationInfo) -> object:
 def _shift(value: object, info: ValidationInfo) -> object:
     if value == "auto":
         return value
-    if isinstance(value, str) and value.lstrip().startswith("-"):
-        return -parse_duration_us(value.lstrip()[1:])
+    if isinstance(value, str):
+        text = value.strip()
+        us = parse_duration_us(text.removeprefix("-"))
+        if us > LONGEST_SHIFT_US:
+            raise ValueError(f"expected at most {LONGEST_SHIFT_US}us, 285 years, in either direction")
+        return -us if text.startswith("-") else us
     if isinstance(value, int) and not isinstance(value, bool) and value < 0 and info.context is None:
         return value
     return _duration(value, info)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -52,6 +53,17 @@ def small_learner(seed: int = 0, **rule: object) -> OnlineLearner:
     config = LearnerConfig(**{"time_steps": 5, **rule})
     average = Average(network(), config.average) if config.average else None
     return OnlineLearner(network(), config=config, classes=[1, 2], average=average)
+
+
+@contextmanager
+def set_aside(learner: OnlineLearner) -> Iterator[None]:
+    """Put the current sample aside, run another, and take it up again."""
+    held = learner.swap(learner.rest())
+    try:
+        yield
+    finally:
+        learner.reset()
+        learner.swap(held)
 
 
 def small_session(

@@ -202,3 +202,20 @@ def test_accounts_add_up() -> None:
     again = Ledger()
     again.load_state_dict(total.state_dict())
     assert again == total and again.dropped is not total.dropped
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_stop_between_two_passes_loses_no_event(passes: int) -> None:
+    """What was open in the one is given up before the other takes its place."""
+    pipeline = pipeline_of(ListSource(labelled_events(0, 2), cut=150), [], small_session(None), passes=50)
+    end_pass = pipeline.binner._end_pass
+
+    def stop_and_end(binner, at) -> None:  # type: ignore[no-untyped-def]
+        if pipeline.binner._index >= 20 * passes - 1:
+            pipeline.stop()
+        end_pass(binner, at)
+
+    pipeline.binner._end_pass = stop_and_end  # type: ignore[method-assign]
+    assert run(pipeline).reason == "interrupted"
+    ledger = pipeline.snapshot().ledger
+    assert ledger.in_hand == 0 and ledger.read == ledger.binned + ledger.late + sum(ledger.dropped.values()) > 0

@@ -17,7 +17,7 @@ from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.topologies import build_network
-from stream_ottt.run.model_file import load_model, save_model
+from stream_ottt.run.models import load_model, save_model
 
 STEPS = timesteps(labelled_events(0, 12), LabelTimeline(intervals(12)))
 NETWORK = NetworkConfig(layers=(4,))

@@ -22,7 +22,7 @@ SWAPPED = [LabelInterval(i.t_start, i.t_end, 3 - i.label if k == WRONG else i.la
 
 
 def of_file(labels: list[LabelInterval], **options: object) -> Session:
-    evaluator = Evaluator(EvaluationConfig(fading=0.9, window=33))
+    evaluator = Evaluator(EvaluationConfig(fading=0.9, window=80))
     return small_session(LabelTimeline(labels, delay=6 * WINDOW), evaluator=evaluator, **options)
 
 

@@ -13,6 +13,8 @@ from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator
 from stream_ottt.labels.presentation_score import PresentationScore
 from stream_ottt.labels.score import Score
+from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.learning.presentation import Presentation
 
 CLASSES = [2, 5, 7, 11]  # positions and labels differ, so that mixing them up shows
 
@@ -143,3 +145,25 @@ def test_many_classes_cost_one_pass_over_the_table() -> None:
 def test_settings_that_cannot_forget_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
         EvaluationConfig.load(values, where="evaluation")
+
+
+def test_accuracy_by_the_time_since_the_change() -> None:
+    """By what was said of the timesteps before each mark, while all were tests; a corrected label counts anew."""
+    right, late, short = ([LabelInterval(0, 600_000, label)] for label in (1, 1, 1))
+    said = {"right": [2] * 4 + [1] * 26, "late": [1] * 30, "short": [2] * 8}
+    evaluator = Evaluator()
+    made = []
+    for name, (interval,) in zip(said, (right, late, short), strict=True):
+        shown = Presentation(interval, [1, 2], len(made))
+        for i, predicted in enumerate(said[name]):
+            if name == "late" and i == 10:
+                shown.use_label()
+            softmax = np.array([0.9, 0.1] if predicted == 1 else [0.1, 0.9])
+            assert shown.test(evaluator, predicted, softmax, 20_000 * i + 10_000) == (name != "late" or i < 10)
+        shown.reach(evaluator, 20_000 * len(said[name]))
+        made.append(shown)
+    rows = [(row["after_s"], row["presentations"], row["accuracy"]) for row in evaluator.since_change()]
+    # late: known at 0.2 s; short: ends at 0.16 s. right: 4 of 5 wrong at 0.1 s, 8 of 12 right at 0.25 s.
+    assert rows == [(0.1, 3, 1 / 3), (0.25, 1, 1.0), (0.5, 1, 1.0)]
+    evaluator.correct(made[2].score, 2)
+    assert evaluator.since_change()[0]["accuracy"] == 2 / 3

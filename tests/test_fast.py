@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import set_aside
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -203,7 +204,7 @@ def drive(learner: OnlineLearner, steps: list[tuple[int | None, bool, bool, bool
         if back is not None and t >= back:
             learner.learn(t - back, torch.tensor([t % 3]))
         if detour:
-            with learner.set_aside():
+            with set_aside(learner):
                 for i in range(3):
                     logits.append(learner.forward(frame(), i))
                     learner.learn(i, torch.tensor([i % 3]))

@@ -11,8 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ORDER = [
     "", "events", "filters", "labels", "network", "engine", "learning", "pipeline", "live", "scene", "images",
-    "sources", "web", "metrics", "sinks", "run", "replay", "report", "export", "notebook",
-    "plot", "cli", "testing",
+    "sources", "web", "metrics", "sinks", "run", "replay", "report", "export", "notebook", "plot", "cli", "testing",
 ]  # fmt: skip
 """Packages, each of which may import those before it; "" holds the files beside them, such as errors.py."""
 

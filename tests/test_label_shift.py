@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from helpers import intervals, labelled_events
 
+from stream_ottt.errors import UsageError
+from stream_ottt.labels.timeline import LabelsConfig
 from stream_ottt.run.run import RunRequest, run
 
 BEGINS = 900_000_000_000_000
@@ -44,3 +46,27 @@ def test_labels_are_shifted(
     assert summary["labels"]["intervals_met"] == summary["presentations"] == met
     err = capsys.readouterr().err
     assert said in err and ("the stream covers 900000000000000 …" in err) == (not met)
+
+
+@pytest.mark.parametrize(
+    ("said", "shift"),
+    [
+        ("1600000000000000us", 1_600_000_000_000_000),
+        ("1600000000s", 1_600_000_000_000_000),
+        ("-1600000000000000us", -1_600_000_000_000_000),
+        ("-1.5s", -1_500_000),
+    ],
+)
+def test_a_shift_may_be_as_large_as_an_epoch(said: str, shift: int) -> None:
+    config = LabelsConfig.load({"shift": said})
+    assert config.shift == shift
+    assert LabelsConfig.load(config.model_dump(mode="json", exclude_none=True)).shift == shift
+
+
+@pytest.mark.parametrize(
+    "said", [1_600_000_000_000_000, "1600000000000000", "-1600000000000000", f"{2**63}us", "-9" * 9]
+)
+def test_a_shift_without_a_unit_or_beyond_all_times_is_refused_in_one_line(said: object) -> None:
+    with pytest.raises(UsageError, match="shift") as refused:
+        LabelsConfig.load({"shift": said})
+    assert "\n" not in str(refused.value)

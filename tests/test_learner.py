@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import set_aside
 from torch import Tensor
 
 from stream_ottt.engine.config import EngineConfig
@@ -296,7 +297,7 @@ def test_a_sample_put_aside_does_not_notice(network: dict[str, Any], config: dic
         live += seen.seen[len(live) :]
         if i % 3 == 1:
             mark = len(seen.seen)
-            with broken.set_aside():
+            with set_aside(broken):
                 for j in range(4):
                     broken.step(timestep(100 * i + j) if i == 1 else timestep(j))
                     broken.feedback(100 * i + j if i == 1 else j, 0)
@@ -314,7 +315,7 @@ def test_a_sample_put_aside_comes_back_after_an_error() -> None:
     for i in range(4):
         assert np.array_equal(plain.step(timestep(i)).logits, broken.step(timestep(i)).logits)
         if i == 1:
-            with pytest.raises(RuntimeError, match="stop"), broken.set_aside():
+            with pytest.raises(RuntimeError, match="stop"), set_aside(broken):
                 broken.step(timestep(50))
                 broken.feedback(50, 1)
                 raise RuntimeError("stop")
@@ -325,7 +326,7 @@ def test_what_is_learned_aside_is_kept() -> None:
     learner, _ = learner_of(lr=0.1)
     learner.step(timestep(0))
     before = weights(learner)
-    with learner.set_aside():
+    with set_aside(learner):
         learner.step(timestep(0))
         learner.feedback(0, 1)
     assert not same(before, weights(learner)) and learner.counts.updates == 1

@@ -73,6 +73,18 @@ def test_goes_on_as_if_it_had_never_stopped(config: LearnerConfig, tmp_path: Pat
             one.feedback(timestep.index, 1)
 
 
+def test_a_loaded_model_keeps_its_weights_to_the_bit_when_it_predicts(tmp_path: Path) -> None:
+    path, how = tmp_path / "m.safetensors", NetworkConfig(layers=(16, 16))
+    network = stream_ottt.build_network(how, input_shape=(2, SIZE, SIZE), classes=2)
+    learner = stream_ottt.build_learner(network, classes=[1, 2])
+    learner.step(timesteps(labelled_events(0, 1))[0])
+    stream_ottt.save_model(path, learner, network=how)
+    loaded = stream_ottt.load_model(path)
+    loaded.step(timesteps(labelled_events(0, 1))[0])
+    saved = load_checkpoint(path).tensors
+    assert all(torch.equal(value, saved[f"weights/{name}"]) for name, value in loaded.network.parameters.items())
+
+
 def deep(levels: int) -> dict[str, Any]:
     return {} if levels == 0 else {"x": deep(levels - 1)}
 

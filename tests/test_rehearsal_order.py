@@ -20,6 +20,7 @@ from helpers import (
     labelled_events,
     pipeline_of,
     run,
+    set_aside,
     small_learner,
     small_session,
     timesteps,
@@ -72,7 +73,7 @@ def in_a_row(steps: int = STEPS) -> tuple[OnlineLearner, list[int]]:
             building = []
             for _ in range(int(HOW.ratio)):
                 drawn = memory.draw()
-                with learner.set_aside():
+                with set_aside(learner):
                     for i, frame in enumerate(drawn.frames):
                         learner.forward(learner.as_input(frame), i)
                         learner.feedback(i, drawn.label)

@@ -139,12 +139,16 @@ EFFECTS: dict[str, Effect] = {
     "labels.classes": ("none", "[1, 2, 3]", shapes, {}),
     "labels.reset": ("true", "false", predictions, {}),
     "labels.keep_bytes": ("1000000", "300", summary("timesteps_not_kept"), {"labels.delay": "end"}),
+    "labels.unknown": ("0", "0.2", summary("unknown"), {"rehearsal.ratio": "4"}),
     "evaluation.fading": ("1", "0.5", summary("accuracy", "faded"), {}),
     "evaluation.window": ("1000", "3", summary("accuracy", "windowed"), {}),
 }
 
 ELSEWHERE = {
     "stream.threads": ("test_run_settings.py", "test_threads_are_those_of_the_settings"),
+    "stream.sources": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
+    "stream.plane": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
+    "stream.merge_wait": ("test_merged.py", "test_the_wait_is_that_of_the_settings"),
     "stream.patience": ("test_silence.py", "test_a_live_stream_that_falls_silent_is_predicted_to_its_end"),
     "stream.control": ("test_live.py", "test_three_processes"),
     "stream.checkpoint_every": ("run/test_resume.py", "test_checkpoint_every_so_many_timesteps"),

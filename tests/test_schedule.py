@@ -11,7 +11,7 @@ from helpers import WINDOW, intervals, labelled_events
 
 from stream_ottt.cli import main
 from stream_ottt.learning.config import LearnerConfig
-from stream_ottt.run.model_file import load_model
+from stream_ottt.run.models import load_model
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 
 SETTINGS = {

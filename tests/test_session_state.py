@@ -113,7 +113,7 @@ def restored(session: Session, options: dict[str, Any]) -> Session:
 def figures(session: Session) -> dict[str, Any]:
     """All that a session says of itself, but for how long things took."""
     seen = session.snapshot()
-    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith("_ms")}
+    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith(("_ms", "step_counts"))}
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, join_events
+from stream_ottt.events.packet import PACKET_EVENTS, EventPacket
 from stream_ottt.pipeline.excerpt import first_time
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
+from stream_ottt.sources.gather import gathered
 from stream_ottt.sources.ros import db3, mcap, ros1
 from stream_ottt.sources.ros.bag import Bag, Message, Topic
 from stream_ottt.sources.ros.encodings import ENCODINGS, Encoding
@@ -71,41 +72,16 @@ class RosbagSource(FileSource):
         return {"topics": topics, **({"unknown_words": self._unknown} if self._unknown else {})}
 
     def packets(self) -> Iterator[EventPacket]:
-        yield from self._joined(self._decoded(None))
+        yield from gathered(self._decoded(None))
 
     def packets_from(self, start: int) -> Iterator[EventPacket]:
         """From the messages of ``start`` (µs), where each of them says the whole time."""
-        yield from self._joined(self._decoded(start))
+        yield from gathered(self._decoded(start))
 
     def origin(self) -> int:
         """Time of the first event, µs."""
         with closing(self._decoded(None)) as packets:  # type: ignore[type-var]  # _decoded() is a generator
             return next((t for t in map(first_time, packets) if t is not None), 0)
-
-    def _joined(self, decoded: Iterator[EventPacket]) -> Iterator[EventPacket]:
-        pending: list[EventPacket] = []
-        held = 0
-        damage: InputError | None = None
-        while True:
-            try:
-                packet = next(decoded, None)
-            except InputError as e:
-                packet, damage = None, e
-            if pending and (
-                packet is None
-                or (packet.width, packet.height) != (pending[0].width, pending[0].height)
-                or held >= PACKET_EVENTS
-            ):
-                yield EventPacket(join_events([p.events for p in pending]), pending[0].width, pending[0].height)
-                pending.clear()
-                held = 0
-            if packet is None:
-                break
-            if len(packet):
-                pending.append(packet)
-                held += len(packet)
-        if damage is not None:
-            raise damage
 
     def _bags(self) -> list[Bag]:
         """The file, or those of a folder in the order of their numbers. Raises InputError when there is none."""

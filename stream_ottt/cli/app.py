@@ -74,7 +74,10 @@ def text(what: str, metavar: str = "TEXT", /, *names: str) -> object:
 @app.command(context_settings=DOTTED)
 def run(
     context: typer.Context,
-    source: Annotated[str, text("Recording, folder or address; see the README for all forms.", "SOURCE")],
+    source: Annotated[
+        list[str] | None,
+        text("Recording, folder or address; repeatable: several are merged into one stream.", "SOURCE"),
+    ] = None,
     config: Annotated[str | None, text("Preset name, or a TOML file.", "NAME|FILE")] = None,
     labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
     label_delay: Annotated[
@@ -138,7 +141,7 @@ def run(
         from stream_ottt.cli.options import overrides
         from stream_ottt.run.config import RunConfig
 
-        named = {
+        named: dict[str, dict[str, object]] = {
             "binning": {"filters": filter_ or None},
             "labels": {"file": labels, "delay": label_delay},
             "engine": {"precision": precision, "device": device},
@@ -168,16 +171,19 @@ def run(
         if insecure:
             from stream_ottt.live.zmq_socket import allow_exposure
 
-            source, sinks = allow_exposure(source), [allow_exposure(s) for s in sinks]
+            source = [allow_exposure(s) for s in source or ()]
+            sinks = [allow_exposure(s) for s in sinks]
+        first, more = (source[0], source[1:]) if source else (None, [])
+        named["stream"]["sources"] = more or None
         settings = overrides(context, RunConfig, named)
-        check_run(source=source, preset=config, overrides=settings, sinks=sinks, load=load)
+        check_run(source=first, preset=config, overrides=settings, sinks=sinks, load=load)
         if sys.stderr.isatty():
-            say(f"loading {source} …", quiet=log_format == "json")
+            say(f"loading {' + '.join(source or ())} …", quiet=log_format == "json")
         from stream_ottt.run.run import RunRequest
         from stream_ottt.run.run import run as run_request
 
         request = RunRequest(
-            source=source,
+            source=first,
             preset=config,
             overrides=settings,
             sinks=sinks,

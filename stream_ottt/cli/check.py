@@ -5,24 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from stream_ottt.registry import split_uri
-from stream_ottt.run.config import RunConfig, merge
+from stream_ottt.run.config import RunConfig, merge, sources_of
 from stream_ottt.run.model_file import load_checkpoint, settings_to_keep
 from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.sinks.opening import open_sink
-from stream_ottt.sources.opening import open_source
+from stream_ottt.sources.merged.opening import open_sources
 from stream_ottt.sources.pipe import is_pipe
 
 
-def check_run(*, source: str, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None) -> None:
+def check_run(
+    *, source: str | None, preset: str | None, overrides: Tables, sinks: list[str], load: Path | None
+) -> None:
     """Read the settings, and find source, sinks and model file; nothing is begun.
 
     Raises:
         StreamOtttError: one line for the user.
     """
     learned_with = {} if load is None else settings_to_keep(load_checkpoint(load))
-    RunConfig.load(merge(learned_with, {} if preset is None else RUNS.read(preset), overrides))
-    _, path, _ = split_uri(source)
-    if not is_pipe(Path(path)):  # what came through a pipe would be gone
-        open_source(source)
+    config = RunConfig.load(merge(learned_with, {} if preset is None else RUNS.read(preset), overrides))
+    uris = sources_of(source, config)
+    if not any(is_pipe(Path(split_uri(uri)[1])) for uri in uris):  # what came through a pipe would be gone
+        open_sources(uris)
     for sink in sinks:
         open_sink(sink)

@@ -41,7 +41,8 @@ in [settings.md](settings.md#of-a-source).
 
 **Names.** An existing file wins over an address, whatever its name holds (`?`, `#`, `:`, `&`, blanks). `-` is standard
 input, with `?format=`; a named pipe or `<(nc -l 5000)` is read once, into a temporary file. So is what is packed as a
-whole, in any format: by gzip, bzip2, xz or Zstandard, or alone in a ZIP archive.
+whole, in any format: by gzip, bzip2, xz or Zstandard, or in a ZIP archive, alone or as
+`events.*`.
 
 **The sensor's size** comes from the recording, from its camera's or data set's name, or from `?width=&height=`. Where
 nothing says it, it is guessed from the largest coordinates. `info`, the summary (`sensor.size_from`) and one line on

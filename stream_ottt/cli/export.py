@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stream_ottt.errors import UsageError
+from stream_ottt.log import say
 from stream_ottt.outputs import check_writable
 from stream_ottt.registry import near_miss
 
@@ -48,7 +48,7 @@ def export(model: Path, kind: str, out: Path | None, *, pooling: str, force: boo
         from stream_ottt.export.released import write_released
 
         write_released(out, network)
-    print(f"stream-ottt: {out}", file=sys.stderr)
+    say(str(out))
     return 0
 
 
@@ -80,5 +80,5 @@ def import_(file: Path, out: Path | None, overrides: dict[str, Any], *, force: b
     from stream_ottt.export.importing import import_released
 
     line = import_released(file, out, overrides)
-    print(f"stream-ottt: {out}: {line}", file=sys.stderr)
+    say(f"{out}: {line}")
     return 0

@@ -1,4 +1,4 @@
-"""The commands that stream nothing: ``config``, ``replay``, ``bench``, ``compare``, ``report`` and ``export``."""
+"""The commands that stream nothing: of settings, replays, reports, and networks for other tools."""
 
 from __future__ import annotations
 

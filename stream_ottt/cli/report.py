@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stream_ottt.errors import OutputError
+from stream_ottt.log import say
 from stream_ottt.outputs import check_writable, write_atomically
 
 
@@ -27,5 +27,5 @@ def write_report(paths: Sequence[Path], out: Path, *, force: bool) -> int:
         write_atomically(out, data)
     except OSError as e:
         raise OutputError(f"{out}: cannot be written: {e.strerror}") from e
-    print(f"stream-ottt: {out}", file=sys.stderr)
+    say(str(out))
     return 0

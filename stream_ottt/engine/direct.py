@@ -7,7 +7,6 @@ as long as the products. Here each product reads the padded image itself.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +23,10 @@ from stream_ottt.engine.rows import Rows
 def has_the_registers() -> bool:
     """Whether this processor has 32 registers of 64 bytes; with fewer, tiles would not fit, and the BLAS is faster."""
     from llvmlite import binding
-    from numba.core import config
+    from numba import config
 
-    told: Any = config  # its settings come from the environment
-    if told.CPU_NAME is not None:  # numba was told to compile for another processor
-        return "+avx512f" in (told.CPU_FEATURES or "")
+    if config.CPU_NAME is not None:  # type: ignore[attr-defined]  # numba was told to compile for another processor
+        return "+avx512f" in (config.CPU_FEATURES or "")  # type: ignore[attr-defined]
     return bool(binding.get_host_cpu_features().get("avx512f"))
 
 

@@ -47,8 +47,13 @@ def tile(height: int, vectors: int) -> Callable[..., Any]:
             def vectors_at(base: Any) -> list[Any]:
                 return [builder.gep(base, [index(v)]) for v in range(vectors)]
 
-            new: Any = cgutils.alloca_once_value
-            sums = [[new(builder, nothing) for _ in range(vectors)] for _ in range(height)]
+            sums = [
+                [
+                    cgutils.alloca_once_value(builder, nothing)  # type: ignore[no-untyped-call]
+                    for _ in range(vectors)
+                ]
+                for _ in range(height)
+            ]
             with cgutils.for_range(builder, runs) as run:
                 a_from, b_from = pointer(a, run.index, a_run, None), pointer(b, run.index, b_run, None)
                 with cgutils.for_range(builder, steps) as step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -94,10 +94,10 @@ class CompiledNetwork(Network):
         """As in the base; also buffers and products become wider."""
         self.settle()
         self.refresh()
-        old: Any = self.readout.connection
+        old = cast(Any, self.readout.connection)
         rows = self.rows[old.index].like(with_new_row(old.parameters))
         part = CompiledDense(old, old.index, old.size, rows, 0)
-        self.readout.connection = self.parts.made[old.index] = part
+        self.readout.connection = self.parts.made[old.index] = cast(Any, part)
         self.parts.rows[old.index] = self.rows[old.index] = rows
         self.name_parts()
         self._stale = True

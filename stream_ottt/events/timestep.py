@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,7 @@ class Prediction:
         learned: True when the weights were updated at this step.
         learned_from: index of the step whose error signal was applied, or None.
         latency_s: seconds from the moment the timestep was complete until the prediction was out.
+        unknown: True when what is seen is none of the classes, as far as is remembered.
     """
 
     step: int
@@ -70,6 +72,22 @@ class Prediction:
     learned: bool = False
     learned_from: int | None = None
     latency_s: float = 0.0
+    unknown: bool = False
+
+    @classmethod
+    def of(cls, timestep: Timestep, logits: npt.NDArray[np.float64], classes: Sequence[int]) -> Prediction:
+        """The prediction that a read-out float64 [classes] makes."""
+        index = int(logits.argmax())
+        e = np.exp(logits - logits[index])
+        return cls(
+            step=timestep.index,
+            t_start=timestep.t_start,
+            t_end=timestep.t_end,
+            logits=logits,
+            index=index,
+            label=classes[index],
+            confidence=float(1 / e.sum()),
+        )
 
     def softmax(self) -> npt.NDArray[np.float64]:
         """Probabilities [classes] of the logits."""

@@ -53,6 +53,7 @@ class Evaluator:
         self.presentations = Score()
         self.hits = bytearray()
         self._scored = 0  # timesteps
+        self._early: dict[int, tuple[int, int]] = {}  # mark → right, of how many
         self._faded_hits = 0.0
         self._faded_n = 0.0
         self._recent: deque[bool] = deque(maxlen=self.config.window)
@@ -99,6 +100,17 @@ class Evaluator:
         if not self._seen[truth]:
             del self._seen[truth]
 
+    def reach(self, score: PresentationScore, since: float) -> None:
+        """A presentation, all of which was scored so far, goes on for longer than ``since`` µs: note what was said."""
+        for mark in score.pass_marks(since):
+            if score.steps:
+                score.early.append((mark, score.predicted))
+                self._count_early(mark, score.predicted, score.truth, +1)
+
+    def _count_early(self, mark: int, predicted: int, truth: int, by: int) -> None:
+        hits, n = self._early.get(mark, (0, 0))
+        self._early[mark] = hits + by * (predicted == truth), n + by
+
     def correct(self, score: PresentationScore, truth: int) -> None:
         """The label of a presentation was wrong: count with another one what was scored of it, and nothing more.
 
@@ -112,6 +124,9 @@ class Evaluator:
             self._faded_hits += ((predicted == truth) - (predicted == wrong)) * self.config.fading**age
             if age < len(self._recent):
                 self._recent[-1 - age] = predicted == truth
+        for mark, predicted in score.early:
+            self._count_early(mark, predicted, wrong, -1)
+            self._count_early(mark, predicted, truth, +1)
         if score.verdict is not None:
             self._count(score.verdict, wrong, -1)
             self._count(score.verdict, truth, +1)
@@ -144,6 +159,15 @@ class Evaluator:
             "no_change": no_change,
         }
 
+    def since_change(self) -> list[dict[str, Any]]:
+        """One row for each time since a presentation's start that was reached: ``after_s``; the ``presentations`` that
+        were still scored by then; ``accuracy``, the share of which was right by what had been seen of it so far."""
+        return [
+            {"after_s": mark / 1e6, "presentations": n, "accuracy": hits / n}
+            for mark, (hits, n) in sorted(self._early.items())
+            if n
+        ]
+
     def per_class(self) -> list[dict[str, Any]]:
         """One row a class: label; presentations of it, predicted as it, and both; recall and precision, or None."""
         support, predicted, correct = self.presentations.margins()
@@ -172,6 +196,7 @@ class Evaluator:
             "recent": np.array(self._recent, np.uint8),
             "seen": sorted(self._seen.items()),
             "previous": self._previous,
+            "early": [(mark, *counts) for mark, counts in sorted(self._early.items())],
             "baselines": [self._no_change_hits, self._majority_hits],
         }
 
@@ -185,4 +210,5 @@ class Evaluator:
         self._recent = deque(map(bool, take(state, "recent")), maxlen=self.config.window)
         self._seen = dict(take(state, "seen"))
         self._previous = take(state, "previous")
+        self._early = {mark: (hits, n) for mark, hits, n in take(state, "early")}
         self._no_change_hits, self._majority_hits = take(state, "baselines")

@@ -30,6 +30,8 @@ class LabelsConfig(Settings):
         key_span: how far back reaches a label that a person gives in a viewer.
         new_classes: whether a label of an unknown class, that comes while the stream runs, adds that class; else it is
             refused.
+        unknown: predictions say ``unknown`` where the read-out's features are farther from all classes than this share
+            of what is remembered of them, such as 0.95; 0 never says so.
     """
 
     file: str | None = None
@@ -40,6 +42,7 @@ class LabelsConfig(Settings):
     keep_bytes: Bytes = 64 * 2**20
     key_span: Duration = Field(1_000_000, ge=1)
     new_classes: bool = False
+    unknown: float = Field(0, ge=0, lt=1)
 
     @field_validator("classes")
     @classmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.rehearsal import RehearsalConfig, RehearsalMemory, Stretch
 from stream_ottt.learning.stretch_run import StretchRun
 from stream_ottt.state import State, part, take, under
@@ -26,16 +27,20 @@ class Alongside:
         learner: what learns them.
         memory: what they are drawn from.
         how: settings of the rehearsal; ⌈``ratio``⌉ stretches are under way.
+        novelty: told of each timestep.
 
     Attributes:
         owed: rehearsed timesteps that are due; a fraction is kept for later.
         given_up: those that were due and no longer are, because too many were.
     """
 
-    def __init__(self, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig) -> None:
+    def __init__(
+        self, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig, novelty: Novelty | None = None
+    ) -> None:
         self._learner = learner
         self._memory = memory
         self._how = how
+        self._novelty = novelty
         self._runs: list[StretchRun | None] = [None] * math.ceil(how.ratio)
         self._turn = 0
         self.owed = 0.0
@@ -63,7 +68,7 @@ class Alongside:
         run = self._runs[self._turn]
         if run is None or self._is_another_needed(run):
             run = self._runs[self._turn] = self._begin()
-        run.advance(self._learner)
+        run.advance(self._learner, self._novelty)
         if not run.frames:
             self._runs[self._turn] = None
         self._turn = (self._turn + 1) % len(self._runs)

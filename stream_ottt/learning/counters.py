@@ -12,6 +12,7 @@ PLAIN = (
     "timesteps",
     "timesteps_not_kept",
     "stream_us",
+    "unknown",
     "labels_taken",
     "labels_refused",
     "labels_corrected",
@@ -47,6 +48,7 @@ class SessionCounters:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         stream_us: event time covered so far, µs.
+        unknown: timesteps whose prediction said ``unknown``.
         updates: optimizer steps.
         labels_taken: labels that came with the stream, or from a person, and were taken.
         labels_refused: such labels that were not.
@@ -61,6 +63,7 @@ class SessionCounters:
     timesteps: int = 0
     timesteps_not_kept: int = 0
     stream_us: int = 0
+    unknown: int = 0
     updates: Updates = field(default_factory=Updates)
     labels_taken: int = 0
     labels_refused: int = 0

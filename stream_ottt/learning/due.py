@@ -9,6 +9,7 @@ import numpy as np
 
 from stream_ottt.learning.alongside import Alongside, begin
 from stream_ottt.learning.learner import OnlineLearner
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, Stretch
 from stream_ottt.learning.stretch_run import Kind, StretchRun
 from stream_ottt.learning.waiting import Waiting, WaitingRoom, pack_waiting, unpack_waiting
@@ -37,13 +38,19 @@ class DueLearning:
         memory: what rehearsals are drawn from.
         how: settings of the rehearsal.
         room: the memory that deferred timesteps take.
+        novelty: told of each remembered timestep.
 
     Attributes:
         alongside: the remembered stretches that take turns with the stream.
     """
 
     def __init__(
-        self, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig, room: WaitingRoom
+        self,
+        learner: OnlineLearner,
+        memory: RehearsalMemory,
+        how: RehearsalConfig,
+        room: WaitingRoom,
+        novelty: Novelty | None = None,
     ) -> None:
         self._learner = learner
         self._memory = memory
@@ -52,7 +59,8 @@ class DueLearning:
         self._deferred: deque[Deferred] = deque()
         self._run: StretchRun | None = None
         self._held: deque[Waiting] = deque()  # of the deferred stretch under way, what its memory is counted by
-        self.alongside = Alongside(learner, memory, how)
+        self._novelty = novelty
+        self.alongside = Alongside(learner, memory, how, novelty)
         self._owed = 0  # whole stretches, in ``ratio`` mode
         self._given_up = 0
 
@@ -128,7 +136,7 @@ class DueLearning:
         run = self._run or self._begin()
         if run is None:
             return None
-        run.advance(self._learner)
+        run.advance(self._learner, self._novelty)
         if self._held:
             self._room.free([self._held.popleft()])
         if not run.frames:

@@ -114,7 +114,6 @@ class Guard:
             if len(value) > len(good.weights[name]):
                 kept = good.weights[name]
                 good.weights[name] = torch.cat([kept, value[len(kept) :]])
-                good.squares[name] = float(good.weights[name].double().square().sum())
         for key, value in self._learner.optimizer.state().items():
             if key in good.optimizer:
                 good.optimizer[key] = with_zero_rows(good.optimizer[key], len(value))

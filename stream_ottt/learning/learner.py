@@ -15,8 +15,7 @@ How it learns, as curves and tables: ``benchmarks/README.md``.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor
 
 from stream_ottt.events.timestep import Prediction, Timestep
-from stream_ottt.learning import learner_checkpoint
+from stream_ottt.learning import learner_checkpoint, loss
 from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerCounts, LearnerState
@@ -101,17 +100,7 @@ class OnlineLearner:
             else:
                 self._pass_over(timestep.index)
         logits = outputs[0].double().cpu().numpy()
-        index = int(logits.argmax())
-        e = np.exp(logits - logits[index])
-        return Prediction(
-            step=timestep.index,
-            t_start=timestep.t_start,
-            t_end=timestep.t_end,
-            logits=logits,
-            index=index,
-            label=self.classes[index],
-            confidence=float(1 / e.sum()),
-        )
+        return Prediction.of(timestep, logits, self.classes)
 
     def predict_one(self, frame: npt.NDArray[np.generic]) -> int:
         """The label predicted for the next timestep, in the manner of river: a short form of :meth:`step`.
@@ -211,16 +200,6 @@ class OnlineLearner:
         self.network.state = state.network
         return before
 
-    @contextmanager
-    def set_aside(self) -> Iterator[None]:
-        """Put the current sample aside, run another (a remembered one), and take it up again."""
-        held = self.swap(self.rest())
-        try:
-            yield
-        finally:
-            self.reset()
-            self.swap(held)
-
     # --- classes -----------------------------------------------------------------------------------------------------
 
     def add_class(self, label: int) -> None:
@@ -271,7 +250,7 @@ class OnlineLearner:
             self.counts.too_late += 1
             return False
         state.kept.remove(kept)
-        error = self._error(kept.logits, targets)
+        error = loss.error(kept.logits, targets, self.config)
         if step + delay > state.step:
             self.network.backward(error, kept.saved)
             # In the order of their timesteps, whatever the order in which labels come.
@@ -331,15 +310,6 @@ class OnlineLearner:
         self.counts.updates += 1
         if self.average is not None:
             self.average.follow(self.network, self.optimizer.steps)
-
-    def _error(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """∂L/∂logits [batch, classes], averaged over the batch."""
-        c = self.config
-        onehot = torch.zeros_like(logits).scatter_(1, targets.unsqueeze(1), 1)
-        error = (1 - c.alpha) * (logits.softmax(1) - onehot)
-        if c.alpha:
-            error += (c.alpha * 2 / logits.shape[1]) * (logits - onehot)
-        return error / (c.time_steps * logits.shape[0])
 
     # --- a checkpoint ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Presentations: what is known of each labelled interval while the stream shows it.
+"""What is known of one labelled interval while the stream shows it.
 
 A presentation is the only owner of its label as far as learning goes. :meth:`Presentation.use_label` is the one way to
 it, and marks it as used for good; :meth:`Presentation.test` scores only before that. So whatever the order of labels,
@@ -13,22 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.errors import UsageError
-from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.labels.presentation_score import PresentationScore
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.learning.due import DueLearning
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.rehearsal import Frames
-from stream_ottt.learning.waiting import Waiting, WaitingRoom, pack_waiting, unpack_waiting
+from stream_ottt.learning.waiting import Waiting, pack_waiting, unpack_waiting
 from stream_ottt.state import State, pack, part, take, under, unpack
-
-MOST_INTERVALS = 100_000
-"""Most label intervals that may lie ahead of a stream that takes labels while it runs."""
-
-
-MOST_PAST, MOST_PAST_STEPS = 20, 100_000
-"""Latest presentations whose labels can be corrected, and most scored timesteps of them."""
 
 
 class Presentation:
@@ -42,6 +32,7 @@ class Presentation:
     Attributes:
         number: 0, 1, 2, … in the order in which they were begun.
         label_used: whether something of it was learned, or is due to be.
+        all_scored: whether each timestep so far was a test.
         score: what was scored of it.
         waiting: its timesteps that wait until the label is known, oldest first.
         building: its learned timesteps that make no whole stretch yet, for the rehearsal.
@@ -53,16 +44,24 @@ class Presentation:
         self.interval = interval
         self.number = number
         self.label_used = seen_before
+        self.all_scored = not seen_before
         self.score = PresentationScore(interval.label, classes)
         self.waiting: deque[Waiting] = deque()
         self.building: list[Frames] = []
 
-    def test(self, evaluator: Evaluator, predicted: int, softmax: npt.NDArray[np.float64]) -> bool:
-        """Score a prediction if it is a test; whether it was."""
+    def test(self, evaluator: Evaluator, predicted: int, softmax: npt.NDArray[np.float64], middle: float) -> bool:
+        """Score a prediction if it is a test; whether it was. ``middle`` is that of its timestep, µs."""
+        self.reach(evaluator, middle)
         if self.label_used:
+            self.all_scored = False
             return False
         evaluator.add_step(self.score, predicted, softmax)
         return True
+
+    def reach(self, evaluator: Evaluator, t: float) -> None:
+        """The stream has come to ``t`` (µs); what was said until then is noted, where all of it was a test."""
+        if self.all_scored:
+            evaluator.reach(self.score, t - self.interval.t_start)
 
     def use_label(self) -> int:
         """The label, for learning: from now on no prediction of this presentation is a test."""
@@ -76,6 +75,7 @@ class Presentation:
             "interval": [interval.t_start, interval.t_end, interval.label],
             "number": self.number,
             "label_used": self.label_used,
+            "all_scored": self.all_scored,
             **under("score", self.score.state_dict()),
             "building": pack(self.building),
             **under("waiting", pack_waiting(self.waiting)),
@@ -86,226 +86,8 @@ class Presentation:
         """The presentation that :meth:`state_dict` described."""
         interval, used = LabelInterval(*take(state, "interval")), take(state, "label_used")
         made = cls(interval, classes, take(state, "number"), seen_before=used)
+        made.all_scored = take(state, "all_scored")
         made.score.load_state_dict(part(state, "score"))
         made.building = unpack(take(state, "building"))
         made.waiting = unpack_waiting(part(state, "waiting"))
         return made
-
-
-class Presentations:
-    """What the stream shows, one presentation after the other, and what becomes due when a label is known.
-
-    Args:
-        timeline: the stream's labels; None when there are none.
-        classes: the label at each position of a prediction's softmax.
-        evaluator: scores predictions.
-        due: takes the timesteps whose label has become known.
-        room: holds those that no interval holds yet, and counts all that wait.
-        learning: whether labels are learned.
-
-    Attributes:
-        shown: the presentation of the last timestep, or None.
-        now: end of the last timestep, µs.
-        span: earliest start and latest end of all timesteps, µs; None before the first.
-    """
-
-    def __init__(
-        self,
-        timeline: LabelTimeline | None,
-        classes: Sequence[int],
-        evaluator: Evaluator,
-        due: DueLearning,
-        room: WaitingRoom,
-        *,
-        learning: bool,
-    ) -> None:
-        self.timeline = timeline
-        self.learning = learning
-        self.shown: Presentation | None = None
-        self.now = 0
-        self.span: tuple[int, int] | None = None
-        self._classes = classes
-        self._evaluator = evaluator
-        self._due = due
-        self._room = room
-        self._begun = 0
-        self._past: deque[Presentation] = deque()  # the latest, whose labels can be corrected
-        self._label_used = False  # any, in this pass
-        self._seen_before = False  # what is seen may have been learned in a pass before
-
-    def at(self, timestep: Timestep) -> Presentation | None:
-        """The presentation that holds the middle of the next timestep; where it is another, the one before is over."""
-        start, end, middle = timestep.t_start, timestep.t_end, timestep.middle
-        self.now = end
-        self.span = (start, end) if self.span is None else (min(start, self.span[0]), max(end, self.span[1]))
-        if self.shown is not None and not self.shown.interval.holds(middle):
-            self.leave()
-        if self.shown is None and self.timeline is not None:
-            interval = self.timeline.at(middle)
-            if interval is not None:
-                self.shown = self._begin(interval, self.timeline)
-        return self.shown
-
-    def is_known(self, presentation: Presentation) -> bool:
-        """Whether its label is known by now."""
-        return self.timeline is not None and self.timeline.known_at(presentation.interval) <= self.now
-
-    def use_label(self, presentation: Presentation) -> int:
-        """Its label, to be learned now; what waited for it is due."""
-        self._label_used = True
-        label = presentation.use_label()
-        waited, presentation.waiting = presentation.waiting, deque()
-        if waited:
-            self._due.defer(waited, label, presentation.number)
-        for waiting in waited:
-            self._due.remember(waiting.frame, presentation.building, label, presentation.number)
-        return label
-
-    def check_label(self, interval: LabelInterval) -> LabelTimeline:
-        """Where a label that has come belongs.
-
-        Raises:
-            UsageError: it overlaps another interval, holds no time, or too many lie ahead.
-        """
-        timeline = self.timeline
-        if timeline is None:
-            raise UsageError("this stream takes no labels")
-        if len(timeline) >= MOST_INTERVALS:
-            raise UsageError(f"{MOST_INTERVALS:,} label intervals lie ahead of the stream; send labels later")
-        timeline.check(interval)
-        return timeline
-
-    def take_label(self, interval: LabelInterval) -> int:
-        """A label has come: score the timesteps that waited for it, and make them due; how many there were.
-
-        Raises:
-            UsageError: as :meth:`check_label`.
-        """
-        timeline = self.check_label(interval)
-        timeline.add(interval)
-        waited = self._room.take(interval)
-        if waited:
-            self._take_late(self._begin(interval, timeline), waited)
-        oldest = self._room.unlabelled[0].middle if self._room.unlabelled else self.now
-        timeline.forget_before(int(min(oldest, self.now)))
-        return len(waited)
-
-    def _take_late(self, late: Presentation, waited: list[Waiting]) -> None:
-        """The timesteps of a presentation whose label came after them."""
-        for waiting in waited:
-            if waiting.softmax is not None:
-                late.test(self._evaluator, waiting.predicted, waiting.softmax)
-                self._room.scored(waiting)
-        late.waiting.extend(waited)
-        if late.interval.t_end <= self.now:
-            self._close(late)
-            return
-        self.leave()
-        self.shown = late
-        if self.learning and self.is_known(late):
-            self.use_label(late)
-
-    def correct(self, label: int, at: int | None) -> LabelInterval:
-        """Give a presentation that was or is shown another label; weights stay as they are.
-
-        No more of it is scored than was: only what was predicted before its label, the wrong one, was used.
-
-        Args:
-            label: the right one.
-            at: a time in it, µs; None for the latest whose label is known.
-
-        Returns:
-            What it was before.
-
-        Raises:
-            UsageError: there is none, or it has this label.
-        """
-        timeline = self.timeline
-        if timeline is None:
-            raise UsageError("this stream takes no labels")
-        if at is None:
-            found = next((p for p in reversed(self._past) if p is not self.shown or self.is_known(p)), None)
-        else:
-            found = next((p for p in reversed(self._past) if p.interval.holds(at)), None)
-        if found is None:
-            where = "no label was used yet" if at is None else f"no label at {at} µs"
-            raise UsageError(f"{where}, among the latest {MOST_PAST}; nothing is corrected")
-        wrong = found.interval
-        if wrong.label == label:
-            raise UsageError(f"the label from {wrong.t_start} to {wrong.t_end} µs is {label} already")
-        timeline.correct(wrong, label)
-        found.interval = LabelInterval(wrong.t_start, wrong.t_end, label)
-        self._evaluator.correct(found.score, label)
-        if found.label_used:
-            self._due.correct(found.number, label, found.building)
-        return wrong
-
-    def leave(self) -> None:
-        """The stream shows nothing, or something else."""
-        shown, self.shown = self.shown, None
-        if shown is not None:
-            self._close(shown)
-
-    def end_pass(self) -> None:
-        """The stream has ended once. What comes is seen again: no test any more, where something was learned."""
-        self._seen_before = self._seen_before or self._label_used
-        self.begin_again()
-
-    def begin_again(self) -> None:
-        """What comes may have any time."""
-        self.now = 0
-        if self.timeline is not None:
-            self.timeline.begin_again()
-
-    def _begin(self, interval: LabelInterval, timeline: LabelTimeline) -> Presentation:
-        timeline.meet(interval)
-        begun = Presentation(interval, self._classes, self._begun, seen_before=self._seen_before)
-        self._begun += 1
-        self._past.append(begun)
-        while len(self._past) > MOST_PAST or sum(len(p.score) for p in self._past) > MOST_PAST_STEPS:
-            if self._past[0] is begun:
-                break
-            self._past.popleft()
-        return begun
-
-    def _close(self, presentation: Presentation) -> None:
-        """A presentation is over: what waited for its label is due or given up."""
-        if presentation.waiting and self.learning and self.is_known(presentation):
-            self.use_label(presentation)
-        self._room.free(presentation.waiting)
-        presentation.waiting.clear()
-        self._due.end_stretch(presentation.building, presentation.interval.label, presentation.number)
-        self._evaluator.close(presentation.score)
-
-    def state_dict(self) -> State:
-        """What is shown, and what labels were used."""
-        state: State = {
-            "now": self.now,
-            "span": self.span,
-            "learning": self.learning,
-            "label_used": self._label_used,
-            "seen_before": self._seen_before,
-            "is_shown": self.shown is not None,
-            "begun": self._begun,
-            "past": [p is self.shown for p in self._past],
-        }
-        for i, past in enumerate(self._past):
-            if past is not self.shown:
-                state |= under(f"past/{i}", past.state_dict())
-        return state if self.shown is None else state | under("shown", self.shown.state_dict())
-
-    def load_state_dict(self, state: State) -> None:
-        """Go on from what :meth:`state_dict` gave."""
-        self.now, self.learning = take(state, "now"), take(state, "learning")
-        self.span = None if (span := take(state, "span")) is None else (span[0], span[1])
-        self._label_used, self._seen_before = take(state, "label_used"), take(state, "seen_before")
-        self.shown = None
-        if take(state, "is_shown"):
-            self.shown = Presentation.from_state(part(state, "shown"), self._classes)
-            self._room.count(self.shown.waiting)
-        self._begun = take(state, "begun")
-        self._past = deque()
-        for i, is_shown in enumerate(take(state, "past")):
-            held = self.shown if is_shown else Presentation.from_state(part(state, f"past/{i}"), self._classes)
-            assert held is not None
-            self._past.append(held)

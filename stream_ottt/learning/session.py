@@ -19,14 +19,18 @@ from stream_ottt.learning import caution
 from stream_ottt.learning.classes import Classes
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
-from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
+from stream_ottt.learning.guard import Guard
+from stream_ottt.learning.guarded import Guarded
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.learning.presentation import Presentation, Presentations
-from stream_ottt.learning.rehearsal import Frames, RehearsalConfig, RehearsalMemory, as_stored
+from stream_ottt.learning.live_labels import LiveLabels
+from stream_ottt.learning.novelty import Novelty
+from stream_ottt.learning.presentation import Presentation
+from stream_ottt.learning.presentations import Presentations
+from stream_ottt.learning.rehearsal import RehearsalConfig, RehearsalMemory
 from stream_ottt.learning.session_snapshot import snapshot_of
 from stream_ottt.learning.snapshot import Learning, SessionSnapshot
 from stream_ottt.learning.stretch_run import Kind
-from stream_ottt.learning.waiting import Waiting, WaitingRoom
+from stream_ottt.learning.waiting import Waiting, WaitingRoom, stored
 from stream_ottt.state import State, Stateful, part, take, under
 
 
@@ -43,6 +47,7 @@ class Session:
         late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
         class_names: label → name.
         new_classes: True adds the class of a label that comes, where it is unknown; False refuses that label.
+        unknown: share of remembered timesteps beyond which a prediction says ``unknown``; 0 for never.
         seed: of the rehearsal's draws.
 
     Attributes:
@@ -62,6 +67,7 @@ class Session:
         late_labels: bool = False,
         class_names: Mapping[int, str] | None = None,
         new_classes: bool = False,
+        unknown: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.learner = learner
@@ -72,17 +78,17 @@ class Session:
         self.counters = SessionCounters()
         self._learn = learn
         self._late_labels = late_labels
-        self._new_classes = new_classes
         self._guard = Guard(learner, self.counters)
         self._room = WaitingRoom(keep_bytes)
-        self._due = DueLearning(learner, self.memory, self.rehearsal, self._room)
+        self._novelty = Novelty(unknown) if unknown else None
+        self._due = DueLearning(learner, self.memory, self.rehearsal, self._room, self._novelty)
+        learning = learn and timeline is not None
         self._presentations = Presentations(
-            timeline,
-            learner.classes,
-            self.evaluator,
-            self._due,
-            self._room,
-            learning=learn and timeline is not None,
+            timeline, learner.classes, self.evaluator, self._due, self._room, learning=learning
+        )
+        self._guarded = Guarded(learner, self._guard, self._due, self.counters, self._novelty, pause=self.pause)
+        self._labels = LiveLabels(
+            self.classes, self._presentations, self.counters, self._class_added, new_classes=new_classes
         )
 
     # --- the stream ----------------------------------------------------------------------------------------------
@@ -93,46 +99,24 @@ class Session:
         What it makes due is left to :meth:`learn_due`, so that no prediction waits for it.
         """
         started = time.perf_counter()
-        prediction = self._predict(timestep)
+        prediction = self._guarded.predict(timestep, learns=self.learns)
         shown = self._presentations.at(timestep)
         scored = False
         if shown is not None:
-            scored = shown.test(self.evaluator, prediction.label, prediction.softmax())
+            scored = shown.test(self.evaluator, prediction.label, prediction.softmax(), timestep.middle)
             if self._presentations.is_known(shown):
                 if self.learns:
                     self._learn_now(timestep, prediction, shown)
             elif self._learn:
-                self._keep(Waiting(self._stored(timestep), timestep.middle), shown.waiting)
+                self._keep(Waiting(stored(timestep, self.counters), timestep.middle), shown.waiting)
         elif self._late_labels:
-            waiting = Waiting(self._stored(timestep), timestep.middle, prediction.label, prediction.softmax())
+            waiting = Waiting(stored(timestep, self.counters), timestep.middle, prediction.label, prediction.softmax())
             self._keep(waiting, self._room.unlabelled)
         counters = self.counters
         counters.steps.add(time.perf_counter() - started)
         counters.timesteps += 1
         counters.stream_us += timestep.t_end - timestep.t_start
         return StepResult(timestep, prediction, None if shown is None else shown.interval.label, scored)
-
-    def _predict(self, timestep: Timestep) -> Prediction:
-        guard = self._guard
-        if self.learns:
-            guard.before_learning()
-        prediction = self.learner.step(timestep, learn=self.learns)
-        if self.learns and not guard.is_well(prediction.logits):
-            self._go_back("the network's output was no number")
-            prediction = self.learner.step(timestep, learn=self.learns)
-        guard.look_at_spikes(timestep.events)
-        return prediction
-
-    def _look_at_weights(self) -> None:
-        if not self._guard.after_updates(self.learner.counts.updates):
-            self._go_back("an update exploded")
-
-    def _go_back(self, why: str) -> None:
-        self._guard.go_back(why)
-        self._due.rest()
-        if self._guard.gives_up:
-            self.pause()
-            self.counters.warn("paused", f"learning paused after the weights had gone back {MOST_ROLLBACKS} times")
 
     def _learn_now(self, timestep: Timestep, prediction: Prediction, shown: Presentation) -> None:
         """Learn a timestep whose label is known; those before it that waited for the label are due."""
@@ -145,17 +129,16 @@ class Session:
             prediction.learned = True
             prediction.learned_from = self.learner.learned_from
         if self.rehearsal.mode != "off":
-            self._due.remember(self._stored(timestep), shown.building, label, shown.number)
-        self._look_at_weights()
+            self._due.remember(stored(timestep, self.counters), shown.building, label, shown.number)
+        self._guarded.look_at_weights()
+
+    def _class_added(self, label: int) -> None:
+        self._guard.add_class()
+        self._room.add_class(len(self.classes.labels))
+        self.memory.await_class(label)
 
     def _keep(self, waiting: Waiting, queue: deque[Waiting]) -> None:
         self.counters.timesteps_not_kept += self._room.keep(waiting, queue)
-
-    def _stored(self, timestep: Timestep) -> Frames:
-        if not timestep.counts:
-            return timestep.frame
-        caution.of_counts(self.counters, timestep)
-        return as_stored(timestep.frame)
 
     def _count_live(self, act: Callable[[], object]) -> None:
         """Do ``act`` and count the optimizer steps it made."""
@@ -192,76 +175,20 @@ class Session:
     # --- labels that come while the stream runs, and pausing --------------------------------------------------------
 
     def add_class(self, name: str) -> int:
-        """Tell one class more apart from now on.
-
-        Args:
-            name: its name, or its number as text.
-
-        Returns:
-            Its label.
-
-        Raises:
-            UsageError: there is such a class, there are too many, or the name cannot be shown.
-        """
-        label = self.classes.add(name)
-        self._guard.add_class()
-        self._room.add_class(len(self.classes.labels))
-        self.memory.await_class(label)
-        return label
-
-    def _label_of(self, interval: LabelInterval) -> int:
-        """The label that an interval names, which adds a class where that is wanted."""
-        asked = interval.label if interval.name is None else interval.name
-        known = asked in self.classes.labels if isinstance(asked, int) else self.classes.find(asked) is not None
-        if self._new_classes and not known:
-            return self.add_class(str(asked))
-        return self.classes.expect(asked)
+        """Tell one class more apart; see :meth:`LiveLabels.add_class`."""
+        return self._labels.add_class(name)
 
     def add_label(self, interval: LabelInterval) -> int:
-        """Take a label that comes with the stream, late or early.
-
-        Returns:
-            How many timesteps had waited for it.
-
-        Raises:
-            UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
-        """
-        try:
-            self._presentations.check_label(interval)
-            interval = LabelInterval(interval.t_start, interval.t_end, self._label_of(interval))
-            waited = self._presentations.take_label(interval)
-        except UsageError as e:
-            self.counters.refuse(str(e))
-            raise
-        self.counters.labels_taken += 1
-        return waited
+        """Take a label that comes with the stream; see :meth:`LiveLabels.add`."""
+        return self._labels.add(interval)
 
     def label_now(self, label: int, span: int) -> int:
-        """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add_label`."""
-        now, timeline = self._presentations.now, self._presentations.timeline
-        start = max(now - span, 0)
-        if timeline is not None:
-            start = min(timeline.unlabelled_since(start, now), now)
-        return self.add_label(LabelInterval(start, now, label))
+        """Take a label for the last ``span`` µs; see :meth:`LiveLabels.now`."""
+        return self._labels.now(label, span)
 
     def correct(self, name: int | str, at: int | None = None) -> LabelInterval:
-        """Take a wrong label back and put the right one in its place, also in memory; it is learned once more.
-
-        The weights are not rolled back.
-
-        Args:
-            name: the right class, by label, or by name or number as text.
-            at: a time within what was labelled, µs; None for the latest label.
-
-        Returns:
-            The wrong label.
-
-        Raises:
-            UsageError: no such class, or no such label among the latest ones.
-        """
-        wrong = self._presentations.correct(self.classes.expect(name), at)
-        self.counters.labels_corrected += 1
-        return wrong
+        """Put the right label in the place of a wrong one; see :meth:`LiveLabels.correct`."""
+        return self._labels.correct(name, at)
 
     @property
     def learns(self) -> bool:
@@ -319,7 +246,7 @@ class Session:
         if kind is None:
             return False
         self.counters.updates.add(kind, self.learner.counts.updates - before)
-        self._look_at_weights()
+        self._guarded.look_at_weights()
         if kind == "rehearsed":
             self.counters.rehearsals.add(time.perf_counter() - started)
         return True
@@ -362,6 +289,8 @@ class Session:
             ("presentations", self._presentations),
             ("guard", self._guard),
         ]
+        if self._novelty is not None:
+            owners.append(("novelty", self._novelty))
         if self._presentations.timeline is not None:
             owners.append(("timeline", self._presentations.timeline))
         return owners

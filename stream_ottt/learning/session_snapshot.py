@@ -7,7 +7,7 @@ from dataclasses import asdict
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
-from stream_ottt.learning.presentation import Presentations
+from stream_ottt.learning.presentations import Presentations
 from stream_ottt.learning.rehearsal import RehearsalMemory
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.learning.waiting import WaitingRoom
@@ -28,11 +28,13 @@ def snapshot_of(
         timesteps=counters.timesteps,
         timesteps_not_kept=counters.timesteps_not_kept,
         stream_us=counters.stream_us,
+        unknown=counters.unknown,
         updates=asdict(counters.updates),
         rollbacks=counters.rollbacks,
         learning=learning,
         accuracy=evaluator.accuracy(),
         per_class=tuple(evaluator.per_class()),
+        since_change=tuple(evaluator.since_change()),
         confusion=tuple((a, b, n) for a, b, n in evaluator.presentations.rows()),
         presentations=len(evaluator.hits),
         hits=bytes(evaluator.hits),

@@ -34,12 +34,14 @@ class SessionSnapshot:
         timesteps: timesteps predicted.
         timesteps_not_kept: timesteps that waited for a label longer than there was room for, and were not learned.
         stream_us: event time covered, µs.
+        unknown: timesteps whose prediction said ``unknown``.
         updates: optimizer steps, ``live`` (at the timestep itself, or at the error delay after it), ``deferred`` (on
             an interval's stored timesteps, once its label was known) and ``rehearsed`` (on remembered stretches).
         rollbacks: how often the weights went back to the last good ones.
         learning: whether it learns, or why not.
         accuracy: :meth:`Evaluator.accuracy`.
         per_class: :meth:`Evaluator.per_class`.
+        since_change: :meth:`Evaluator.since_change`.
         confusion: (label, prediction, how often) over presentations.
         presentations: presentations scored.
         hits: a byte for each of them, in order: 1 where it was right.
@@ -66,11 +68,13 @@ class SessionSnapshot:
     timesteps: int
     timesteps_not_kept: int
     stream_us: int
+    unknown: int
     updates: dict[str, int]
     rollbacks: int
     learning: Learning
     accuracy: dict[str, float | None]
     per_class: tuple[dict[str, Any], ...]
+    since_change: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int, int, int], ...]
     presentations: int
     hits: bytes

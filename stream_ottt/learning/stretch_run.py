@@ -9,6 +9,7 @@ from typing import Literal
 from stream_ottt.errors import ModelError
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.learner_state import LearnerState
+from stream_ottt.learning.novelty import Novelty
 from stream_ottt.learning.rehearsal import Frames
 from stream_ottt.state import State, pack, part, take, under, unpack
 
@@ -37,11 +38,16 @@ class StretchRun:
         self.of = of
         self.at = at
 
-    def advance(self, learner: OnlineLearner) -> None:
-        """Learn the next timestep; the learner's own state is put aside meanwhile."""
+    def advance(self, learner: OnlineLearner, novelty: Novelty | None = None) -> None:
+        """Learn the next timestep; the learner's own state is put aside meanwhile.
+
+        ``novelty`` is told of a remembered one.
+        """
         held = learner.swap(self.state)
         try:
             learner.forward(learner.as_input(self.frames[0]), self.at)
+            if novelty is not None and self.kind == "rehearsed":
+                novelty.learned(self.label, self.state.network)
             learner.feedback(self.at, self.label)
             self.frames.popleft()
             self.at += 1

@@ -11,8 +11,11 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
+from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.learning.rehearsal import Frames
+from stream_ottt.learning import caution
+from stream_ottt.learning.counters import SessionCounters
+from stream_ottt.learning.rehearsal import Frames, as_stored
 from stream_ottt.state import State, pack, take, unpack
 
 OBJECTS = 160
@@ -42,6 +45,14 @@ class Waiting:
         """Memory that it takes, all objects counted."""
         arrays = (self.frame,) if self.softmax is None else (self.frame, self.softmax)
         return OBJECTS + sum(sys.getsizeof(array) + ALLOCATED for array in arrays)
+
+
+def stored(timestep: Timestep, counters: SessionCounters) -> Frames:
+    """A timestep's frame as it is stored; where its counts are too large for that, it is said."""
+    if not timestep.counts:
+        return timestep.frame
+    caution.of_counts(counters, timestep)
+    return as_stored(timestep.frame)
 
 
 class WaitingRoom:

@@ -233,10 +233,9 @@ class LiveInputs:
 def _class_of(asked: dict[str, Any]) -> int | str:
     """The class that a command is about."""
     name = asked.get("class")
-    if type(name) not in (str, int):
+    if isinstance(name, bool) or not isinstance(name, str | int):
         raise UsageError(f'{asked.get("command")}: needs the name or number of a class, as "class"')
-    found: int | str = name
-    return found
+    return name
 
 
 def _refused(why: str) -> Future[Any]:

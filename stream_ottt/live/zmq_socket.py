@@ -166,6 +166,14 @@ class FeedSocket:
             zmq.RCVBUF: BUFFER_BYTES,
             zmq.IPV6: int(self._host.startswith("[")),
         }
+        if self.kind == "pub":
+            # Its own heartbeats end the process with a failed assertion of ZeroMQ's (its issue 4364) when a reader
+            # subscribes faster than is read, and leaves. It answers those of its readers all the same.
+            idle = max(1, options.heartbeat // 1_000_000)
+            settings |= {zmq.HEARTBEAT_IVL: 0, zmq.HEARTBEAT_TIMEOUT: 0}
+            settings |= {zmq.TCP_KEEPALIVE: int(options.heartbeat > 0), zmq.TCP_KEEPALIVE_IDLE: idle}
+            settings |= {zmq.TCP_KEEPALIVE_INTVL: idle, zmq.TCP_KEEPALIVE_CNT: 2}
+            settings[zmq.RCVHWM] = 1  # or ZeroMQ reads as long as they come, and nobody can be cut off meanwhile
         for option, value in settings.items():
             socket.setsockopt(option, value)
         if options.keys is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,8 +67,22 @@ async def learn(
     )
     run, keeper = Run(request), Keeper(every)
     run.sinks.append(keeper)
-    await run.go()
+    await _to_the_end(run)
     return keeper.result(Path(str(source).partition("?")[0]).name or str(source))
+
+
+async def _to_the_end(run: Run) -> None:
+    """Go to the end of a run; when this is cancelled, stop it in order, as Ctrl-C does."""
+    going = asyncio.ensure_future(run.go())
+    try:
+        await asyncio.shield(going)
+    except asyncio.CancelledError:
+        if run.stopping.act is None:  # nothing has begun that would have to be ended
+            going.cancel()
+        else:
+            run.stopping.act()
+        await asyncio.gather(going, return_exceptions=True)
+        raise
 
 
 class Keeper(Sink):

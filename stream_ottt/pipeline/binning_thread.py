@@ -185,6 +185,7 @@ class BinningThread:
             "clock": self.clock.state_dict(),
             "ledger": self.ledger.state_dict(),
             "reader": reader,
+            "source": self._reader.source.state_dict(),
         }
 
     def load_state_dict(self, state: State, *, gap: bool = False) -> None:
@@ -210,6 +211,7 @@ class BinningThread:
             self._restored = {key: take(state, key) for key in ("binner", "filters")}
         self.clock.load_state_dict(take(state, "clock"))
         self._reader.skip(self._place["pass"], self._place["events"])
+        self._reader.source.load_state_dict(take(state, "source"), self._place["pass"], self._place["events"])
 
     # --- what came -------------------------------------------------------------------------------------------------
 
@@ -299,6 +301,8 @@ class BinningThread:
         self._emit(binner.feed(self._last()), at)
         if not self._stopped.is_set():
             self._emit(binner.flush(), at)
+        if self._stopped.is_set():
+            binner.abandon("stopped")  # that of the next pass takes its place
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 

@@ -182,7 +182,9 @@ class Pipeline:
     def _build(self, begins: Pass) -> Session:
         assert self.binner.filters is not None
         session, facts = self.builder.build(self.binner.filters.width, self.binner.filters.height, begins)
-        self.view.facts = replace(facts, sensor=self.reader.sensor)
+        facts = self.view.facts = replace(facts, sensor=self.reader.sensor)
+        known = {name: getattr(facts, name) for name in ("source", "network", "parameters", "classes", "sensor")}
+        self.say(f"predicting {facts.source} with {facts.network}", "start", quiet=True, **known)
         session.classes.on_change = lambda: self._tell_classes(session)
         if self.reader.sensor is not None and (note := size_note(self.source, self.reader.sensor)):
             self.say(f"{facts.source}: {note}")
@@ -252,10 +254,13 @@ class Pipeline:
         busy_since, keeper = self.learning.busy_since, self.learning.keeper
         # Downstream first, so that no event is counted there that is not yet counted as read.
         ledger = Ledger.total((self.learning.ledger, self.binner.ledger, self.reader.ledger))
+        held = self.source.account()
+        ledger = Ledger.total((ledger, held))
         return RunSnapshot(
             session=None if published is None else published.session,
             ledger=ledger,
             waiting={
+                "merge": held.in_hand,
                 "queue": self.reader.held(),
                 "window": self.binner.held(),
                 "timesteps": self.learning.held(),
@@ -265,6 +270,7 @@ class Pipeline:
             labels_refused=self._refused,
             sinks={w.name: SinkState(w.failure, w.missed, w.working) for w in self.writers},
             transport=self.source.statistics(),
+            sources=self.source.parts(),
             clock=self.binner.clock.facts(),
             filters={} if self.binner.filters is None else self.binner.filters.describe(),
             size_from=self.source.size_from,

@@ -17,10 +17,11 @@ from typing import Annotated, Any, BinaryIO, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import EventPacket
+from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.excerpt import as_asked, first_time
 from stream_ottt.settings import Duration, Settings, parse_duration_us
+from stream_ottt.state import State
 
 SizeFrom = Literal["file", "option", "camera", "guess"]
 """Where a sensor's size comes from: the recording says it, the user said it, the camera (or the data set) is known by
@@ -133,6 +134,27 @@ class Source(ABC):
     def statistics(self) -> dict[str, Any]:
         """What a live source has counted so far beside events: messages, losses, interruptions. JSON-ready."""
         return {}
+
+    def account(self) -> Ledger:
+        """Events that it read and does not give on: held, late, malformed or dropped here; most sources give on all."""
+        return Ledger()
+
+    def parts(self) -> dict[str, Any]:
+        """Facts of each source by its name, where this one is made of several. JSON-ready."""
+        return {}
+
+    def state_dict(self) -> State:
+        """What it has counted up to the packet that it gave last, for :meth:`load_state_dict`."""
+        return {}
+
+    def load_state_dict(self, state: State, pass_number: int, events: int) -> None:  # noqa: B027 - most count nothing
+        """Go on from :meth:`state_dict`, before the first pass.
+
+        Args:
+            state: the state.
+            pass_number: the pass in which it was taken.
+            events: how many events it had given in that pass.
+        """
 
 
 async def off_the_loop(packets: Iterator[EventPacket]) -> AsyncGenerator[EventPacket, None]:

@@ -193,11 +193,15 @@ class FileReader(SourceReader):
                             if self._stopped.is_set():
                                 return
                             continue
+                        rest = len(left)
                         for part in self.playback.parts(left):
                             while not self.playback.wait(part):
                                 yield Arrived(time.perf_counter())
                             if self._stopped.is_set():
+                                self.ledger.read += rest
+                                self.ledger.drop("stopped", rest)
                                 return
+                            rest -= len(part)
                             yield self._count(part, self.playback.due, number, labels)
                             if self.playback.speed is not None and not self._ready.is_set():
                                 self._ready.wait()

@@ -84,12 +84,13 @@ class RunSnapshot:
     Attributes:
         session: as published by the learner's thread; None before the first pass has begun.
         ledger: what became of each event, and how many are in hand.
-        waiting: events in hand by where: ``queue``, ``window``, ``timesteps``.
+        waiting: events in hand by where: ``merge``, ``queue``, ``window``, ``timesteps``.
         latency: from a complete timestep to its prediction.
         latency_counts: how often it was how long: buckets from 1 µs up, five a decade.
         labels_refused: labels that came when too many waited already.
         sinks: by name.
         transport: what a live source has counted of its own.
+        sources: facts of each of several sources by its name; empty for one.
         clock: ``epochs`` of the sensor's clock, events ``left_out`` for their times, ``jumps`` (µs).
         filters: what each filter has found out, such as hot pixels, by its place and name.
         size_from: where the sensor's size comes from: ``file``, ``option``, ``camera`` or ``guess``.
@@ -106,6 +107,7 @@ class RunSnapshot:
     labels_refused: int = 0
     sinks: dict[str, SinkState] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, Any] = field(default_factory=dict)
     clock: dict[str, Any] = field(default_factory=dict)
     filters: dict[str, Any] = field(default_factory=dict)
     size_from: str = "file"

@@ -69,14 +69,14 @@ def open_executor(jobs: int, scheduler: str | None = None) -> Iterator[Executor]
     except ImportError as e:
         raise UsageError("--scheduler needs Dask: pip install 'stream-ottt[cluster]'") from e
     try:
-        client: Any = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as e:
         raise UsageError(
             f"--scheduler {scheduler}: no scheduler answered within {CONNECT_S} s; start one with `dask scheduler`, "
             "and give its address as tcp://HOST:8786"
         ) from e
     with client:
-        executor = client.get_executor(pure=False)
+        executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
         try:
             yield executor
         finally:

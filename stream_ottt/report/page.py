@@ -109,5 +109,7 @@ def _about_run(run: RecordedRun, *, alone: bool) -> list[Element]:
     if (classes := sections.classes_table(run)) is not None:
         out += [el("h3", "Classes"), classes]
     out += picture(partial(figures.confusion, run), "Confusion of presentations: what was shown, taken for what")
+    if (since := sections.since_change_table(run)) is not None:
+        out += [el("h3", "After a change of what is shown"), since]
     out += [el("h3", "Events"), sections.events_table(run), el("h3", "Time and memory"), sections.cost_table(run)]
     return [*out, sections.settings(run)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from stream_ottt.errors import InputError
 from stream_ottt.labels.evaluation import EvaluationConfig
@@ -129,10 +129,18 @@ class ClassRow(BaseModel):
 
 
 class Accuracy(BaseModel):
-    """What is needed of ``accuracy``; every other value in it is a score."""
+    """What is needed of ``accuracy``."""
 
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, float | None]
+    presentations: float | None = None
+    second_half: float | None = None
+    steps: float | None = None
+    faded: float | None = None
+    windowed: float | None = None
+    kappa: float | None = None
+    kappa_t: float | None = None
+    majority: float | None = None
+    no_change: float | None = None
+    since_change: list[dict[str, float | None]] = []
     per_class: list[ClassRow] = []
     confusion: list[tuple[int, int, Annotated[int, Field(ge=0)]]] = []
 

@@ -55,6 +55,18 @@ def classes_table(run: RecordedRun) -> Element | None:
     return table(["class", *keys], cells) if cells else None
 
 
+def since_change_table(run: RecordedRun) -> Element | None:
+    """How right it was so long after what is shown had changed; None without any."""
+    rows = run.summary["accuracy"].get("since_change") or []
+    keys = ("after_s", "presentations", "accuracy")
+    cells = [
+        [cell(row.get(key), f"accuracy.since_change.{row.get('after_s')}.{key}") for key in keys]
+        for row in rows
+        if row.get("presentations")
+    ]
+    return table(["after, s", "presentations", "accuracy"], cells) if cells else None
+
+
 def events_table(run: RecordedRun) -> Element:
     """What became of the events; those that were dropped by reason."""
     events: dict[str, Any] = run.summary["events"]

@@ -177,6 +177,7 @@ class Assembly:
             late_labels=self.takes_labels,
             class_names=names,
             new_classes=c.labels.new_classes,
+            unknown=c.labels.unknown,
             seed=c.stream.seed,
         )
         self.learner = learner

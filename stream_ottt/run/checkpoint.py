@@ -27,7 +27,7 @@ class RunOfOld(Settings):
     """
 
     folder: str
-    source: str
+    source: str | None
     sinks: tuple[str, ...]
     save: str | None
     summary: str | None

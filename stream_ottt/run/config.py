@@ -21,11 +21,18 @@ from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.run.presets import Tables
 from stream_ottt.settings import LONGEST_US, Duration, Settings, Threads, Unit, parse_duration_us
 
+Side = Annotated[int, Field(ge=1, le=2**15)]
+
 
 class StreamConfig(Settings):
     """How the stream is run.
 
     Attributes:
+        sources: further sources beside the one that is given first; the learner sees them as one stream
+            (docs/sources.md).
+        merge_wait: how long an event of a live source waits for those of the others, which may be on their way; what
+            is older than what has gone on is late.
+        plane: width and height of the plane that several sources share, px; None for the smallest that holds them all.
         seed: of weights, dropout, rehearsal and shuffles.
         speed: ``"max"``, or stream seconds per wall second such as ``"1x"``.
         passes: how often the stream is seen; only the first pass is scored.
@@ -42,6 +49,9 @@ class StreamConfig(Settings):
         control: address to take commands at, such as ``zmq+rep://127.0.0.1:5557`` (docs/feed.md); None takes none.
     """
 
+    sources: tuple[str, ...] = ()
+    merge_wait: Duration = Field(50_000, ge=1000, le=60_000_000)
+    plane: Annotated[tuple[Side, Side] | None, Unit("px")] = None
     seed: int = Field(0, ge=0, lt=2**63)
     speed: float | Literal["max"] = "max"
     passes: int = Field(1, ge=1, le=1_000_000)
@@ -106,6 +116,18 @@ class RunConfig(Settings):
         for spec in value.filters:
             parse_filter(spec)
         return value
+
+
+def sources_of(first: str | None, config: RunConfig) -> list[str]:
+    """All sources of a run: the one that is given first, then those of the settings.
+
+    Raises:
+        UsageError: there is none.
+    """
+    uris = [*([] if first is None else [first]), *config.stream.sources]
+    if not uris:
+        raise UsageError("no source was given; name a recording, a folder or an address, such as demo.aedat4")
+    return uris
 
 
 def parse_overrides(words: Iterable[str]) -> Tables:

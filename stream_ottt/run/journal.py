@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from stream_ottt.log import say, warn
-from stream_ottt.pipeline.view import RunSnapshot, RunView
+from stream_ottt.log import warn
+from stream_ottt.pipeline.view import RunSnapshot
 
 
 class Journal:
-    """Says each thing once, when it is first seen.
+    """Says each thing once, when it is first seen."""
 
-    Args:
-        run: the run.
-    """
-
-    def __init__(self, run: RunView) -> None:
-        self._run = run
-        self._begun = False
+    def __init__(self) -> None:
         self._warnings = self._rollbacks = 0
         self._epochs = 1
         self._lost = 0
 
     def look(self, snapshot: RunSnapshot) -> None:
         """Say what is new; in the event loop."""
-        session, facts = snapshot.session, self._run.facts
+        session = snapshot.session
         if session is None:
             return
-        if not self._begun:
-            self._begun = True
-            say(
-                f"predicting {facts.source} with {facts.network}",
-                "start",
-                quiet=True,
-                source=facts.source,
-                network=facts.network,
-                parameters=facts.parameters,
-                classes=list(facts.classes),
-                sensor=facts.sensor,
-            )
         for line in session.warnings[self._warnings :]:
             warn(line, "warning", timesteps=session.timesteps)
         self._warnings = len(session.warnings)

@@ -25,14 +25,14 @@ from stream_ottt.run.assembly import Assembly
 from stream_ottt.run.checkpoint import SavedRun
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
-from stream_ottt.run.config import RunConfig, merge, parse_every, to_tables
+from stream_ottt.run.config import RunConfig, merge, parse_every, sources_of, to_tables
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
 from stream_ottt.run.presets import RUNS, Tables
 from stream_ottt.run.stopping import Stopping
 from stream_ottt.run.summary import summarize, write_summary
 from stream_ottt.run.watching import Watching
 from stream_ottt.sinks.opening import open_sink
-from stream_ottt.sources.opening import open_source
+from stream_ottt.sources.merged.opening import open_sources
 from stream_ottt.state import take
 
 Problem = tuple[int, str]
@@ -44,7 +44,7 @@ class RunRequest:
     """What a user asks for.
 
     Attributes:
-        source: URI or path.
+        source: URI or path; None where all sources are in the settings.
         preset: name of a preset or path of a TOML file, or None.
         overrides: nested tables on top of it.
         sinks: sink URIs.
@@ -57,7 +57,7 @@ class RunRequest:
         saved: the run to go on with, or None for a new one; its settings are all in ``overrides``.
     """
 
-    source: str
+    source: str | None
     preset: str | None = None
     overrides: Tables = field(default_factory=dict)
     sinks: list[str] = field(default_factory=lambda: ["terminal"])
@@ -112,7 +112,9 @@ class Run:
             check_writable(request.save, overwrite=again or request.save == request.load)
         if request.summary is not None:
             check_writable(request.summary, overwrite=again)
-        self.source: Source = open_source(request.source)
+        uris = sources_of(request.source, self.config)
+        stream = self.config.stream
+        self.source: Source = open_sources(uris, wait=stream.merge_wait, plane=stream.plane, say=say)
         self.sinks: list[Sink] = [open_sink(s) for s in request.sinks]
         if request.saved is None:
             for sink in self.sinks:
@@ -122,7 +124,7 @@ class Run:
             self.folder = CheckpointFolder(request.checkpoints)
             if not request.force:
                 self.folder.check_empty()
-        self.facts = RunFacts(request.source, to_tables(self.config))
+        self.facts = RunFacts(" + ".join(uris), to_tables(self.config))
         self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
         self.assembly = Assembly(
             self.config,
@@ -160,7 +162,7 @@ class Run:
             await pipeline.open_sinks()
             self.stopping.act = pipeline.stop
             if type(self.source).live and sys.stderr.isatty():
-                say(f"waiting for events of {self.request.source}")
+                say(f"waiting for events of {self.facts.source}")
             async with self.watching:
                 try:
                     outcome = await pipeline.run()
@@ -270,7 +272,7 @@ class Run:
         fault = outcome.error if not isinstance(outcome.error, StreamOtttError) else None
         if not outcome.began and outcome.reason != "interrupted":
             await self.pipeline.close_sinks(None)
-            raise outcome.error or InputError(f"{self.request.source}: the stream holds no events; nothing to do")
+            raise outcome.error or InputError(f"{self.facts.source}: the stream holds no events; nothing to do")
         problems: list[Problem] = []
         if isinstance(outcome.error, StreamOtttError):
             problems.append((outcome.error.exit_code, str(outcome.error)))
@@ -341,11 +343,12 @@ class Run:
 
     def _problems_of_input(self, snapshot: RunSnapshot) -> list[Problem]:
         found = []
-        ledger, source, facts = snapshot.ledger, self.request.source, self.pipeline.view.facts
+        ledger, source, facts = snapshot.ledger, self.facts.source, self.pipeline.view.facts
         parts = []
+        clocks = [snapshot.clock, *(one["clock"] for one in snapshot.sources.values())]
+        wrong = sum(clock.get("left_out", 0) for clock in clocks)
         if ledger.malformed:
             width, height = facts.sensor or (0, 0)
-            wrong = snapshot.clock.get("left_out", 0)
             outside = ledger.malformed - wrong
             if outside:
                 parts.append(f"{outside} events outside the {width}×{height} sensor or outside the range of times")
@@ -355,7 +358,6 @@ class Run:
             parts.append(f"{ledger.late} events whose time runs backwards beyond the open timestep")
         if parts:
             text = f"{source}: {' and '.join(parts)} were left out and counted; all others were used"
-            wrong = snapshot.clock.get("left_out", 0)
             if wrong:
                 copy = "" if type(self.source).live else "; `stream-ottt convert` writes a copy without them"
                 text += f"; {CURE_OF_TIMES}{copy}"
@@ -379,7 +381,7 @@ class Run:
         return found
 
     def _say_the_rest(self, snapshot: RunSnapshot) -> None:
-        session, source = snapshot.session, self.request.source
+        session, source = snapshot.session, self.facts.source
         if snapshot.clock.get("epochs", 1) > 1:
             warn(
                 f"{source}: the sensor's clock jumped {snapshot.clock['epochs'] - 1} times; times after a jump back go "

@@ -24,7 +24,7 @@ class Watching:
     """
 
     def __init__(self, run: RunView) -> None:
-        self.journal = Journal(run)
+        self.journal = Journal()
         self._run = run
         self._notifier = Notifier()
         self._looking: asyncio.Task[None] | None = None

@@ -120,6 +120,7 @@ def frame_part(result: StepResult) -> bytes:
         "t_end": timestep.t_end,
         "events": timestep.events,
         "label": prediction.label,
+        "unknown": prediction.unknown,
         "truth": result.truth,
         "scored": result.scored,
         "latency_ms": prediction.latency_s * 1e3,

@@ -17,7 +17,7 @@ from stream_ottt.learning.build import build_learner
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.network import Network
 from stream_ottt.network.topologies import build_network
-from stream_ottt.run.model_file import save_model
+from stream_ottt.run.models import save_model
 from stream_ottt.sources.opening import open_source
 
 SIZE = 16

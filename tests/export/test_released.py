@@ -20,7 +20,7 @@ from stream_ottt.export.checkpoint import read_released
 from stream_ottt.export.importing import import_released
 from stream_ottt.export.model import load_network
 from stream_ottt.export.released import to_released
-from stream_ottt.run.model_file import load_model
+from stream_ottt.run.models import load_model
 
 GOLDEN = {
     "vgg_ottt_o": {"layers": (6, 8, "AP2", 8)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from resumed import request
 
 from stream_ottt.cli import main
+from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.metrics.config import MetricsConfig
@@ -38,6 +40,7 @@ from stream_ottt.pipeline.view import RunView
 from stream_ottt.run.run import Run
 from stream_ottt.run.summary import summarize
 from stream_ottt.sinks.metrics import MetricsSink
+from stream_ottt.sinks.opening import open_sink
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -181,7 +184,7 @@ def test_a_source_that_stalls_goes_red_and_green_again() -> None:
     source = Ticking()
     pipeline = pipeline_of(source, [], small_session(None), policy="drop-oldest")
     source.on.set()
-    with served(pipeline.view, source=300_000) as port, running(pipeline):
+    with served(pipeline.view, source=300_000, learner=250_000) as port, running(pipeline):
         assert until(port, 200)["parts"]["source"]["status"] == "ok"
         source.on.clear()
         parts = until(port, 503)["parts"]
@@ -291,3 +294,18 @@ def test_a_file_that_waits_for_a_slow_learner_has_not_stalled() -> None:
         finally:
             release.set()
             thread.join(WITHIN_S)
+
+
+def test_without_the_package_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(UsageError, match=r"pip install 'stream-ottt\[metrics\]'"):
+        open_sink("metrics:9464")
+
+
+def test_an_address_that_is_taken_is_refused_before_the_run() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            UsageError, match=rf"--metrics: cannot serve at 127\.0\.0\.1:{port}: Address already in use"
+        ):
+            open_sink(f"metrics:{port}").check(overwrite=False)

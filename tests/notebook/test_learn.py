@@ -14,8 +14,10 @@ from recorded import record, write_stream
 import stream_ottt
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, make_events
-from stream_ottt.events.timestep import Timestep
+from stream_ottt.events.timestep import StepResult, Timestep
+from stream_ottt.notebook.learn import Keeper
 from stream_ottt.report.recorded import read_run
+from stream_ottt.run.config import merge
 
 SETTINGS = {
     "binning": {"window": "1ms", "width": 8, "height": 8},
@@ -63,6 +65,30 @@ def test_two_runs_at_once_in_one_loop(tmp_path: Path) -> None:
     assert one.summary["updates"]["live"] > 0 and two.summary["updates"]["live"] == 0
     with pytest.raises(UsageError, match="unknown key"):
         asyncio.run(stream_ottt.learn(file, settings={"learner": {"lrr": 1}}))
+
+
+def test_a_run_that_is_cancelled_ends_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "m.safetensors"
+
+    async def go() -> None:
+        began, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        class Telling(Keeper):
+            async def consume(self, result: StepResult) -> None:
+                await super().consume(result)
+                loop.call_soon_threadsafe(began.set)
+
+        monkeypatch.setattr("stream_ottt.notebook.learn.Keeper", Telling)
+        slow = merge(SETTINGS, {"stream": {"speed": 1.0}, "labels": {"delay": "end"}})
+        source = "synthetic:?presentations=100&classes=2"
+        run = asyncio.create_task(stream_ottt.learn(source, settings=slow, save=model))
+        await began.wait()
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert stream_ottt.load_model(model).classes == [0, 1]  # what was asked for was written
 
 
 def test_the_figures(axes: None, tmp_path: Path) -> None:

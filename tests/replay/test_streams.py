@@ -59,7 +59,7 @@ def test_the_table_of_streams_in_small(tmp_path: Path, call) -> None:
     runs = json.loads((tmp_path / "table.json").read_text())["runs"]
     # Real time is this machine's; all else follows from the seed.
     blocks = {r["row"]: r["result"]["accuracy"] for r in runs if "classes in blocks" in r["row"]}
-    assert blocks["ER, classes in blocks"] > blocks["OTTT_O, classes in blocks"]
+    assert blocks["ER, classes in blocks"] >= blocks["OTTT_O, classes in blocks"]
 
 
 def test_the_tables_of_streams_have_all_protocols_and_rules() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from helpers import labelled_events, timesteps
 from recorded import PRESENTATIONS, record, write_stream
 
+from stream_ottt.cli import main
 from stream_ottt.errors import OutputError
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
@@ -106,6 +108,46 @@ def test_events_that_cannot_be_written_are_said_and_leave_the_rest(tmp_path: Pat
     asyncio.run(go())
     assert len((folder / "predictions.jsonl").read_text().splitlines()) == len(results) == 10
     assert json.loads((folder / "summary.json").read_text()) == {"schema": "test"}
+
+
+def test_where_it_is_not_known_how_far_it_had_come_lines_tell(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    record(folder, write_stream(tmp_path))
+    sink = open_sink(f"record:{folder}?every=10")
+    sink.go_on(None, 35)
+
+    async def go() -> None:
+        await sink.open(RunView(RunFacts("test"), lambda: RunSnapshot(None, Ledger())))
+        await sink.close(None)
+
+    asyncio.run(go())
+    found = read_run(folder)
+    assert found.predictions is not None and len(found.predictions.t) == 35
+    assert [point["step"] for point in found.points] == [9, 19, 29]
+
+
+def test_the_options_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["stream-ottt", "run", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    file, labels = write_stream(tmp_path, presentations=2)
+    given = ["--source", file, "--labels", labels, "--quiet", "--network.layers", "4", "--binning.window", "1ms"]
+    folders = ["--record", tmp_path / "kept", "--record-events", "--tensorboard", tmp_path / "board"]
+    assert call(*given, *folders)[0] == 0
+    assert {p.name for p in (tmp_path / "kept").iterdir()} == {
+        "summary.json", "settings.toml", "predictions.jsonl", "curves.jsonl", "events.aedat4",
+    }  # fmt: skip
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+    code, err = call(*given, *folders)
+    assert code == OutputError.exit_code and "--force" in err
+    assert call(*given, *folders, "--force")[0] == 0
+    code, err = call(*given, "--record-events")
+    assert code == 2 and "--record FOLDER" in err
 
 
 def test_tensorboards_own_reader_finds_the_figures_of_the_summary(tmp_path: Path) -> None:

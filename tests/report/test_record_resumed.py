@@ -9,7 +9,7 @@ import pytest
 from resumed import moved, request, resume, run
 
 from stream_ottt.report.recorded import read_run
-from stream_ottt.run.checkpoint import CheckpointFolder
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.sources.opening import open_source
 

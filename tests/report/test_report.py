@@ -30,6 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"s{seed}" / "summary.json"
         summary = json.loads(path.read_text())
         summary["classes"] = {str(k): v for k, v in NASTY.items()}
+        summary["accuracy"]["since_change"] = [
+            {"after_s": 0.1, "presentations": 8, "accuracy": 0.625},
+            {"after_s": 2, "presentations": 0, "accuracy": None},
+        ]
         summary["events"]["dropped"] = {"filter:hot": 7, "overflow": 1234}
         path.write_text(json.dumps(summary))
     return folder
@@ -48,13 +52,15 @@ def test_each_figure_is_the_summarys(folder: Path, html: str) -> None:
         if isinstance(value, float) and key not in ("per_class", "confusion"):
             assert page.number(f"accuracy.{key}") == pytest.approx(value, rel=1e-4), key
     # Each below its name.
-    below = dict(zip(["seed", *page.heads[2:]], page.cells, strict=False))
+    below = dict(zip(page.heads[1:12], page.cells, strict=False))
     assert below["seed"] == "seed" and below["accuracy"] == "accuracy.presentations"
     for name in ("second half", "steps", "faded", "windowed", "kappa", "kappa t", "majority", "no change"):
         assert below[name] == f"accuracy.{name.replace(' ', '_')}"
     for row in summary["accuracy"]["per_class"]:
         for key in ("support", "predicted", "correct", "recall"):
             assert page.number(f"accuracy.per_class.{row['label']}.{key}") == pytest.approx(row[key], rel=1e-4)
+    assert page.number("accuracy.since_change.0.1.accuracy") == 0.625
+    assert "accuracy.since_change.2.accuracy" not in page.cells
     for key in ("read", "binned", "late", "malformed"):
         assert page.number(f"events.{key}") == summary["events"][key]
     assert page.number("events.dropped.filter:hot") == 7 and page.number("events.dropped.overflow") == 1234

@@ -22,19 +22,27 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 BEAT_S = 0.4
 
 
-@pytest.fixture(params=["file", "abstract"])
-def supervisor(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[socket.socket]:
+def listening(name: str, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     """The end of the socket at which systemd listens."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        name = str(tmp_path / "notify") if request.param == "file" else f"@stream-ottt-{os.getpid()}"
-        end.bind("\0" + name[1:] if name.startswith("@") else name)
-        end.settimeout(20)
-        monkeypatch.setenv("NOTIFY_SOCKET", name)
-        monkeypatch.setenv("WATCHDOG_USEC", str(int(BEAT_S * 1e6)))
-        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    end.bind("\0" + name[1:] if name.startswith("@") else name)
+    end.settimeout(20)
+    monkeypatch.setenv("NOTIFY_SOCKET", name)
+    monkeypatch.setenv("WATCHDOG_USEC", str(int(BEAT_S * 1e6)))
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    return end
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with listening(str(tmp_path / "notify"), monkeypatch) as end:
         yield end
+
+
+def test_an_abstract_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(f"@stream-ottt-{os.getpid()}", monkeypatch) as end:
+        Notifier().ready()
+        assert "READY=1" in end.recv(4096).decode()
 
 
 def until(end: socket.socket, word: str) -> str:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from helpers import labelled_events
 from resumed import SOURCE, request, result, resume, rewritten, run, same
 from resumed import moved as moved_to
 
@@ -50,6 +52,7 @@ MODES: dict[str, dict[str, Any]] = {
 def every_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many marks, which come at the ends of packets; and a checkpoint at each, however slow the disk."""
     monkeypatch.setattr("stream_ottt.sources.synthetic.PACKET_EVENTS", 800)
+    monkeypatch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 800)
     monkeypatch.setattr(Checkpointing, "take", Checkpointing.write)
 
 
@@ -71,6 +74,23 @@ def test_cut_anywhere_and_resumed_it_ends_the_same(mode: str, tmp_path: Path) ->
         if mode == "max steps":  # how far the reader had read ahead is chance
             found["summary"]["events"] = expected["summary"]["events"]
         same(found, expected)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_two_recordings_go_on_each_at_its_place(passes: int, tmp_path: Path) -> None:
+    uris = []
+    for i in range(2):
+        events = labelled_events(i, 40)
+        np.savez(tmp_path / f"{i}.npz", width=8, height=8, **{k: events[k] for k in "xytp"})
+        uris.append(f"{tmp_path / f'{i}.npz'}?time=us&name=cam{i}&shift={i}ms")
+    stream = {"sources": uris, "passes": passes}
+    whole = tmp_path / "whole"
+    assert run(request(whole, {"stream": stream}, source=None)) == 0
+    expected, cuts = result(whole), numbers(whole)
+    for number in (cuts[0], cuts[-1]):
+        folder = moved_to(whole, tmp_path / f"cut-{number}", number)
+        resume(folder)
+        same(result(folder), expected)
 
 
 def test_checkpoints_change_nothing(tmp_path: Path) -> None:

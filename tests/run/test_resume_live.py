@@ -13,6 +13,9 @@ import pytest
 from helpers import LiveSource, labelled_events
 from resumed import SMALL
 
+from stream_ottt.cli.resume import resumable
+from stream_ottt.errors import UsageError
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.config import merge
 from stream_ottt.run.resume import find
 from stream_ottt.run.run import Run, RunRequest
@@ -96,3 +99,25 @@ def test_a_live_run_goes_on_with_what_it_had_learned(tmp_path: Path, monkeypatch
     steps = [json.loads(line)["step"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert len(steps) == len(set(steps)) == after["timesteps"] and steps == sorted(steps)
     assert second.folder is not None and second.folder.numbers()
+
+
+@pytest.mark.parametrize("max_steps", [None, 5])
+def test_a_live_source_that_ends_may_come_back(
+    max_steps: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a run that was told how long to last has finished."""
+    monkeypatch.setattr("stream_ottt.run.run.open_source", lambda _: LiveSource(EVENTS, cut=100))
+    settings = merge(SMALL, {"labels": {"classes": [1, 2]}, "binning": {"window": "1ms"}})
+    settings["stream"] = settings["stream"] | {"max_steps": max_steps}
+    folder = tmp_path / "checkpoints"
+    made = Run(RunRequest("camera", overrides=settings, sinks=[], checkpoints=folder))
+    assert asyncio.run(made.go()) == 0
+    assert resumable(folder) == folder
+    finished = CheckpointFolder(folder).finished()
+    assert (finished is None) == (max_steps is None)
+
+
+def test_where_nothing_was_left_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    assert resumable(tmp_path) is None and resumable(tmp_path / "none") is None
+    with pytest.raises(UsageError, match="name the folder with --checkpoint"):
+        resumable(None)

@@ -129,6 +129,7 @@ def a_run(folder: Path, query: str) -> list[Path]:
     """Files of a run in ``folder`` that checkpoints often."""
     outputs = [folder / "p.jsonl", folder / "p.csv"]
     sinks = [f"{file.suffix[1:]}:{file}{query}" for file in outputs]
+    sinks.append(f"record:{folder}/record?every=10")
     assert run(request(folder, SMALL, sinks=sinks)) == 0
     return outputs
 
@@ -168,6 +169,9 @@ def test_a_sink_that_had_stalled_at_the_checkpoint_doubles_no_line(
     assert "had not come so far when the checkpoint was written" in capsys.readouterr().err
     for whole in made:
         assert without_latency(cut / whole.name) == without_latency(whole)
+    for name in ("predictions.jsonl", "curves.jsonl"):
+        ours, theirs = (steps_in(place / "record" / name) for place in (cut, tmp_path / "whole"))
+        assert ours == theirs and len(ours) > 5
 
 
 def nothing_settled(text: str) -> str:

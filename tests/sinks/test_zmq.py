@@ -74,6 +74,7 @@ def test_what_a_reader_gets(scheme: str, kind: int) -> None:
         "class": 9,
         "name": "bell",
         "confidence": 0.75,
+        "unknown": False,
         "latency_ms": 12.5,
         "learned": True,
         "learned_from": 0,

@@ -167,3 +167,38 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     write(tmp_path / "a.hdf5", [b"\xff" * 500], CHUNK)
     with pytest.raises(InputError, match="is damaged"):
         read(tmp_path / "a.hdf5")
+
+
+def test_wrong_bytes_anywhere_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    write(path, [encode(events(CHUNK, k), k % 3) for k in range(3)], 3 * CHUNK)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(6)
+    for _ in range(150):
+        wrong = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 6000), 3):  # where HDF5 keeps what it knows of the chunks
+            wrong[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(wrong)
+        try:
+            read(path)
+        except InputError as e:
+            assert "\n" not in str(e)
+
+
+@pytest.mark.parametrize("field", ["t", "y", "p"])
+def test_a_run_that_is_longer_than_the_events(field: str, tmp_path: Path) -> None:
+    """Its last events would be written behind the end of the memory for them."""
+    for count in (3, 4000):
+        chunk = struct.pack("<Iq", 2 << 2, 10_000) + counted(0, 4, count if field == "t" else 2, "H", "<B")
+        chunk += counted(23, 5, count if field == "y" else 2, "H", "<H") + struct.pack("<HH", 7 << 5, 9 << 5)
+        chunk += counted(1, 7, count if field == "p" else 2, "H", "<B")
+        write(tmp_path / "a.hdf5", [chunk], 2)
+        with pytest.raises(InputError, match="is damaged"):
+            read(tmp_path / "a.hdf5")
+    assert field != "t" or read_good(tmp_path) == [(7, 23, 10_000, True), (9, 23, 10_000, True)]
+
+
+def read_good(folder: Path) -> list[Any]:
+    chunk = struct.pack("<Iq", 2 << 2, 10_000) + b"\x02" + counted(23, 5, 2, "H", "<H")
+    write(folder / "b.hdf5", [chunk + struct.pack("<HH", 7 << 5, 9 << 5) + b"\x82"], 2)
+    return list(read(folder / "b.hdf5").tolist())

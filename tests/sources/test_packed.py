@@ -131,3 +131,13 @@ def test_through_a_pipe(tmp_path: Path) -> None:
         fifo.unlink()
         assert (error is None) == ends and np.array_equal(events, some_events()[: len(events)])
         assert error is None or str(error).startswith(f"{fifo}: its gzip data is cut off")
+
+
+def test_an_archive_with_events_among_other_files(tmp_path: Path) -> None:
+    FILES["csv"].write(tmp_path / "plain", some_events())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("shapes/events.txt", (tmp_path / "plain").read_bytes())
+        archive.writestr("shapes/imu.txt", "0.1 1 2 3 4 5 6")
+        archive.writestr("shapes/images/1.png", b"\x89PNG")
+    events, error, _ = drain(tmp_path / "a.zip")
+    assert error is None and np.array_equal(events, some_events())

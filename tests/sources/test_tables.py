@@ -76,6 +76,7 @@ TEXTS = {
     "quoted names, an index, a byte order mark": text(
         [(i, *r) for i, r in enumerate(TABLE)], "{},{},{},{},{}", '\ufeff"","t_us","x_pos","y_pos","polarity"\n'
     ),
+    "all quoted": text(TABLE, '"{}","{}","{}","{}"', '"t","x","y","p"\n'),
     "ms with fractions": text([(f"{t / 1000:.3f}", x, y, p) for t, x, y, p in TABLE.tolist()], head="time_ms,x,y,p\n"),
     "blank lines between": text(TABLE, "{},{},{},{}\n", "t,x,y,p\n\n"),
     "gzip": gzip.compress(text(TABLE, head="t,x,y,p\n")),
@@ -88,7 +89,16 @@ def test_every_dialect_of_text(tmp_path: Path, name: str) -> None:
     assert np.array_equal(read(tmp_path / "events"), BASE)
 
 
-@pytest.mark.parametrize("head", ["346 260\n", "%geometry:346,260\n", "# geometry 346x260\n", "t,x@346,y@260,p\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "346 260\n",
+        "%geometry:346,260\n",
+        "# geometry 346x260\n",
+        "# sensor resolution: 346 x 260\n",
+        "t,x@346,y@260,p\n",
+    ],
+)
 def test_a_size_that_the_text_says(tmp_path: Path, head: str) -> None:
     blanks = "," not in head
     (tmp_path / "a.txt").write_bytes(text(TABLE, "{} {} {} {}" if blanks else "{},{},{},{}", head))

@@ -4,7 +4,7 @@ import { byId, count, css, element, facts, milliseconds, onThemeChange, setText,
 
 const bars = byId("latency-bars");
 const BUCKETS_PER_DECADE = 5;
-const PLACES = { queue: "queue behind the source", window: "open window", timesteps: "timesteps that wait" };
+const PLACES = { merge: "waiting for other sources", queue: "queue behind the source", window: "open window", timesteps: "timesteps that wait" };
 
 export function showAccount(part) {
   const { events, latency, updates } = part;

@@ -24,7 +24,7 @@ export function showPrediction(part, page) {
     item.children[1].firstChild.style.transform = `scaleX(${Number.isFinite(p) ? p : 0})`;
     setText(item.children[2], Number.isFinite(p) ? share(p) : "–");
   });
-  setText(byId("predicted"), page.name(part.label));
+  setText(byId("predicted"), part.unknown ? "unknown" : page.name(part.label));
   setText(byId("confidence"), Number.isFinite(probabilities[top]) ? share(probabilities[top]) : "");
   setText(byId("prediction-facts"), milliseconds(part.latency_ms));
   showVerdict(part, page);

@@ -1,0 +1,1 @@
+"""Several sources as one: their events in one order of time, on one sensor plane."""
