@@ -18,7 +18,7 @@ from stream_ottt.engine.config import EngineConfig
 
 NAMES = {
     "mm": "matrix products",
-    "_linear_pointwise": "matrix products",
+    "_ops.mkldnn._linear_pointwise": "matrix products",
     "correlate": "matrix products",
     "outer": "matrix products",
     "turn": "turning and padding for the way down",
