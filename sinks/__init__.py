@@ -15,5 +15,6 @@ SINKS = Registry(
         "web": "stream_ottt.sinks.web:WebSink",
         "metrics": "stream_ottt.sinks.metrics:MetricsSink",
         "zmq": "stream_ottt.sinks.zmq:ZmqSink",
+        "zenoh": "stream_ottt.sinks.zenoh:ZenohSink",
     },
 )

@@ -27,6 +27,7 @@ SOURCES = Registry(
         "stdin": "stream_ottt.sources.stdin:StdinSource",
         "zmq": "stream_ottt.sources.zmq:ZmqSource",
         "tcp": "stream_ottt.sources.tcp:TcpSource",
+        "zenoh": "stream_ottt.sources.zenoh:ZenohSource",
         "udp": "stream_ottt.sources.udp:UdpSource",
         "camera": "stream_ottt.sources.camera:CameraSource",
     },

@@ -21,6 +21,7 @@ from ros_files import PACKET, mono, packet, ros1_bag
 from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.live import feed
+from stream_ottt.live.zenoh_peer import ZenohOptions, ZenohSender
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.source import Source
@@ -237,6 +238,31 @@ async def from_zmq(folder: Path) -> AsyncIterator[tuple[Source, EventArray | Non
 
 
 @asynccontextmanager
+async def from_zenoh(folder: Path) -> AsyncIterator[tuple[Source, EventArray | None]]:
+    endpoint = f"tcp/127.0.0.1:{free_port()}"
+    sender = ZenohSender("zenoh://cams/left", ZenohOptions(listen=endpoint))
+
+    async def send() -> None:
+        await sender.wait_for_readers(1, b"", LIMIT)
+        for seq, part in enumerate((some_events(), some_events(0))):
+            await sender.send(feed.pack_events("cam", seq, part, SIDE, SIDE, eos=not len(part)))
+
+    sending = asyncio.create_task(send())
+    try:
+        yield open_source(f"zenoh://cams/*?connect={endpoint}"), some_events()
+        await sending
+    finally:
+        await sender.close()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has: a Zenoh peer does not tell which one it took."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
 async def from_tcp(folder: Path) -> AsyncIterator[tuple[Source, EventArray | None]]:
     write_aedat4(folder / "sent", some_events())
 
@@ -317,6 +343,7 @@ STREAMS = {
     ),
     "stdin": StreamRecipe(from_stdin, "-?format=aedat4", "stream"),
     "zmq": StreamRecipe(from_zmq, "zmq+pull://127.0.0.1:1", "topic"),
+    "zenoh": StreamRecipe(from_zenoh, "zenoh://cams/left?connect=tcp/127.0.0.1:1", "topic"),
     "tcp": StreamRecipe(from_tcp, "tcp://127.0.0.1:1", "reconnect"),
     "udp": StreamRecipe(from_udp, "udp://127.0.0.1:0?width=1&height=1", "idle"),
     "camera": StreamRecipe(from_camera, "camera://", "driver", ends=False),

@@ -55,6 +55,7 @@ SINKS = [
     "terminal",
     "web:127.0.0.1:0",
     "zmq+pub://127.0.0.1:0",
+    "zenoh://predictions/cam?listen=tcp/127.0.0.1:0",
 ]
 
 

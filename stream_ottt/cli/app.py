@@ -257,7 +257,7 @@ def convert(
 @app.command()
 def publish(
     source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
-    to: Annotated[str, text("zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT.", "ADDRESS")],
+    to: Annotated[str, text("zmq+pub://HOST:PORT, zmq+push://HOST:PORT, zenoh://KEY or tcp://HOST:PORT.", "ADDRESS")],
     speed: Annotated[str, text("max, or a multiple of the stream's pace such as 1x.", "max|FACTOR")] = "1x",
     labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
     label_delay: Annotated[

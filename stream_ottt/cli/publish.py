@@ -15,6 +15,8 @@ from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.live import feed
 from stream_ottt.live.publisher import Counts, FeedOutput, Output, play
 from stream_ottt.live.sockets import is_loopback
+from stream_ottt.live.zenoh_peer import ZenohOptions, ZenohSender
+from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.source import Source
 from stream_ottt.registry import split_uri
@@ -30,7 +32,7 @@ class PublishRequest:
 
     Attributes:
         source: URI or path.
-        to: ``zmq+pub://…``, ``zmq+push://…`` or ``tcp://…``, with a socket's options as a query.
+        to: ``zmq+pub://…``, ``zmq+push://…``, ``zenoh://…`` or ``tcp://…``, with a socket's options as a query.
         speed: stream seconds per wall second; None for as fast as it goes.
         labels: CSV sidecar; None for the source's own labels, if it has any.
         label_delay: when a label is sent after its interval's start, such as ``500ms``, or ``end``.
@@ -144,7 +146,11 @@ async def _open(request: PublishRequest, name: str) -> Output:
         output = TcpOutput(host, port)
         await output.open()
         return output
-    if scheme not in ("zmq+pub", "zmq+push"):
-        raise UsageError(f"--to {request.to}: write it as zmq+pub://HOST:PORT, zmq+push://HOST:PORT or tcp://HOST:PORT")
     options = {**query, **({"insecure": True} if request.insecure else {})}
-    return FeedOutput(address, PublishOptions.load(options, where="to"), name)
+    if scheme == "zenoh":
+        return FeedOutput(ZenohSender(address, ZenohOptions.load(options, where="to")), name)
+    if scheme not in ("zmq+pub", "zmq+push"):
+        raise UsageError(
+            f"--to {request.to}: write it as zmq+pub://HOST:PORT, zmq+push://HOST:PORT, zenoh://KEY or tcp://HOST:PORT"
+        )
+    return FeedOutput(Sender(address, PublishOptions.load(options, where="to")), name)

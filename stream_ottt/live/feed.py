@@ -6,6 +6,7 @@ A message is a list of frames: the topic ``KIND/SOURCE``, a JSON header, and for
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
@@ -25,6 +26,7 @@ WIRE_DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
 
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 1 << 15
+MAX_FRAMES = 3
 
 Kind = Literal["events", "labels", "predictions"]
 KINDS: tuple[Kind, ...] = ("events", "labels", "predictions")
@@ -79,10 +81,11 @@ def split_topic(frame: bytes) -> tuple[Kind, str]:
 
 
 def source_name(uri: str) -> str:
-    """A name for topics where the user gives none: the feed's own topic, the host and port, or the file's stem."""
+    """A name for topics where the user gives none: the feed's own topic, host and port or key, or the file's stem."""
     parts = urlsplit(uri)
-    if parts.scheme.startswith("zmq+"):
-        return parse_qs(parts.query).get("topic", [parts.netloc])[0]
+    if parts.scheme.startswith("zmq+") or parts.scheme == "zenoh":
+        place = parts.netloc if parts.scheme != "zenoh" else parts.netloc + parts.path
+        return parse_qs(parts.query).get("topic", [place])[0]
     return parts.netloc or PurePath(parts.path).stem or parts.scheme or "events"
 
 
@@ -226,6 +229,33 @@ def unpack_json(header: bytes | memoryview) -> dict[str, Any]:
 def count_frames(kind: Kind) -> int:
     """How many frames a message of this kind has."""
     return 3 if kind == "events" else 2
+
+
+# --- one payload -------------------------------------------------------------------------------------------------
+
+
+def join_frames(frames: Sequence[bytes | memoryview]) -> bytes:
+    """A message as one payload: before each frame its length, 4 bytes, little-endian."""
+    return b"".join(part for frame in frames for part in (len(frame).to_bytes(4, "little"), frame))
+
+
+def split_frames(payload: bytes) -> list[memoryview]:
+    """The frames of :func:`join_frames`, in the payload's own memory.
+
+    Raises:
+        FeedError: more frames than a message has, or a length beyond the payload's end.
+    """
+    frames: list[memoryview] = []
+    view, at = memoryview(payload), 0
+    while at < len(view):
+        start = at + 4
+        at = start + int.from_bytes(view[at:start], "little")
+        if start > len(view) or at > len(view) or len(frames) == MAX_FRAMES:
+            raise FeedError(f"a payload of {len(view)} bytes that is no list of at most {MAX_FRAMES} frames")
+        frames.append(view[start:at])
+    if not frames:
+        raise FeedError("a payload without frames")
+    return frames
 
 
 def _json(values: dict[str, Any]) -> bytes:

@@ -18,8 +18,8 @@ from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, split_well_forme
 from stream_ottt.filters.chain import FilterChain, Spec, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.live import feed
+from stream_ottt.live.zenoh_peer import ZenohSender
 from stream_ottt.live.zmq_sender import Sender
-from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.pace import Pace
 from stream_ottt.pipeline.source import Source
 
@@ -67,18 +67,17 @@ class Output(ABC):
 
 
 class FeedOutput(Output):
-    """The ZeroMQ feed.
+    """The live feed, over ZeroMQ or Zenoh.
 
     Args:
-        address: ``zmq+pub://…`` or ``zmq+push://…``.
-        options: of the socket.
+        sender: what carries it.
         name: of the source, in topics.
     """
 
-    def __init__(self, address: str, options: SocketOptions, name: str) -> None:
+    def __init__(self, sender: Sender | ZenohSender, name: str) -> None:
         self.name = name
         feed.warm_up()
-        self._sender = Sender(address, options)
+        self._sender = sender
         self.endpoint = self._sender.endpoint
         self._seq = 0
         self._size = (1, 1)

@@ -222,7 +222,7 @@ def check_exposure(address: str, host: str, options: SocketOptions) -> None:
 
 def allow_exposure(uri: str) -> str:
     """``uri`` with the consent ``insecure`` among its options, if it is one of a socket."""
-    if not uri.startswith(("zmq+", "udp:")):
+    if not uri.startswith(("zmq+", "udp:", "zenoh:")):
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}insecure=true"
 

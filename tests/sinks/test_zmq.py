@@ -15,7 +15,7 @@ from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.live import feed
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
-from stream_ottt.sinks import zmq as module
+from stream_ottt.sinks import feed_sink as module
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.zmq import ZmqSink
 
