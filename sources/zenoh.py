@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -44,15 +45,15 @@ class ZenohSource(FeedSource):
     def __init__(self, config: ZenohConfig) -> None:
         super().__init__(config)
         self._key = check_address(config.address, config, writes=False)
-        self._waiting = Waiting(config.queue, config.max_bytes)
+        self._waiting: Waiting | None = None
+        self._dropped = 0  # by earlier iterations
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         import zenoh
 
         config = self.config
         await asyncio.to_thread(feed.warm_up)
-        waiting = self._waiting
-        waiting.loop = asyncio.get_running_loop()
+        waiting = self._waiting = Waiting(config.queue, config.max_bytes)
         session = await asyncio.to_thread(open_peer, config.address, config, writes=False, max_bytes=config.max_bytes)
         try:
             # Directly: Zenoh's own queue to a thread of Python's has no bound.
@@ -74,26 +75,28 @@ class ZenohSource(FeedSource):
                     return
         finally:
             await asyncio.to_thread(session.close)
+            self._dropped += waiting.dropped
+            self._waiting = None
 
     def statistics(self) -> dict[str, Any]:
-        return {**super().statistics(), "dropped_messages": self._waiting.dropped}
+        now = 0 if self._waiting is None else self._waiting.dropped
+        return {**super().statistics(), "dropped_messages": self._dropped + now}
 
 
 class Waiting:
-    """A bounded queue from Zenoh's thread to the event loop.
+    """A bounded queue from Zenoh's thread to the running event loop.
 
     Args:
         messages: how many may wait.
         size: bytes that they may have together.
 
     Attributes:
-        loop: the event loop of the reader.
         dropped: messages that found no room. Those with events are among the lost ones, too, by their numbers.
     """
 
     def __init__(self, messages: int, size: int) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.dropped = 0
+        self._loop = asyncio.get_running_loop()
         self._messages = messages
         self._size = size
         self._bytes = 0
@@ -110,9 +113,10 @@ class Waiting:
                 return
             self._payloads.append(sample.payload.to_bytes())
             self._bytes += n
-            if len(self._payloads) > 1 or self.loop is None or self.loop.is_closed():
-                return
-        self.loop.call_soon_threadsafe(self._came.set)
+            first = len(self._payloads) == 1
+        if first:
+            with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._came.set)
 
     async def get(self, within: float | None) -> bytes | None:
         """The next message; None after ``within`` seconds."""

@@ -149,7 +149,6 @@ class Sample:
 def test_what_waits_is_bounded_in_messages_and_bytes(room: tuple[int, int], kept: int) -> None:
     async def go() -> None:
         waiting = Waiting(*room)
-        waiting.loop = asyncio.get_running_loop()
         thread = threading.Thread(target=lambda: [waiting.put(Sample(bytes([i] * 10))) for i in range(5)])  # type: ignore[arg-type]
         thread.start()
         thread.join()
