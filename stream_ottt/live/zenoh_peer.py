@@ -135,7 +135,8 @@ class ZenohSender:
         import zenoh
 
         self._session = open_peer(address, options, writes=True)
-        self._publisher = self._session.declare_publisher(key, congestion_control=zenoh.CongestionControl.BLOCK)
+        # Any: its stub says of matching_status what it is not.
+        self._publisher: Any = self._session.declare_publisher(key, congestion_control=zenoh.CongestionControl.BLOCK)
 
     async def wait_for_readers(self, count: int, topic: bytes, within: float) -> None:
         """Until there is a reader.
