@@ -2,9 +2,9 @@
 
     python benchmarks/views.py FOLDER MODEL…
 
-FOLDER holds ``objects_stream.aedat4`` and ``objects_stream_labels.csv``. Each model is tried, without learning, on views
-of that stream that it never learned from: all events of it are moved or thinned in the same way. Printed is the share of
-presentations that were right, for each view and model, and the mean over views.
+FOLDER holds ``objects_stream.aedat4`` and ``objects_stream_labels.csv``. Each model is tried, without learning, on
+views of that stream that it never learned from: all events of it are moved or thinned in the same way. Printed is the
+share of presentations that were right, for each view and model, and the mean over views.
 """
 
 from __future__ import annotations
