@@ -52,7 +52,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("furo")
     words = ["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
     built = subprocess.run(
-        [sys.executable, *words, str(ROOT / "docs"), str(tmp_path / "site")], capture_output=True, text=True, check=False
+        [sys.executable, *words, str(ROOT / "docs"), str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert built.returncode == 0, built.stderr
     for page in (ROOT / "docs").glob("*.md"):
