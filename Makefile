@@ -6,13 +6,14 @@ DEV := .venv/.installed-dev
 # Oracles of the export; without what they ask for, as one pins an old NIR and the others bring torchvision.
 SIMULATORS := norse==1.1.0 sinabs==3.1.3 spikingjelly==2.0.0
 
-.PHONY: help demo test check settings bench bench-step bench-accuracy clean
+.PHONY: docs help demo test check settings bench bench-step bench-accuracy clean
 help:
 	@echo "make demo        learn a built-in scene of moving gestures, live in the terminal"
 	@echo "make test        the tests"
 	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
 	@echo "make soak        the long tests: 200 kills, 10⁶ timesteps, faults of the disk; prints the figures"
 	@echo "make fuzz        many mutants of a recording in each format"
+	@echo "make docs        the documents as a site, in build/docs"
 	@echo "make settings    the pages of docs/ that the classes and the commands say"
 	@echo "make bench       decoding, binning and feed, against other libraries"
 	@echo "make bench-step  the learning step, against other libraries"
@@ -67,6 +68,10 @@ fuzz: $(DEV)
 
 settings: $(DEV)
 	$(BIN)/python -m stream_ottt.cli.document
+
+docs: $(DEV)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/trees docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(DEV)
 	$(BIN)/python benchmarks/decode.py

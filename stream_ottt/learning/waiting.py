@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from stream_ottt.state import State, pack, take, unpack
 
 OBJECTS = 160
 """Bytes of a waiting timestep beside its arrays: the object, its time and its place in a queue, as CPython has them."""
-ALLOCATED = 16
-"""Bytes that an allocation takes beside what was asked for."""
+ARRAY = 144
+"""Bytes of an array beside its numbers: the object, and what the allocation of the numbers takes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,9 +41,9 @@ class Waiting:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, all objects counted."""
+        """Memory that it takes, all objects counted; the same where its frame is a part of a remembered stretch."""
         arrays = (self.frame,) if self.softmax is None else (self.frame, self.softmax)
-        return OBJECTS + sum(sys.getsizeof(array) + ALLOCATED for array in arrays)
+        return OBJECTS + sum(array.nbytes + ARRAY for array in arrays)
 
 
 def stored(timestep: Timestep, counters: SessionCounters) -> Frames:

@@ -58,7 +58,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 def until_stopped(request: RunRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
     source = Waiting()
-    monkeypatch.setattr("stream_ottt.run.run.open_source", lambda _: source)
+    monkeypatch.setattr("stream_ottt.run.run.open_sources", lambda *_, **__: source)
     make = Run._make_pipeline
 
     def make_and_tell(self: Run) -> Any:
@@ -106,7 +106,7 @@ def test_a_live_source_that_ends_may_come_back(
     max_steps: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a run that was told how long to last has finished."""
-    monkeypatch.setattr("stream_ottt.run.run.open_source", lambda _: LiveSource(EVENTS, cut=100))
+    monkeypatch.setattr("stream_ottt.run.run.open_sources", lambda *_, **__: LiveSource(EVENTS, cut=100))
     settings = merge(SMALL, {"labels": {"classes": [1, 2]}, "binning": {"window": "1ms"}})
     settings["stream"] = settings["stream"] | {"max_steps": max_steps}
     folder = tmp_path / "checkpoints"
