@@ -120,6 +120,8 @@ def test_what_is_malformed_is_counted_and_stops_nothing() -> None:
     facts = source.statistics()
     assert (facts["messages"], facts["malformed_messages"], facts["lost_messages"]) == (3, len(HOSTILE), 0)
     assert len(facts["malformed"]) == 10
+    for name in ("no frames", "a length beyond the end", "too many frames", "empty frames without end"):
+        assert "at most 3 frames" in facts["malformed"][list(HOSTILE).index(name)]
 
 
 def test_a_message_that_is_too_large_is_lost_by_its_number() -> None:
