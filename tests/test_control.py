@@ -29,8 +29,8 @@ from stream_ottt.learning.session import Session
 from stream_ottt.live.control import ControlServer
 from stream_ottt.live.inputs import LiveInputs
 from stream_ottt.pipeline.learner_thread import MAX_TASKS
+from stream_ottt.pipeline.live_reader import MAX_LABELS
 from stream_ottt.pipeline.pipeline import Pipeline
-from stream_ottt.pipeline.source_reader import MAX_LABELS
 
 HOSTILE = [
     b"",

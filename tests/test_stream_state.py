@@ -17,8 +17,8 @@ from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.pipeline.binning_thread import BinningThread, Handed, Pass
+from stream_ottt.pipeline.file_reader import FileReader
 from stream_ottt.pipeline.queues import BoundedQueue
-from stream_ottt.pipeline.source_reader import FileReader
 
 EVENTS = labelled_events(5, 6)
 BINNING = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)

@@ -23,13 +23,15 @@ from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.session import Session
 from stream_ottt.log import Say
 from stream_ottt.pipeline.binning_thread import BinningThread, Pass
+from stream_ottt.pipeline.file_reader import FileReader
 from stream_ottt.pipeline.learner_thread import Cut, LearnerThread, Published
+from stream_ottt.pipeline.live_reader import LiveReader
 from stream_ottt.pipeline.pace import PACE_US
 from stream_ottt.pipeline.queues import OverflowPolicy
 from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.sink_writer import SinkWriter
 from stream_ottt.pipeline.source import BlockingSource, Source
-from stream_ottt.pipeline.source_reader import FileReader, Labels, LiveReader, SourceReader
+from stream_ottt.pipeline.source_reader import Labels, SourceReader
 from stream_ottt.pipeline.verdict import size_note
 from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot, RunView, SinkState
 from stream_ottt.state import State, part, under
