@@ -15,6 +15,7 @@ from stream_ottt.registry import split_uri
 from stream_ottt.settings import parse_duration_us
 
 ANSWER_S = 30.0
+REACH_S = 2.0
 
 
 def control(uri: str, command: str, of: str | None = None, at: str | None = None) -> int:
@@ -51,8 +52,10 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
 async def _ask(uri: str, asked: dict[str, object]) -> dict[str, object]:
     scheme, rest, query = split_uri(uri)
     address = f"{scheme}:{rest}"
-    if parse_address(address)[0] != "rep":
+    kind, host, port = parse_address(address)
+    if kind != "rep" or port == "*":
         raise UsageError(f"{uri}: commands go to zmq+rep://HOST:PORT")
+    await _reach(uri, host.strip("[]"), int(port))
     link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(query), where="control"))
     try:
         link.socket.send(json.dumps(asked).encode())
@@ -64,3 +67,12 @@ async def _ask(uri: str, asked: dict[str, object]) -> dict[str, object]:
     finally:
         link.close()
     return answer if isinstance(answer, dict) else {"ok": False, "error": "the answer is no JSON object"}
+
+
+async def _reach(uri: str, host: str, port: int) -> None:
+    # A ZeroMQ socket tries again for ever, and does not say that nobody is there.
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), REACH_S)
+    except OSError as e:
+        raise InputError("nobody listens there; start the run with --control and this address", path=uri) from e
+    writer.close()

@@ -1,0 +1,31 @@
+"""What is wrong with a request is said at once, in one line with the cure."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from stream_ottt.cli.check import check_run
+from stream_ottt.cli.control import control
+from stream_ottt.errors import InputError, UsageError
+
+
+def test_a_command_to_nobody_is_answered_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        began = time.monotonic()
+        with pytest.raises(InputError, match="nobody listens"):
+            control(f"zmq+rep://127.0.0.1:{free.getsockname()[1]}", "status")
+    assert time.monotonic() - began < 3
+
+
+def test_labels_that_are_missing_are_named() -> None:
+    with pytest.raises(InputError, match=r"absent\.csv"):
+        check_run(source="scene:", preset=None, overrides={"labels": {"file": "absent.csv"}}, sinks=[], load=None)
+
+
+def test_a_datagram_source_names_the_size_that_it_needs() -> None:
+    with pytest.raises(UsageError, match=r"\?width=.*&height="):
+        check_run(source="udp://127.0.0.1:5000", preset=None, overrides={}, sinks=[], load=None)
