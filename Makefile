@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
 # Oracles of the export; without what they ask for, as one pins an old NIR and the others bring torchvision.
-SIMULATORS := norse==1.1.0 sinabs==3.1.3 spikingjelly==2.0.0
+SIMULATORS := norse==1.1.0 pbr==7.1.3 sinabs==3.1.3 spikingjelly==2.0.0
 
 .PHONY: docs help demo test check settings bench bench-step bench-accuracy clean
 help:

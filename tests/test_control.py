@@ -292,6 +292,9 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
             {"command": "add_class", "class": "mug"},
             {"command": "add_class", "class": 7},
             {"command": "correct", "class": "mug", "t": 12_000},
+            {"command": "label", "class": "mug", "last": "2s"},
+            {"command": "label", "class": "cup"},
+            {"command": "label"},
             {"command": "add_class", "class": "mug"},
             {"command": "add_class"},
             {"command": "correct", "class": True},
@@ -310,7 +313,39 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
         {"v": 1, "ok": True, "label": 7},
         {"v": 1, "ok": True, "t0": 10_000, "t1": 20_000},
     ]
-    wrong = ("already", "name or number", "name or number", "whole number of µs", "'cube'")
+    wrong = (
+        "whole number of µs",
+        "'cup'",
+        "name or number",
+        "already",
+        "name or number",
+        "name or number",
+        "whole number of µs",
+        "'cube'",
+    )
     assert all(text in answer["error"] for text, answer in zip(wrong, answers[3:], strict=True))
     assert pipeline.view.facts.classes == (1, 2, 3, 7) and pipeline.view.facts.class_names == {3: "mug"}
     assert session.evaluator.presentations.margins()[0][3] == 1
+
+
+def test_a_label_is_given_to_the_last_so_much_by_a_command() -> None:
+    session = small_session(LabelTimeline(), late_labels=True)
+    gate = Gate(14)
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [gate], session, speed=0.02)
+
+    async def go() -> dict[str, Any]:
+        inputs = inputs_of(pipeline, [])
+        endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(gate.there.wait, 20)
+        said = {"v": 1, "command": "label", "class": "2", "last": 5 * WINDOW}
+        answer = await asyncio.to_thread(asked, endpoint, json.dumps(said).encode())
+        pipeline.stop()
+        await running
+        await inputs.close()
+        return answer
+
+    answer = asyncio.run(asyncio.wait_for(go(), 60))
+    assert answer == {"v": 1, "ok": True, "timesteps": 5}
+    assert session.counters.labels_taken == 1
+    assert session.learner.counts.learned > 0

@@ -311,23 +311,25 @@ def control(
     command: Annotated[
         str,
         typer.Argument(
-            help="add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
+            help="label, add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
             metavar="COMMAND",
         ),
     ],
     of: Annotated[
         str | None,
         typer.Argument(
-            help="For add_class, correct: name or number of a class. For speed: max, or a factor. For hold: on or off.",
+            help="For label, add_class, correct: name or number of a class. For speed: max, or a factor. "
+            "For hold: on or off.",
             metavar="VALUE",
         ),
     ] = None,
     at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
+    last: Annotated[str | None, text("For label: how far back it reaches, such as 2s.", "DURATION")] = None,
 ) -> None:
     """Send a command to a run, and print its answer."""
     from stream_ottt.cli.control import control as send
 
-    raise typer.Exit(send(address, command, of, at))
+    raise typer.Exit(send(address, command, of, at, last))
 
 
 @keys_app.command("new")

@@ -18,7 +18,7 @@ ANSWER_S = 30.0
 REACH_S = 2.0
 
 
-def control(uri: str, command: str, of: str | None = None, at: str | None = None) -> int:
+def control(uri: str, command: str, of: str | None = None, at: str | None = None, last: str | None = None) -> int:
     """Send ``command`` to ``zmq+rep://HOST:PORT`` and print the answer, one JSON object.
 
     Args:
@@ -26,6 +26,7 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
         command: its name.
         of: what it needs: a class by its name or number, a speed, on or off.
         at: the time that it is about, such as ``12.5s``.
+        last: how far back a label reaches, such as ``2s``.
 
     Returns:
         The exit code: 0, or 2 when the run refuses.
@@ -38,9 +39,10 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
         about = {
             "value" if command in ("speed", "hold") else "class": of,
             "t": None if at is None else parse_duration_us(at),
+            "last": None if last is None else parse_duration_us(last),
         }
     except ValueError as e:
-        raise UsageError(f"--at: {e}") from e
+        raise UsageError(f"{'--last' if at is None else '--at'}: {e}") from e
     answer = asyncio.run(_ask(uri, asked | {key: value for key, value in about.items() if value is not None}))
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer.get("ok") is not True:

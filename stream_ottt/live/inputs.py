@@ -159,6 +159,7 @@ class LiveInputs:
             uri,
             {
                 "add_class": self._add_class,
+                "label": self._label,
                 "correct": self._correct,
                 "pause": self._pause,
                 "resume": self._resume,
@@ -181,6 +182,15 @@ class LiveInputs:
 
     async def _add_class(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {"label": await asyncio.wrap_future(self.add_class(str(_class_of(asked))))}
+
+    async def _label(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self._pipeline.view.controls.label_last is None:
+            raise UsageError("label: this run takes no labels while it runs; say its classes with --labels.classes")
+        name, span = _class_of(asked), asked.get("last", self._key_span)
+        if type(span) is not int or span <= 0:
+            raise UsageError(f'label: "last" = {str(span)[:40]!r}; expected a whole number of µs above 0')
+        act = self._pipeline.do(lambda session: session.label_now(session.classes.expect(name), span))
+        return {"timesteps": await asyncio.wrap_future(act)}
 
     async def _correct(self, asked: dict[str, Any]) -> dict[str, Any]:
         at = asked.get("t")
