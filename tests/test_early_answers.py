@@ -22,7 +22,7 @@ def test_a_command_to_nobody_is_answered_at_once() -> None:
 
 
 def test_labels_that_are_missing_are_named() -> None:
-    with pytest.raises(InputError, match=r"absent\.csv"):
+    with pytest.raises(UsageError, match=r"absent\.csv"):
         check_run(source="scene:", preset=None, overrides={"labels": {"file": "absent.csv"}}, sinks=[], load=None)
 
 

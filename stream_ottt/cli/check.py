@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stream_ottt.errors import InputError
+from stream_ottt.errors import UsageError
 from stream_ottt.registry import split_uri
 from stream_ottt.run.config import RunConfig, merge, sources_of
 from stream_ottt.run.model_file import load_checkpoint, settings_to_keep
@@ -26,7 +26,7 @@ def check_run(
     config = RunConfig.load(merge(learned_with, {} if preset is None else RUNS.read(preset), overrides))
     labels = config.labels.file
     if labels is not None and not Path(labels).exists():
-        raise InputError("no such file; check the path of the labels", path=labels)
+        raise UsageError(f"{labels}: no such file; check the path of the labels")
     uris = sources_of(source, config)
     if not any(is_pipe(Path(split_uri(uri)[1])) for uri in uris):  # what came through a pipe would be gone
         open_sources(uris)
