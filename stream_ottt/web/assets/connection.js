@@ -32,7 +32,7 @@ export class Connection {
       if (this.pending.length === 1) requestAnimationFrame(this.draw);
     };
     socket.onclose = () => {
-      this.pending.length = 0;
+      this.drawPending(); // the run's last word may have come just before
       this.retry();
     };
     this.socket = socket;
