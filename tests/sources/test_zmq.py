@@ -284,18 +284,37 @@ def test_a_reader_that_was_too_slow_hears_of_the_end_all_the_same() -> None:
         await sender.wait_for_readers(1, b"events/cam", LIMIT)
         await sender.send(message(0, 0))
         packets = [await asyncio.wait_for(first, LIMIT)]
-        for seq in range(1, 500):  # while nobody reads
-            await sender.send(feed.pack_events("cam", seq, some_events(seq * 100_000, 10_000), 64, 64))
-        ending = asyncio.create_task(sender.send_last(last(500), LIMIT))
+        sent = 1
+
+        async def send_one() -> None:
+            nonlocal sent
+            await sender.send(feed.pack_events("cam", sent, some_events(sent * 100_000, 10_000), 64, 64))
+            sent += 1
+
+        while sent < 500:  # while nobody reads
+            await send_one()
+
+        async def read_on() -> None:
+            while packets[-1].events["t"][0] < 500 * 100_000:
+                packets.append(await anext(stream))
+
+        reading = asyncio.create_task(read_on())
         async with asyncio.timeout(LIMIT):
+            while not reading.done():  # until something comes after what was lost
+                await send_one()
+                await asyncio.sleep(0)
+            await reading
+            for _ in range(500):  # and again nobody reads
+                await send_one()
+            ending = asyncio.create_task(sender.send_last(last(sent), LIMIT))
             async for packet in stream:
                 packets.append(packet)
             await ending
         await sender.close()
-        return packets, source.statistics()
+        return packets, {**source.statistics(), "sent": sent}
 
     packets, facts = asyncio.run(both())
-    assert 0 < facts["lost_messages"] == 500 - len(packets)
+    assert 0 < facts["lost_messages"] == facts["sent"] - len(packets)
     assert facts["gaps"][-1]["lost_messages"] > 0
 
 
