@@ -3,15 +3,14 @@ thread and written elsewhere."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from stream_ottt.memory import resident_bytes
 from stream_ottt.settings import Unit
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ Point = dict[str, Any]
 """``step`` and ``t`` (µs, its end) of the timestep; ``wall_s`` since the beginning; ``accuracy`` as in the summary and
 ``updates``, so far; ``rss_mb`` (10⁶ bytes). Since the point before, on average over timesteps: ``firing``, the share of
 each layer's neurons that fired; ``events``; ``latency_ms``."""
-
-STATM = Path("/proc/self/statm")
 
 
 class Curves:
@@ -79,8 +76,5 @@ class Curves:
 
 def rss_mb() -> float | None:
     """Resident memory of this process now, MB (10⁶ bytes); None where the system does not say."""
-    try:
-        pages = int(STATM.read_text().split()[1])
-    except OSError:
-        return None
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 2)
+    resident = resident_bytes()
+    return None if resident is None else round(resident / 1e6, 2)

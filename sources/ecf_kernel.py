@@ -15,6 +15,12 @@ LAST_SHIFT = 60
 
 
 @jit(exact=True)
+def _word(data: Any, at: int) -> Any:
+    """16 bits at ``at``, the lower byte first; that they are there is the caller's to know."""
+    return INT(data[at]) | INT(data[at + 1]) << 8
+
+
+@jit(exact=True)
 def decode(data: Any, out: Any) -> int:
     """Fill the records ``out`` [n] (fields x, y, p, t) from a chunk's bytes (uint8 [m]), which are to say n events.
 
@@ -68,7 +74,7 @@ def _times(data: Any, out: Any, at: int) -> int:
         if count == 15:
             if at + 2 > len(data):
                 return bad + at
-            count = INT(data[at]) | INT(data[at + 1]) << 8
+            count = _word(data, at)
             at += 2
         if count > len(out) - i:
             return bad + at
@@ -86,13 +92,13 @@ def _rows(data: Any, out: Any, at: int) -> int:
     while i < len(out):
         if at + 2 > len(data):
             return bad + at
-        word = INT(data[at]) | INT(data[at + 1]) << 8
+        word = _word(data, at)
         at += 2
         count = word & 31
         if count == 31:
             if at + 2 > len(data):
                 return bad + at
-            count = INT(data[at]) | INT(data[at + 1]) << 8
+            count = _word(data, at)
             at += 2
         if count > len(out) - i:
             return bad + at
@@ -111,7 +117,7 @@ def _columns(data: Any, out: Any, at: int) -> int:
     while i < len(out):
         if at + 2 > len(data):
             return bad + at
-        word = INT(data[at]) | INT(data[at + 1]) << 8
+        word = _word(data, at)
         at += 2
         out[i].x = word >> 5
         i += 1
@@ -135,7 +141,7 @@ def _polarities(data: Any, out: Any, at: int, n: int) -> int:
         if count == 127:
             if at + 2 > len(data):
                 return bad + at
-            count = INT(data[at]) | INT(data[at + 1]) << 8
+            count = _word(data, at)
             at += 2
         if count > n - i:
             return bad + at
@@ -153,9 +159,9 @@ def _packed_columns(data: Any, out: Any, at: int) -> int:
     for i in range(0, len(out), 4):
         if at + 6 > len(data):
             return bad + at
-        a = INT(data[at]) | INT(data[at + 1]) << 8
-        b = INT(data[at + 2]) | INT(data[at + 3]) << 8
-        c = INT(data[at + 4]) | INT(data[at + 5]) << 8
+        a = _word(data, at)
+        b = _word(data, at + 2)
+        c = _word(data, at + 4)
         at += 6
         four = (a >> 4, (a & 0xF) | b >> 8 << 4, (b & 0xFF) | c >> 12 << 8, c & 0xFFF)
         for k in range(min(4, len(out) - i)):

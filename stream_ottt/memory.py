@@ -1,4 +1,4 @@
-"""How much memory there is, so that what cannot fit is refused before anything is allocated."""
+"""How much memory there is and is taken, so that what cannot fit is refused before anything is allocated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from stream_ottt.errors import UsageError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
+STATM = Path("/proc/self/statm")
 
 
 @cache
@@ -23,6 +24,14 @@ def total_bytes() -> int | None:
     except OSError:
         return total
     return min(total, int(allowed)) if allowed.isdigit() else total
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process now; None where the system does not say."""
+    try:
+        return int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def check_room(needed: int, *, what: str, fix: str) -> None:

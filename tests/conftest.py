@@ -32,6 +32,21 @@ def denormals_are_numbers() -> Iterator[None]:
 
 
 @pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a command line in this process; gives exit code, stdout and stderr."""
+    from stream_ottt.cli import main
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["stream-ottt", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
 def golden_dir() -> Path:
     """Where the recorded truth of the learning rule lies."""
     return ROOT / "tests" / "golden"

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from helpers import intervals, labelled_events
 
-from stream_ottt.cli import main
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 
 PRESENTATIONS = 8
@@ -32,20 +31,6 @@ def stream(tmp_path: Path) -> tuple[Path, Path]:
     rows = [f"{i.label},{i.t_start},{i.t_end}" for i in intervals(PRESENTATIONS)]
     labels.write_text("class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n")
     return file, labels
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command line in this process; gives exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stream-ottt", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 def one_line(err: str) -> str:

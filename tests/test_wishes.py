@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import zmq
@@ -44,6 +45,15 @@ def cut_off(client: zmq.Socket[bytes]) -> Callable[[], bool]:
     return wait
 
 
+@contextmanager
+def hostile_peer(sender: Sender) -> Iterator[tuple[zmq.Socket[bytes], asyncio.Task[bool]]]:
+    """A subscriber that stays away once it is cut off, and whether it was."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as hostile:
+        hostile.linger, hostile.reconnect_ivl, hostile.sndhwm = 0, -1, 0
+        hostile.connect(sender.endpoint)
+        yield hostile, asyncio.create_task(asyncio.to_thread(cut_off(hostile)))
+
+
 def test_a_peer_that_never_stops_subscribing_is_cut_off_and_others_lose_nothing() -> None:
     async def act(sender: Sender) -> None:
         with zmq.Context() as context, context.socket(zmq.SUB) as good, context.socket(zmq.SUB) as hostile:
@@ -78,10 +88,7 @@ def test_a_peer_that_never_stops_subscribing_is_cut_off_and_others_lose_nothing(
 
 def test_one_that_subscribes_and_unsubscribes_for_ever_is_cut_off_too() -> None:
     async def act(sender: Sender) -> None:
-        with zmq.Context() as context, context.socket(zmq.SUB) as hostile:
-            hostile.linger, hostile.reconnect_ivl, hostile.sndhwm = 0, -1, 0
-            hostile.connect(sender.endpoint)
-            gone = asyncio.create_task(asyncio.to_thread(cut_off(hostile)))
+        with hostile_peer(sender) as (hostile, gone):
             for _ in range(MOST):
                 hostile.subscribe(b"a")
                 hostile.unsubscribe(b"a")
@@ -92,10 +99,7 @@ def test_one_that_subscribes_and_unsubscribes_for_ever_is_cut_off_too() -> None:
 
 def test_a_topic_without_end_is_not_read() -> None:
     async def act(sender: Sender) -> None:
-        with zmq.Context() as context, context.socket(zmq.SUB) as hostile:
-            hostile.linger, hostile.reconnect_ivl, hostile.sndhwm = 0, -1, 0
-            hostile.connect(sender.endpoint)
-            gone = asyncio.create_task(asyncio.to_thread(cut_off(hostile)))
+        with hostile_peer(sender) as (hostile, gone):
             hostile.subscribe(b"x" * (LONGEST + 1))
             assert await gone and not len(sender.wishes)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from stream_ottt.cli.progress import progress
 from stream_ottt.errors import INTERRUPTED
 
 
@@ -46,7 +46,7 @@ def run_bench(
     places = parse_data(data)
     loaded, left_out = Table.named(table).with_data(places)
     if left_out:
-        _say(f"rows on {', '.join(left_out)} are left out; --data NAME=PATH says where the data are")
+        progress(f"rows on {', '.join(left_out)} are left out; --data NAME=PATH says where the data are")
     from stream_ottt.replay.sweep import run_table
 
     try:
@@ -59,14 +59,10 @@ def run_bench(
             overrides=overrides,
             only=rows,
             scheduler=scheduler,
-            say=_say,
+            say=progress,
         )
     except KeyboardInterrupt:
-        _say(f"stopped; the same command goes on with what is missing in {out}")
+        progress(f"stopped; the same command goes on with what is missing in {out}")
         return INTERRUPTED
     print((out / "table.md").read_text(), end="")
     return 1 if failed else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

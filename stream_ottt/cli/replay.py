@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from stream_ottt.cli.progress import progress
 from stream_ottt.errors import INTERRUPTED
 
 
@@ -35,18 +35,14 @@ def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
 
     try:
         with join_world(config.compute.device) as world:
-            result = replay(config, out, world=world, say=_say if world.rank == 0 else _silent)
+            result = replay(config, out, world=world, say=progress if world.rank == 0 else _silent)
             if world.rank == 0:
                 print((out / "row.md").read_text(), end="")
-                _say(f"accuracy {result['accuracy']:.4f}; {out}")
+                progress(f"accuracy {result['accuracy']:.4f}; {out}")
     except KeyboardInterrupt:
-        _say(f"stopped; the same command goes on at the last completed interval of {out}")
+        progress(f"stopped; the same command goes on at the last completed interval of {out}")
         return INTERRUPTED
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _silent(line: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from stream_ottt.cli.progress import progress
 from stream_ottt.errors import INTERRUPTED
 
 
@@ -28,13 +28,9 @@ def run_search(
     base = merge({} if preset is None else REPLAYS.read(preset), overrides)
     try:
         space = [Vary.parse(word) for word in vary]
-        found = search(base, space, out, trials=trials, jobs=jobs, scheduler=scheduler, say=_say)
+        found = search(base, space, out, trials=trials, jobs=jobs, scheduler=scheduler, say=progress)
     except KeyboardInterrupt:
-        _say(f"stopped; the same command goes on in {out}")
+        progress(f"stopped; the same command goes on in {out}")
         return INTERRUPTED
     print(json.dumps(found))
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import get_args
@@ -12,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
+from stream_ottt.memory import resident_bytes
 from stream_ottt.metrics.health import Health
 from stream_ottt.metrics.spikes import SpikeRates
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
@@ -110,15 +110,6 @@ def _sinks(snapshot: RunSnapshot) -> Iterator[Metric]:
     yield _counter("sink_missed", "Results that a sink did not get.", "sink", missed)
     working = {name: float(sink.working) for name, sink in snapshot.sinks.items()}
     yield _gauge("sink_working", "0 from a sink's failure until it takes something again.", "sink", working)
-
-
-def resident_bytes() -> int | None:
-    """Resident memory of this process now; None where the system does not say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - read at each scrape
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------

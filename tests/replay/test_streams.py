@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from replay.helpers import small_config, write_collection
 
-from stream_ottt.cli import main
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.replay.compare import compare
 from stream_ottt.replay.methods import METHODS
@@ -22,20 +20,6 @@ from stream_ottt.replay.tables import Table
 
 def quiet(line: str) -> None:
     """Progress is of no interest."""
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command line in this process; gives exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stream-ottt", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 def test_the_table_of_streams_in_small(tmp_path: Path, call) -> None:

@@ -1,0 +1,10 @@
+"""Lines about the progress of a long command, on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+
+def progress(line: str) -> None:
+    """One line, seen at once."""
+    print(line, file=sys.stderr, flush=True)
