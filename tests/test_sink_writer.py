@@ -60,7 +60,7 @@ def test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long(hasty: None
         [stuck, good],
         small_session(None),
         policy=policy,
-        grace=0.2,
+        grace=2,
         say=into(said),
     )
     began = time.monotonic()
