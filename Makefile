@@ -12,7 +12,7 @@ help:
 	@echo "make test        the tests"
 	@echo "make check       ruff, mypy --strict on an installed copy, coverage, known vulnerabilities"
 	@echo "make soak        the long tests: 200 kills, 10⁶ timesteps, faults of the disk; prints the figures"
-	@echo "make fuzz        many mutants of a recording in each format"
+	@echo "make fuzz        every reader with hostile input: guided by coverage where there is atheris, else by mutants"
 	@echo "make docs        the documents as a site, in build/docs"
 	@echo "make settings    the pages of docs/ that the classes and the commands say"
 	@echo "make bench       decoding, binning and feed, against other libraries"
@@ -63,8 +63,16 @@ check: $(DEV)
 soak: $(DEV)
 	SOAK=20 $(BIN)/python -m pytest -s tests/run/test_kill.py tests/run/test_checkpoint_faults.py tests/test_soak.py --timeout 3600
 
+# Atheris has wheels for some Pythons only, and brings files of its own: it stays apart from the environment.
+FUZZ_RUNS ?= 20000
 fuzz: $(DEV)
-	FUZZ=1000 $(BIN)/python -m pytest tests/sources/test_mutants.py --timeout 3600
+	@if $(BIN)/python -m pip install --quiet --only-binary :all: --upgrade --target build/atheris atheris; then \
+		echo "guided by coverage, by atheris: $(FUZZ_RUNS) runs of each reader"; \
+		PYTHONPATH=tests:build/atheris $(BIN)/python -P -m fuzz.with_atheris --runs $(FUZZ_RUNS) $(TARGETS); \
+	else \
+		echo "no wheel of atheris for this Python: 1,000 mutants for each reader, by the tests' mutator"; \
+		FUZZ=1000 $(BIN)/python -m pytest tests/fuzz/test_mutants.py --timeout 3600; \
+	fi
 
 settings: $(DEV)
 	$(BIN)/python -m stream_ottt.cli.document

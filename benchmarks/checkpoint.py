@@ -16,15 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from stream_ottt.pipeline.learner_thread import Cut, LearnerThread
-from stream_ottt.run.run import RunRequest, run
+from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.cut import Cut
+from stream_ottt.pipeline.learner_thread import LearnerThread
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import run
 
 PAUSES: list[float] = []
 
 
-def timed(self: LearnerThread, stream: dict[str, object]) -> Cut:
+def timed(self: LearnerThread, session: Session, stream: dict[str, object]) -> Cut:
     started = time.perf_counter()
-    cut = PLAIN(self, stream)
+    cut = PLAIN(self, session, stream)
     PAUSES.append(1e3 * (time.perf_counter() - started))
     return cut
 

@@ -6,6 +6,10 @@ machine spoils less. Ours includes the check of every coordinate and time, which
 do not do. Its memory is the peak of a fresh process that reads the file, less that of one that only loads numba.
 
     python benchmarks/decode.py --events 5000000 --rounds 5 aedat4
+    python benchmarks/decode.py --check ../before/.venv/bin/python    against another version's checkout
+
+With ``--check``, this version and the other read the same files in turn; the exit code is 1 where this one takes over
+5 % more of the processor's time.
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+from against import Version, checkout_of, compared, slower
 from formats import FORMATS, Reader, ours, recording
 from fresh import peak_bytes
+
+from stream_ottt.events.packet import EventArray
 
 READ = """
 import sys
@@ -71,8 +79,12 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print seconds and memory instead of the table")
+    parser.add_argument("--check", metavar="PYTHON", help="of another version's environment, in its checkout")
     options = parser.parse_args()
     events = recording(options.events)
+    if options.check:
+        check(options.formats, events, options.rounds, options.check)
+        return
     bare = peak_mib()
     everything: dict[str, object] = {}
     if not options.json:
@@ -93,6 +105,23 @@ def main() -> None:
             show(name, results, len(events), memory)
     if options.json:
         print(json.dumps({"events": len(events), "load": os.getloadavg()[0], "formats": everything}))
+
+
+def check(names: list[str], events: EventArray, rounds: int, python: str) -> None:
+    """Print how long each format takes now and before, and fail where that is more than it was."""
+    print("| format | now, M events per processor second | before | takes |\n" + "|---" * 4 + "|")
+    ratios = []
+    here = Path(__file__).absolute().parents[1]
+    with Version(sys.executable, here) as now, Version(str(Path(python).absolute()), checkout_of(python)) as before:
+        for name in names:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"recording{FORMATS[name].suffix}"
+                FORMATS[name].make(name, path, events)
+                mine, theirs = compared(path, len(events), rounds, now, before)
+            ratios.append((name, mine / theirs))
+            rates = f"{len(events) / mine / 1e6:.1f} | {len(events) / theirs / 1e6:.1f}"
+            print(f"| {name} | {rates} | × {mine / theirs:.2f} |")
+    slower(ratios)
 
 
 def show(name: str, results: Results, n: int, memory: float) -> None:

@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1_000_000, help="of all methods together")
     parser.add_argument("--minutes", type=float, default=10, help="of CPU time, of all methods together")
     parser.add_argument("--lr", type=float, default=0.005)
+    parser.add_argument("--perturb", type=float, default=0.0, help="of ottt_o, see learner.perturb")
     parser.add_argument("--weight-decay", type=float, default=0.0)
     parser.add_argument("--renew", type=float, default=0.02, help="of cbp, see method.renew")
     parser.add_argument("--seed", type=int, default=0)
@@ -127,12 +128,14 @@ def main() -> None:
     share = 1 / len(options.methods)
     for name in options.methods:
         started = time.process_time()
-        config = LearnerConfig(lr=options.lr, time_steps=STEPS, weight_decay=options.weight_decay)
+        config = LearnerConfig(
+            lr=options.lr, time_steps=STEPS, weight_decay=options.weight_decay, perturb=options.perturb
+        )
         life = Life(MethodConfig(name=name, renew=options.renew), config, options.seed)
         tasks: list[Task] = []
         while life.updates < share * options.updates and time.process_time() - started < 60 * share * options.minutes:
             tasks.append(life.task())
-        print(f"{name}, lr {options.lr}, seed {options.seed}\n\n{table(tasks)}\n")
+        print(f"{name}, lr {options.lr}, perturb {options.perturb:g}, seed {options.seed}\n\n{table(tasks)}\n")
         print(
             f"{life.updates:,} updates in {len(tasks)} tasks, {time.process_time() - started:.0f} s of CPU\n",
             flush=True,

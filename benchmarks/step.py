@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from baselines import ADAM_LR, LR, MOMENTUM, TIME_STEPS, Step, Work, released, spikingjelly, three_convolutions
+from limit import limit
 from torch import Tensor
 
 from stream_ottt.engine.config import EngineConfig
@@ -88,6 +89,8 @@ def contenders(work: Work) -> dict[str, Step]:
             "fast, bf16": ours(work, EngineConfig(precision="bf16")),
             "fast, predicting only": ours(work, EngineConfig(engine="fast"), learn=False),
             "three convolutions": three_convolutions(work),
+            "limit": limit(work, torch.float32),
+            "limit, bf16": limit(work, torch.bfloat16),
         }
     return {name: step for name, step in candidates.items() if step is not None}
 

@@ -1,71 +1,63 @@
-"""A picture of the terminal's live view for the README: a sink that draws what the terminal would show, as SVG.
+"""A picture of the terminal's live view for the README: the built-in scene, as it stands at one timestep, as SVG.
 
-pipeline sinks: [TerminalSvgSink.from_options(target="docs/terminal.svg", step=1500)]
+python benchmarks/terminal_svg.py docs/terminal.svg
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import Any
+
+from rich.console import Console
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.pipeline.sink import Sink, SinkConfig
+from stream_ottt.pipeline.view import RunView
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
+from stream_ottt.sinks.keys import Keys
+from stream_ottt.sinks.meter import Meter
+from stream_ottt.sinks.terminal_account import Shown
+from stream_ottt.sinks.terminal_view import live_view
 
-if TYPE_CHECKING:
-    from stream_ottt.pipeline.progress import Progress
-    from stream_ottt.sinks.meter import Meter
-
-
-class TerminalSvgConfig(SinkConfig):
-    """Options of the picture.
-
-    Attributes:
-        target: the SVG file.
-        step: the timestep that is drawn.
-        width: columns.
-        height: rows.
-    """
-
-    step: int = 1000
-    width: int = 80
-    height: int = 24
+SOURCE = "synthetic:?presentations=120&classes=6&duration=500ms"
+STEP = 2700
+WIDTH, HEIGHT = 100, 30
+MEASURE_S = 0.1
 
 
 class TerminalSvgSink(Sink):
-    """Draws one timestep's live view and nothing else."""
+    """Draws the view of one timestep, as a person at a terminal would see it."""
 
     name = "terminal-svg"
-    Config = TerminalSvgConfig
-    config: TerminalSvgConfig
+    gives_labels = True
 
-    async def open(self, progress: Progress) -> None:
-        from stream_ottt.sinks.meter import Meter
-
-        self._progress = progress
-        self._meter: Meter = Meter()
-        self._measured = 0.0
+    async def open(self, run: RunView) -> None:
+        self._run, self._meter, self._due = run, Meter(run.facts.started), 0.0
 
     async def consume(self, result: StepResult) -> None:
-        now = time.perf_counter()
-        last = result.timestep.index == self.config.step
-        if now - self._measured < 0.1 and not last:
+        now, last = time.perf_counter(), result.timestep.index == STEP
+        snapshot = self._run.snapshot()
+        if snapshot.session is None or (now < self._due and not last):
             return
-        self._measured = now
-        rates = self._meter.measure(self._progress, now)
+        self._due = now + MEASURE_S
+        rates = self._meter.measure(snapshot, now)
         if last:
-            from rich.console import Console
+            shown = Shown(self._run.facts, snapshot, snapshot.session, rates)
+            self._save(live_view(shown, result, self._meter, WIDTH, HEIGHT, Keys(self._run)))
 
-            from stream_ottt.sinks.terminal_view import live_view
+    def _save(self, view: Any) -> None:
+        console = Console(
+            file=io.StringIO(), record=True, width=WIDTH, height=HEIGHT, force_terminal=True, color_system="truecolor"
+        )
+        console.print(view)
+        console.save_svg(self.config.target, title="stream-ottt")
 
-            width, height = self.config.width, self.config.height
-            console = Console(
-                file=io.StringIO(),
-                record=True,
-                width=width,
-                height=height,
-                force_terminal=True,
-                color_system="truecolor",
-            )
-            console.print(live_view(self._progress, result, rates, self._meter, width, height))
-            console.save_svg(self.config.target, title="stream-ottt")
+
+if __name__ == "__main__":
+    run = Run(RunRequest(SOURCE, preset="demo", sinks=[]))
+    run.sinks.append(TerminalSvgSink(SinkConfig(target=sys.argv[1])))
+    sys.exit(asyncio.run(run.go()))

@@ -22,7 +22,7 @@ import numpy as np
 import zmq
 
 from stream_ottt.events.packet import EVENT_DTYPE, make_events
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.sources.opening import open_source
@@ -47,7 +47,7 @@ def send(kind: str, messages: int, pipe: Connection) -> None:
         pipe.send(sender.endpoint)
         feed.warm_up()
         events = events_of_a_message()
-        await sender.wait_for_readers(1, feed.topic("events", "x"), 30)
+        await sender.wait_for_readers(1, topics.topic("events", "x"), 30)
         began = time.process_time()
         for seq in range(messages):
             await sender.send(feed.pack_events("x", seq, events, 346, 260))

@@ -6,6 +6,7 @@ SINKS = Registry(
     "sink",
     {
         "terminal": "stream_ottt.sinks.terminal:TerminalSink",
+        "progress": "stream_ottt.sinks.progress:ProgressSink",
         "jsonl": "stream_ottt.sinks.jsonl:JsonLinesSink",
         "record": "stream_ottt.sinks.record:RecordSink",
         "tensorboard": "stream_ottt.sinks.tensorboard:TensorBoardSink",

@@ -1,13 +1,17 @@
-"""Pictures of timesteps: event frames in two colours, with the prediction written beneath them."""
+"""Pictures of timesteps: event frames in two colours, with lines of text beneath them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.timestep import StepResult
+
+if TYPE_CHECKING:
+    from stream_ottt.pipeline.view import RunFacts
 
 Frame = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -18,33 +22,59 @@ BACKGROUND = (20, 20, 28)
 RIGHT = (96, 211, 120)
 WRONG = (255, 99, 99)
 PLAIN = (222, 222, 222)
+FAINT = (150, 150, 158)
 """Colours, RGB."""
 
-BANNER = 56
-"""Height in pixels of the strip under a frame that holds the prediction."""
-
 MIN_WIDTH = 240
-"""Width in pixels that the strip's text needs."""
+"""Width in pixels that the text under a picture needs."""
 
 
-def fit(frame: Frame, side: int) -> Frame:
-    """A frame whose longer side is at most ``side`` and more than half of it, aspect ratio kept.
+class Line(NamedTuple):
+    """A line of text under a picture.
 
-    Counts of pixels that fall together are added up; a small frame is repeated a whole number of times.
+    Attributes:
+        text: what is written.
+        colour: RGB.
+        size: OpenCV's scale of the font.
+    """
+
+    text: str
+    colour: tuple[int, int, int] = PLAIN
+    size: float = 0.45
+
+    @property
+    def height(self) -> int:
+        """Pixels from the line before to this one."""
+        return round(14 + 18 * self.size)
+
+    @property
+    def ascii(self) -> str:
+        """The text as OpenCV's built-in fonts can write it."""
+        return self.text.encode("ascii", "replace").decode()
+
+
+def aspect_of(facts: RunFacts, frame: Frame) -> tuple[int, int]:
+    """Width to height of what a frame [polarity, height, width] shows: a frame onto which the whole sensor is mapped is
+    shown in the sensor's aspect."""
+    reduce = facts.settings.get("binning", {}).get("reduce", "sum")
+    if facts.filtered is not None and reduce == "sum":
+        return facts.filtered
+    return frame.shape[2], frame.shape[1]
+
+
+def resized(frame: Frame, width: int, height: int) -> Frame:
+    """A frame of another size: counts of pixels that fall together are added up, pixels are repeated where it grows.
 
     Args:
         frame: float32 [polarity, height, width].
-        side: pixels, ≥ 1.
+        width: pixels, ≥ 1.
+        height: pixels, ≥ 1.
     """
-    _, height, width = frame.shape
-    longer = max(height, width)
-    if longer <= side:
-        times = side // longer
-        return frame.repeat(times, axis=1).repeat(times, axis=2)
-    rows = max(1, round(height * side / longer))
-    columns = max(1, round(width * side / longer))
-    summed = np.add.reduceat(frame, np.arange(rows) * height // rows, axis=1)
-    return np.add.reduceat(summed, np.arange(columns) * width // columns, axis=2)
+    for axis, size in ((1, height), (2, width)):
+        now = frame.shape[axis]
+        at = np.arange(size) * now // size
+        frame = np.add.reduceat(frame, at, axis=axis) if size < now else frame.take(at, axis=axis)
+    return frame
 
 
 def brightness(frame: Frame) -> Frame:
@@ -75,38 +105,71 @@ def class_name(names: Mapping[int, str], label: int) -> str:
     return names.get(label, str(label))
 
 
-def annotated(result: StepResult, names: Mapping[int, str], scale: int) -> Image:
-    """A BGR picture for OpenCV: the frame enlarged, and a strip beneath it with prediction, truth and time.
+def size_of(aspect: tuple[int, int], side: int, scale: int | None = None) -> tuple[int, int]:
+    """Width and height of a picture of ``aspect``, pixels of a sensor or a frame: each of these is ``scale`` pixels
+    wide, or as many as make the longer side ``side`` pixels at least."""
+    times = scale or max(1, -(-side // max(aspect)))
+    return aspect[0] * times, aspect[1] * times
+
+
+def enlarged(frame: Frame, size: tuple[int, int]) -> Image:
+    """A frame in :func:`colours`, uint8 [height, width, 3] of ``size`` (width, height), without smoothing."""
+    import cv2
+
+    return np.asarray(cv2.resize(colours(frame), size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def verdict(result: StepResult, names: Mapping[int, str]) -> list[Line]:
+    """Prediction, truth and time, in two lines."""
+    p = result.prediction
+    said, paint = f"{'unknown' if p.unknown else class_name(names, p.label)} {p.confidence:.0%}", PLAIN
+    second = [f"t {p.t_end / 1e6:.2f} s"]
+    if result.truth is not None:
+        paint = RIGHT if result.truth == p.label else WRONG
+        second.insert(0, f"truth {class_name(names, result.truth)}")
+    return [Line(said, paint, 0.6), Line("   ".join(second))]
+
+
+def annotated(picture: Image, lines: Sequence[Line], *, wrap: bool = True) -> Image:
+    """A picture for OpenCV, and a strip beneath it with lines of text.
 
     Args:
-        result: what to draw.
-        names: of the classes.
-        scale: whole number of picture pixels per frame pixel, ≥ 1.
+        picture: RGB, uint8 [height, width, 3].
+        lines: what is written.
+        wrap: whether what does not fit goes on in a further line; else it is cut, and all pictures are of one size.
 
     Returns:
-        uint8 [height · scale + BANNER, max(width · scale, MIN_WIDTH), 3], each side rounded up to an even
-        number, which MP4 needs. A narrower frame stands in the middle.
+        BGR, uint8 [height + that of the strip, max(width, MIN_WIDTH), 3], each side rounded up to an even number, which
+        MP4 needs. A narrower picture stands in the middle.
     """
     import cv2
 
-    # OpenCV's order is blue, green, red; turned round while the picture is small.
-    small = np.ascontiguousarray(colours(result.timestep.picture())[..., ::-1])
-    picture = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     height, width = picture.shape[:2]
     sides = max(0, MIN_WIDTH - width)
-    below, right = BANNER + height % 2, sides - sides // 2
-    right += (width + sides) % 2
-    picture = cv2.copyMakeBorder(picture, 0, below, sides // 2, right, cv2.BORDER_CONSTANT, value=BACKGROUND[::-1])
+    written = [part for line in lines for part in _wrapped(line, width + sides - 16)] if wrap else lines
+    strip = sum(line.height for line in written) + 8
+    below, right = strip + (height + strip) % 2, sides - sides // 2 + (width + sides) % 2
+    # OpenCV's order is blue, green, red.
+    turned = np.ascontiguousarray(picture[..., ::-1])
+    out = cv2.copyMakeBorder(turned, 0, below, sides // 2, right, cv2.BORDER_CONSTANT, value=BACKGROUND[::-1])
+    y = height
+    for line in written:
+        y += line.height
+        at = (8, y)
+        cv2.putText(out, line.ascii, at, cv2.FONT_HERSHEY_SIMPLEX, line.size, line.colour[::-1], 1, cv2.LINE_AA)
+    return np.asarray(out, np.uint8)
 
-    p = result.prediction
-    said, paint = f"{'unknown' if p.unknown else class_name(names, p.label)} {p.confidence:.0%}", PLAIN
-    second = f"t {p.t_end / 1e6:.2f} s"
-    if result.truth is not None:
-        paint = RIGHT if result.truth == p.label else WRONG
-        second = f"truth {class_name(names, result.truth)}   {second}"
-    for text, y, size, colour in ((said, 24, 0.6, paint), (second, 46, 0.45, PLAIN)):
-        # OpenCV's built-in fonts hold ASCII alone.
-        ascii_text = text.encode("ascii", "replace").decode()
-        at, bgr = (8, height + y), colour[::-1]
-        cv2.putText(picture, ascii_text, at, cv2.FONT_HERSHEY_SIMPLEX, size, bgr, 1, cv2.LINE_AA)
-    return np.asarray(picture, np.uint8)
+
+def _wrapped(line: Line, width: int) -> list[Line]:
+    """A line in parts of at most ``width`` pixels, cut between words."""
+    import cv2
+
+    parts: list[str] = []
+    for word in line.ascii.split(" "):
+        longer = f"{parts[-1]} {word}" if parts else word
+        (across, _), _ = cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, line.size, 1)
+        if parts and across <= width:
+            parts[-1] = longer
+        else:
+            parts.append(word)
+    return [Line(part, line.colour, line.size) for part in parts]

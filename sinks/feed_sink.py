@@ -2,23 +2,64 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import field_validator
 
 from stream_ottt.events.timestep import StepResult
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.settings import Duration
 from stream_ottt.sinks.jsonl import finite
 
 if TYPE_CHECKING:
+    from stream_ottt.labels.timeline import LabelInterval
     from stream_ottt.pipeline.view import RunView
 
 PATIENCE_S = 5.0
 """Longest wait for a reader that takes nothing: of PUSH at each message, of all at the last."""
+
+PROGRESS_S = 0.1
+"""Time for which the run's scores are told as they are."""
+LABELS = 8
+"""Most labels in a message; more are in the next ones."""
+
+
+class _Progress:
+    """What a run has come to, for its messages: scores, and labels that came since the message before.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: RunView) -> None:
+        self._run = run
+        self._at = float("-inf")
+        self._told: dict[str, Any] = {"learning": None, "accuracy": None, "presentations": 0}
+        self._labels: deque[LabelInterval] = deque()
+        self._taken = 0
+
+    def take(self, within_s: float) -> dict[str, Any]:
+        """What is known, at most ``within_s`` seconds old; each label once."""
+        now = time.monotonic()
+        if now - self._at >= within_s and (session := self._run.snapshot().session) is not None:
+            self._at = now
+            self._told = {
+                "learning": session.learning,
+                "accuracy": session.accuracy["presentations"],
+                "presentations": session.presentations,
+            }
+            new = min(session.labels_taken - self._taken, len(session.latest_labels))
+            self._labels.extend(session.latest_labels[len(session.latest_labels) - new :])
+            self._taken = session.labels_taken
+        names = self._run.facts.class_names
+        labels = [self._labels.popleft() for _ in range(min(LABELS, len(self._labels)))]
+        told = [{"t0": x.t_start, "t1": x.t_end, "class": x.label, "name": names.get(x.label)} for x in labels]
+        return {**self._told, "labels": told}
 
 
 class FeedSender(Protocol):
@@ -51,7 +92,7 @@ class FeedSinkConfig(SinkConfig):
     @field_validator("topic")
     @classmethod
     def _topic(cls, topic: str | None) -> str | None:
-        return None if topic is None else feed.check_name(topic)
+        return None if topic is None else topics.check_name(topic)
 
 
 class FeedSink(Sink):
@@ -77,10 +118,11 @@ class FeedSink(Sink):
 
     async def open(self, run: RunView) -> None:
         self._run = run
-        self._topic = self.config.topic or feed.source_name(run.facts.source)
+        self._progress = _Progress(run)
+        self._topic = self.config.topic or topics.source_name(run.facts.source)
         sender = self.open_sender()
         try:
-            topic = feed.topic("predictions", self._topic)
+            topic = topics.topic("predictions", self._topic)
             await sender.wait_for_readers(self.readers, topic, self.config.wait_for / 1e6)
         except BaseException:
             await sender.close()
@@ -97,14 +139,15 @@ class FeedSink(Sink):
             return
         sender, self._sender = self._sender, None
         try:
-            last = feed.pack_prediction(self._topic, {"seq": self._seq, "eos": True})
+            last = feed.pack_prediction(self._topic, {"seq": self._seq, **self._progress.take(0.0), "eos": True})
             await sender.send_last(last, PATIENCE_S)
         finally:
             await sender.close()
 
     def _message(self, result: StepResult) -> list[bytes]:
         p = result.prediction
-        names = {} if self._run is None else self._run.facts.class_names
+        assert self._run is not None
+        names = self._run.facts.class_names
         return feed.pack_prediction(
             self._topic,
             {
@@ -120,7 +163,9 @@ class FeedSink(Sink):
                 "learned": p.learned,
                 "learned_from": p.learned_from,
                 "truth": result.truth,
+                "truth_name": None if result.truth is None else names.get(result.truth),
                 "scored": result.scored,
+                **self._progress.take(PROGRESS_S),
                 "n": result.timestep.events,
                 "logits": [finite(logit) for logit in p.logits.tolist()],
                 "eos": False,

@@ -55,7 +55,7 @@ class Meter:
         session = snapshot.session
         if session is None:
             return Rates()
-        new = _Sample(now, session.stream_us, snapshot.ledger.read, session.step_ms.n, session.rehearsal_ms.n)
+        new = _Sample(now, session.stream_us, snapshot.ledger.accounted, session.step_ms.n, session.rehearsal_ms.n)
         self._samples.append(new)
         while len(self._samples) > 2 and self._samples[1].wall < now - RATE_WINDOW_S:
             self._samples.popleft()
@@ -71,6 +71,7 @@ class Meter:
 
     def course(self, session: SessionSnapshot, points: int) -> list[float]:
         """Accuracy along the presentations at up to ``points`` places, each over ten or more before it."""
+        del self._hits[len(session.hits) + 1 :]  # a label that is taken back leaves fewer
         for hit in session.hits[len(self._hits) - 1 :]:
             self._hits.append(self._hits[-1] + hit)
         n = len(self._hits) - 1

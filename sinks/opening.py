@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from stream_ottt.errors import UsageError
 from stream_ottt.pipeline.sink import Sink
-from stream_ottt.registry import near_miss, split_uri
+from stream_ottt.registry import split_uri
 from stream_ottt.sinks import SINKS
 
 
@@ -24,9 +23,6 @@ def open_sink(spec: str | Mapping[str, Any]) -> Sink:
     scheme, rest, options = split_uri(spec)
     merged = {**options, **extra}
     word = scheme or rest
-    for name in SINKS.names():
-        cls = SINKS.get(name)
-        if word == name or word in cls.schemes:
-            target = f"{scheme}:{rest}" if word in cls.schemes else (rest if scheme else "")
-            return cast("Sink", cls.from_options(target=target, **merged))
-    raise UsageError(f"unknown sink {word!r}{near_miss(word, SINKS.names())}")
+    cls = SINKS.of_scheme(word)
+    target = f"{scheme}:{rest}" if word in cls.schemes else (rest if scheme else "")
+    return cast("Sink", cls.from_options(target=target, **merged))

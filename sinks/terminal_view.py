@@ -1,11 +1,11 @@
-"""What the terminal shows while a run lasts: a live panel of 80 × 23 cells, or one plain line."""
+"""What the terminal shows while a run lasts: a panel that fills it, with the keys that are taken."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.align import Align
 from rich.color import Color
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -17,90 +17,135 @@ from rich.text import Text
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.labels.evaluation import EvaluationConfig
 from stream_ottt.sinks.blocks import Picture, bar, chart
-from stream_ottt.sinks.drawing import OFF, ON, class_name, colours, fit
-from stream_ottt.sinks.meter import Meter, Rates
+from stream_ottt.sinks.drawing import OFF, ON, aspect_of, class_name, colours, resized
+from stream_ottt.sinks.meter import Meter
+from stream_ottt.sinks.terminal_account import DIM, Shown, counters, figure, learning_text, rows_of, short
 
 if TYPE_CHECKING:
-    from stream_ottt.learning.snapshot import SessionSnapshot
     from stream_ottt.pipeline.view import RunFacts, RunSnapshot
+    from stream_ottt.sinks.keys import Keys
 
-TOP_CLASSES = 5
 BORDER = "grey37"
-DIM = "grey62"
+SILENT_S = 2.0
+"""After so long without a result it is said."""
+BESIDE = 35
+"""Columns that the picture leaves to what stands beside it, at least."""
+UNDER = 14
+"""Rows that it leaves to what stands under it, at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A run at one moment, as it is shown.
-
-    Attributes:
-        facts: what is fixed of it.
-        run: its snapshot.
-        session: that of its session.
-        rates: its speeds.
-    """
-
-    facts: RunFacts
-    run: RunSnapshot
-    session: SessionSnapshot
-    rates: Rates
-
-
-def learning_text(learning: str) -> str:
-    """What a session says of its learning, in words."""
-    return {"off": "off (--no-learn)", "no labels": "nothing learned: no labels"}.get(learning, learning)
-
-
-def short(n: float) -> str:
-    """A count in three digits: 843, 12.3k, 4.57M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if n >= size:
-            return f"{n / size:.3g}{unit}" if n < 999.5 * size else f"{n / size:.0f}{unit}"
-    return f"{n:.0f}"
+def live_view(
+    shown: Shown, result: StepResult, meter: Meter, width: int, height: int, keys: Keys | None = None
+) -> RenderableType:
+    """The live panel, ``width`` cells wide and ``height`` high; very small ones lack the picture, then the panels."""
+    below = counters(shown, width - 2)
+    taken = key_lines(keys, width - 2)
+    if rows_of(below) + len(taken) + 2 > height:
+        below = []
+    rows = height - 1 - rows_of(below) - len(taken)
+    body: list[RenderableType] = []
+    if rows >= UNDER + 10 and width < 2 * BESIDE:
+        body = [_above(shown, result, meter, width, rows)]
+    elif rows >= 9 and width >= BESIDE + 14:
+        body = [_beside(shown, result, meter, width, rows)]
+    elif rows >= 9:
+        body = [_middle(shown, result, meter, width - 4, rows)]
+    elif rows >= 1:
+        body = [Padding(_verdict(shown.facts, result, width - 2), (0, 1))]
+    return Group(_title(shown, width), *body, Padding(Group(*below, *taken), (0, 1)))
 
 
-def figure(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def ledger_line(read: int, binned: int, late: int, malformed: int, dropped: int, width: int = 10**9) -> str:
-    """What became of every event, as the equation that it must be; rounded where ``width`` is too small."""
-    counts = (read, binned, late, malformed, dropped)
-    line = "{} read = {} binned + {} late + {} malformed + {} dropped"
-    exact = line.format(*(f"{n:,}" for n in counts))
-    return exact if len(exact) <= width else line.format(*map(short, counts))
-
-
-def live_view(shown: Shown, result: StepResult, meter: Meter, width: int, height: int) -> RenderableType:
-    """The live panel, ``width`` cells wide; below 72 × 20 cells it lacks the picture."""
-    rows = min(24, height - 8)
-    body: RenderableType
-    if rows >= 12 and width >= 72:
-        side = min(2 * rows, int(width * 0.42))
-        frame = fit(result.timestep.picture(), side)
-        picture = Picture(colours(frame), frame.sum(axis=0) > 0)
-        panel = Panel(
-            picture,
-            title=Text(f"timestep {result.timestep.index:,}", DIM),
-            subtitle=_legend(result),
-            border_style=BORDER,
-            padding=0,
-            width=picture.width + 2,
-        )
-        grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
-        grid.add_column(width=picture.width + 2)
-        grid.add_column(ratio=1)
-        inner = width - picture.width - 7
-        grid.add_row(panel, _middle(shown, result, meter, inner, picture.height))
-        body = grid
+def waiting_view(facts: RunFacts, run: RunSnapshot, waited_s: float, width: int, keys: Keys | None) -> RenderableType:
+    """What is shown before the first timestep: for what the run waits, and how long already."""
+    if run.session is not None:
+        what = f"{run.ledger.read:,} events so far, less than a timestep"
+    elif run.ledger.read:
+        what = f"{run.ledger.read:,} events so far, loading the network"
     else:
-        body = _middle(shown, result, meter, width - 4, 0)
-    return Group(_title(shown, width), body, _counters(shown, width - 2))
+        what = "waiting for the first events"
+    lines = [Text(facts.source, "bold"), Text(f"{what} … {waited_s:.0f} s", "yellow"), *key_lines(keys, width - 2)]
+    for line in lines:
+        line.truncate(width - 2, overflow="ellipsis")
+    return Padding(Group(*lines), (0, 1))
 
 
-def _legend(result: StepResult) -> Text:
+def key_lines(keys: Keys | None, width: int) -> list[Text]:
+    """The keys that are taken, and what became of the latest: two or three lines."""
+    if keys is None:
+        return []
+    lines = []
+    if digits := keys.digits():
+        lines.append(_offer(digits, width, before="label  "))
+    lines.append(_offer(keys.others(), width))
+    text, failed = keys.said
+    last = Text(text, "red" if failed else "green") if keys.prompt is None else Text(keys.prompt, "bold yellow")
+    lines.append(last)
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+        line.no_wrap = True
+    return lines
+
+
+def _offer(keys: list[tuple[str, str]], width: int, before: str = "") -> Text:
+    def room(space: int) -> int:
+        return len(before) + sum(len(key) + 1 + len(does) for key, does in keys) + space * (len(keys) - 1)
+
+    if room(1) > width:
+        keys = [(key, does.split()[0]) for key, does in keys]
+    space = "  " if room(2) <= width else " "
+    line = Text(before, DIM)
+    for i, (key, does) in enumerate(keys):
+        line.append(space if i else "")
+        line.append(key, "bold cyan not dim")
+        line.append(f" {does}", DIM)
+    return line
+
+
+def _beside(shown: Shown, result: StepResult, meter: Meter, width: int, rows: int) -> RenderableType:
+    """The picture beside prediction and accuracy."""
+    across = width - max(BESIDE, int(width * 0.4)) - 3
+    picture = _picture(shown, result, across, 2 * (rows - 2))
+    room = max(picture.width, min(across, 24))
+    grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    grid.add_column(width=room + 2)
+    grid.add_column(ratio=1)
+    grid.add_row(_framed(picture, shown, result, room + 2, rows), _middle(shown, result, meter, width - room - 7, rows))
+    return grid
+
+
+def _above(shown: Shown, result: StepResult, meter: Meter, width: int, rows: int) -> RenderableType:
+    """The picture above prediction and accuracy, in a terminal that is higher than wide."""
+    picture = _picture(shown, result, width - 2, 2 * (rows - UNDER - 2))
+    high = picture.height + 2
+    return Group(_framed(picture, shown, result, width, high), _middle(shown, result, meter, width - 4, rows - high))
+
+
+def _picture(shown: Shown, result: StepResult, most_across: int, most_down: int) -> Picture:
+    frame = result.timestep.picture()
+    across, down = aspect_of(shown.facts, frame)
+    scale = min(most_across / across, most_down / down)
+    small = resized(frame, max(1, int(across * scale)), max(1, int(down * scale)))
+    return Picture(colours(small), small.sum(axis=0) > 0)
+
+
+def _framed(picture: Picture, shown: Shown, result: StepResult, width: int, rows: int) -> Panel:
+    return Panel(
+        Align.center(picture, vertical="middle", height=rows - 2),
+        title=Text(f"timestep {result.timestep.index:,}", DIM),
+        subtitle=_legend(shown, result),
+        border_style=BORDER,
+        padding=0,
+        width=width,
+        height=rows,
+    )
+
+
+def _legend(shown: Shown, result: StepResult) -> Text:
     # Parts, not a base style: a panel lays the base style of its subtitle over everything.
+    if shown.run.held:
+        return Text.assemble(("held", "yellow"))
+    if shown.silent_s >= SILENT_S:
+        return Text.assemble((f"nothing for {shown.silent_s:.0f} s", "yellow"))
     legend = Text.assemble((f"{short(result.timestep.events)} events", DIM))
     if len(result.timestep.frame) > 1:
         for name, colour in ((" ON", ON), (" OFF", OFF)):
@@ -109,12 +154,14 @@ def _legend(result: StepResult) -> Text:
 
 
 def _title(shown: Shown, width: int) -> RenderableType:
-    facts, learning = shown.facts, shown.session.learning
-    on = learning == "on"
-    state = Text("● learning" if on else f"○ {learning_text(learning)}", "green" if on else "yellow", end="")
+    facts = shown.facts
+    text, on = learning_text(shown.session.learning, shown.session.updates)
+    state = Text(f"{'●' if on else '○'} {text}", "green" if on else "yellow", end="")
     state.truncate(width // 2, overflow="ellipsis")
     source = facts.source if len(facts.source) <= 34 else "…" + facts.source[-33:]
     left = Text(source, "bold", end="", no_wrap=True)
+    if shown.which_pass:
+        left.append(f" · {shown.which_pass}")
     if facts.sensor is not None:
         left.append(" · {}×{}".format(*facts.sensor), "not bold")
     if facts.network:
@@ -128,19 +175,20 @@ def _title(shown: Shown, width: int) -> RenderableType:
 
 
 def _middle(shown: Shown, result: StepResult, meter: Meter, width: int, rows: int) -> RenderableType:
-    """Prediction above accuracy, as high as a picture of ``rows`` rows (0: as high as they come)."""
+    """Prediction above accuracy, ``rows`` rows high in all, ``width`` cells between the borders."""
+    classes = min(len(result.prediction.logits), max(1, rows // 2 - 3))
     prediction = Panel(
-        _prediction(shown.facts, result, width),
+        _prediction(shown.facts, result, width, classes),
         title=Text("prediction", DIM),
         title_align="left",
         border_style=BORDER,
         padding=(0, 1),
+        height=classes + 3,
     )
-    taken = min(TOP_CLASSES, len(result.prediction.logits)) + 1 + 2
-    inner = max(5, rows - taken)
+    inner = rows - classes - 3 - 2
     accuracy = Panel(
-        _accuracy(shown, meter, width, inner - 4),
-        title=Text("accuracy before learning (prequential)", DIM),
+        _accuracy(shown, meter, width, inner),
+        title=Text("accuracy before learning" if width >= 30 else "accuracy", DIM),
         title_align="left",
         border_style=BORDER,
         padding=(0, 1),
@@ -149,7 +197,7 @@ def _middle(shown: Shown, result: StepResult, meter: Meter, width: int, rows: in
     return Group(prediction, accuracy)
 
 
-def _prediction(facts: RunFacts, result: StepResult, width: int) -> RenderableType:
+def _verdict(facts: RunFacts, result: StepResult, width: int) -> Text:
     p = result.prediction
     predicted = "unknown" if p.unknown else class_name(facts.class_names, p.label)
     if result.truth is None:
@@ -161,94 +209,52 @@ def _prediction(facts: RunFacts, result: StepResult, width: int) -> RenderableTy
             ("✗ ", "bold red"), (predicted, "bold red"), ("  truth ", DIM), class_name(facts.class_names, result.truth)
         )
     head.truncate(width, overflow="ellipsis")
-    table = Table.grid(padding=(0, 1, 0, 0))
-    name_width = min(14, width // 3)
-    table.add_column(width=name_width, no_wrap=True, overflow="ellipsis")
-    table.add_column(width=width - name_width - 7, no_wrap=True)
-    table.add_column(width=4, justify="right", no_wrap=True, style=DIM)
+    return head
+
+
+def _prediction(facts: RunFacts, result: StepResult, width: int, classes: int) -> RenderableType:
+    p = result.prediction
     with np.errstate(invalid="ignore"):  # a network that diverged is still shown
-        shares = np.exp(p.logits - np.max(p.logits))
-        shares = np.nan_to_num(shares / shares.sum())
-    for position in np.argsort(-shares, kind="stable")[:TOP_CLASSES].tolist():
-        label = facts.classes[position] if facts.classes else position
-        style = "cyan" if position == p.index else DIM
-        if label == result.truth:
+        shares = np.nan_to_num(p.softmax())
+    labels = facts.classes or tuple(range(len(shares)))
+    best = np.argsort(-shares, kind="stable")[:classes].tolist()
+    names = {i: class_name(facts.class_names, labels[i] if i < len(labels) else i) for i in best}
+    widest = max(len(name) for name in names.values())
+    name_width = max(1, min(max(widest, 8), width - 5 - 6, max(14, width // 2)))
+    bar_width = max(1, width - name_width - 7)
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=name_width, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=bar_width, no_wrap=True)
+    table.add_column(width=4, justify="right", no_wrap=True, style=DIM)
+    for i in best:
+        style = "cyan" if i == p.index else DIM
+        if result.truth is not None and i < len(labels) and labels[i] == result.truth:
             style = "green"
-        share = float(shares[position])
-        table.add_row(
-            Text(class_name(facts.class_names, label), style),
-            Text(bar(share, width - name_width - 7), style),
-            f"{share:.0%}",
-        )
-    return Group(head, table)
+        share = float(shares[i])
+        table.add_row(Text(names[i], style), Text(bar(share, bar_width), style), f"{share:.0%}")
+    return Group(_verdict(facts, result, width), table)
 
 
 def _accuracy(shown: Shown, meter: Meter, width: int, rows: int) -> RenderableType:
+    """Scores beside their baselines and, where there is room, their course."""
     scores, n = shown.session.accuracy, shown.session.presentations
     window = shown.facts.settings.get("evaluation", {}).get("window", EvaluationConfig().window)
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style="bold", justify="right", no_wrap=True)
     table.add_column(style=DIM, no_wrap=True, overflow="ellipsis")
-    table.add_row(figure(scores["presentations"]), f"of {n:,} presentation{'s' if n != 1 else ''}")
-    table.add_row(figure(scores["windowed"]), f"of the last {window:,} scored timesteps")
-    table.add_row(figure(scores["kappa"]), "kappa")
-    table.add_row(
-        figure(scores["majority"]),
-        f"majority class, {figure(scores['no_change'])} no change",
-    )
-    course = meter.course(shown.session, width)
-    below = Text(chart(course, min(rows, 4)), "cyan") if course else Text("no presentation scored yet", DIM)
-    return Group(table, below)
-
-
-def _counters(shown: Shown, width: int) -> RenderableType:
-    ledger, session, rates = shown.run.ledger, shown.session, shown.rates
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style=DIM, no_wrap=True, width=7)
-    table.add_column(no_wrap=True, min_width=27, overflow="ellipsis")
-    table.add_column(style=DIM, no_wrap=True, width=5)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_row(
-        "events",
-        f"{rates.events / 1e6:.3f} M/s of stream",
-        "speed",
-        f"{rates.speed:.2f}× real time, {session.stream_us / 1e6:,.1f} s",
-    )
-    table.add_row(
-        "steps",
-        f"{rates.live:.0f}/s live, {rates.rehearsed:.0f}/s rehearsed",
-        "step",
-        f"{session.step_ms.p50_ms:.1f} ms p50, {session.step_ms.p99_ms:.1f} ms p99",
-    )
-    learned = Text.assemble(
-        ("updates  ", DIM),
-        ", ".join(f"{n:,} {kind}" for kind, n in session.updates.items()),
-        no_wrap=True,
-        overflow="ellipsis",
-    )
-    dropped = sum(ledger.dropped.values())
-    balance = Text(
-        ledger_line(ledger.read, ledger.binned, ledger.late, ledger.malformed, dropped, width),
-        no_wrap=True,
-        overflow="ellipsis",
-    )
-    failures = [
-        Text(f"sink {name} failed: {sink.failure}", "red", no_wrap=True, overflow="ellipsis")
-        for name, sink in shown.run.sinks.items()
-        if sink.failure is not None
+    lines = [
+        (scores["presentations"], f"of {n:,} presentation{'s' if n != 1 else ''}"),
+        (scores["windowed"], f"of the last {window:,} steps"),
+        (scores["majority"], "majority class"),
+        (scores["no_change"], "no change"),
+        (scores["kappa"], "kappa"),
     ]
-    return Padding(Group(table, learned, balance, *failures), (0, 1))
-
-
-def plain_line(shown: Shown, result: StepResult) -> str:
-    """One line for a log: stream time, events, speeds, accuracy and the current prediction."""
-    session, names = shown.session, shown.facts.class_names
-    predicted = class_name(names, result.prediction.label)
-    truth = ""
-    if result.truth is not None and result.truth != result.prediction.label:
-        truth = f" (truth {class_name(names, result.truth)})"
-    return (
-        f"{session.stream_us / 1e6:8.1f} s  {short(shown.run.ledger.read)} events  "
-        f"{shown.rates.live:.0f} steps/s  {shown.rates.speed:.1f}x  "
-        f"acc {figure(session.accuracy['presentations'])} of {session.presentations}  {predicted}{truth}"
-    )
+    table_rows = min(len(lines), rows if rows < 4 else max(3, rows - 3))
+    for value, text in lines[:table_rows]:
+        table.add_row(figure(value), text)
+    left = rows - table_rows
+    if not left:
+        return table
+    course = meter.course(shown.session, width)
+    below = Text(chart(course, left), "cyan") if course else Text("no presentation scored yet", DIM)
+    return Group(table, below)

@@ -1,19 +1,20 @@
-"""MP4: the event frames with the prediction beneath them, one picture a timestep."""
+"""MP4: what the sensor saw, with the prediction beneath it, one picture a timestep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from stream_ottt.errors import OutputError
+from stream_ottt.events.packet import EventArray
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.outputs import check_writable
 from stream_ottt.pipeline.sink import Sink, SinkConfig
-from stream_ottt.sinks.drawing import annotated
+from stream_ottt.sinks.drawing import Image, annotated, aspect_of, enlarged, size_of, verdict
+from stream_ottt.sinks.sensor_picture import SensorPictures
 from stream_ottt.sinks.textfile import FileTarget, unwritable
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from stream_ottt.pipeline.view import RunView
 
-PICTURE_SIDE = 320
-"""Pixels that the frame's longer side is enlarged to, at least, where no scale is given."""
+PICTURE_SIDE = 640
+"""Pixels that the picture's longer side is enlarged to, at least, where no scale is given."""
 
 MAX_FPS = 240.0
 """Above this rate players drop pictures; shorter timesteps are then shown slower than they were."""
@@ -35,12 +36,15 @@ class VideoConfig(SinkConfig):
         target: the MP4 file.
         fps: pictures per second; None takes ``speed`` over the duration of the first timestep, from 1 to 240.
         speed: seconds of stream per second of video, where ``fps`` is not given.
-        scale: picture pixels per frame pixel; None enlarges the longer side to 320 pixels or more.
+        picture: ``sensor`` shows the events as they were recorded, before filters; ``frame`` what the network is given,
+            in the sensor's aspect.
+        scale: picture pixels per pixel of the sensor; None enlarges the longer side to 640 pixels or more.
     """
 
     target: FileTarget
     fps: float | None = Field(None, gt=0, le=1000)
     speed: float = Field(1.0, gt=0)
+    picture: Literal["sensor", "frame"] = "sensor"
     scale: int | None = Field(None, ge=1, le=64)
 
 
@@ -55,8 +59,10 @@ class VideoSink(Sink):
         super().__init__(config)
         self._run: RunView | None = None
         self._writer: cv2.VideoWriter | None = None
-        self._scale = 1
+        self._sensor = SensorPictures()
+        self._size = (0, 0)
         self._written = 0
+        self.takes_events = self.config.picture == "sensor"
 
     def check(self, *, overwrite: bool) -> None:
         check_writable(Path(self.config.target), overwrite=overwrite)
@@ -72,13 +78,23 @@ class VideoSink(Sink):
         except OSError as e:
             raise unwritable(self.config.target, e) from e
 
+    def take_events(self, events: EventArray, size: tuple[int, int]) -> None:
+        self._sensor.add(events, size)
+
     async def consume(self, result: StepResult) -> None:
         if self._run is None:
             return
-        names = self._run.facts.class_names
+        frame = self._sensor.picture(result.timestep.t_start, result.timestep.t_end)
+        if frame is None:  # a further pass, in which no events are recorded, or more of them than are kept
+            frame = result.timestep.picture()
         if self._writer is None:
-            self._writer = self._start(result, names)
-        self._writer.write(annotated(result, names, self._scale))
+            # Without the sensor's size, what there is of it.
+            aspect = self._sensor.size or aspect_of(self._run.facts, frame)
+            self._size = size_of(aspect, PICTURE_SIDE, self.config.scale)
+        picture = annotated(enlarged(frame, self._size), verdict(result, self._run.facts.class_names), wrap=False)
+        if self._writer is None:
+            self._writer = self._start(result, picture)
+        self._writer.write(picture)
         self._written += 1
 
     async def close(self, summary: dict[str, Any] | None) -> None:
@@ -86,12 +102,10 @@ class VideoSink(Sink):
         if writer is not None:
             self._finish(writer)
 
-    def _start(self, result: StepResult, names: Mapping[int, str]) -> cv2.VideoWriter:
+    def _start(self, result: StepResult, picture: Image) -> cv2.VideoWriter:
         import cv2
 
-        longer = max(result.timestep.frame.shape[1:])
-        self._scale = self.config.scale or max(1, -(-PICTURE_SIDE // longer))
-        height, width = annotated(result, names, self._scale).shape[:2]
+        height, width = picture.shape[:2]
         writer = cv2.VideoWriter(
             self.config.target, cv2.VideoWriter.fourcc(*"mp4v"), self._fps(result), (width, height)
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import field_validator
 
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.log import say
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.web.address import bind, parse_address
+from stream_ottt.web.rest import Rest
 
 if TYPE_CHECKING:
     from stream_ottt.pipeline.view import RunView
@@ -29,8 +33,15 @@ class WebConfig(SinkConfig):
         names: further host names by which the page is reached, with commas between them.
     """
 
-    token: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{8,}$")
+    token: str | None = None
     names: str = ""
+
+    @field_validator("token")
+    @classmethod
+    def _is_token(cls, token: str | None) -> str | None:
+        if token is not None and not re.fullmatch("[A-Za-z0-9._-]{8,}", token):
+            raise ValueError("expected 8 or more of letters, digits, dots, dashes and underscores")
+        return token
 
     def address(self) -> tuple[str, int]:
         """Host and port.
@@ -42,7 +53,7 @@ class WebConfig(SinkConfig):
 
 
 class WebSink(Sink):
-    """Serves a page while the run lasts. Each result costs the run one assignment; browsers take what they can."""
+    """Serves a page while the run lasts. Browsers take the latest result when they can."""
 
     name = "web"
     gives_labels = True
@@ -55,6 +66,7 @@ class WebSink(Sink):
         self._address = self.config.address()
         self._page: RunPage | None = None
         self._server: PageServer | None = None
+        self._rest = Rest(time.perf_counter())
 
     def check(self, *, overwrite: bool) -> None:
         bind(*self._address, option="--web").close()
@@ -76,6 +88,9 @@ class WebSink(Sink):
         if self._server.failure is not None:
             failure, self._server.failure = self._server.failure, None
             raise failure
+        if rest := self._rest.due(time.perf_counter(), drawn=self._server.draws()):
+            await asyncio.sleep(rest)
+            self._rest.ended(time.perf_counter())
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         if self._page is None or self._server is None:

@@ -3,6 +3,12 @@
 After header lines that begin with ``#`` come words, big-endian: address (uint32; uint16 in version 1.0) and timestamp
 (uint32, µs).
 Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html
+
+Not read: APS and IMU words and external inputs; 32-bit words in little-endian order.
+
+Traps of other readers: y counts from the bottom and a DVS128's x from the right; 0 is ON on a DVS128, 1 on a DAVIS;
+jAER mirrors a DAVIS's x when it shows it, dv and evutils do not; v2e writes no chip line; tonic 1.7.0 keeps APS and
+IMU words.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import numpy.typing as npt
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.unwrap import Clock32
+from stream_ottt.sources.zero_tail import NEVER_WRITTEN, written_end
 
 MAGICS = (b"#!AER-DAT1.", b"#!AER-DAT2.")
 """As for jAER, the number behind the point means nothing: 2.1 is read as 2.0."""
@@ -74,17 +81,16 @@ class Chip:
         p = (address >> self.polarity) & 1 == self.on
         return EventPacket(make_events(x, np.int16(self.height - 1) - y, t, p), self.width, self.height)
 
-    def fits(self, address: Words) -> bool:
-        """Whether all of the addresses [n] that are a pixel's lie on the sensor."""
-        address = address[address & np.uint32(self.other) == 0]
+    def contradicting(self, address: Words) -> int:
+        """How many of the addresses [n] are none of this chip's, or those of pixels that it does not have."""
         x = (address >> self.x_shift) & (2**self.x_bits - 1)
         y = (address >> self.y_shift) & (2**self.y_bits - 1)
-        return bool(
-            len(address)
-            and x.max() < self.width
-            and y.max() < self.height
-            and not (address & np.uint32(self.unused)).any()
-        )
+        beyond = ((x >= self.width) | (y >= self.height)) & (address & np.uint32(self.other) == 0)
+        return int(np.count_nonzero(beyond | (address & np.uint32(self.unused) != 0)))
+
+    def fits(self, address: Words) -> bool:
+        """Whether there are pixels' addresses among these [n], and all of them lie on the sensor."""
+        return not self.contradicting(address) and bool((address & np.uint32(self.other) == 0).any())
 
 
 def _davis(width: int, height: int) -> Chip:
@@ -106,8 +112,8 @@ class Aedat2Config(FileConfig):
     """Options of :class:`Aedat2Source`.
 
     Attributes:
-        chip: the sensor; None for what the header says. Where it says nothing, a DVS128 is guessed, unless the
-            addresses contradict that.
+        chip: the sensor; None for what the header says. Where it says nothing, a DVS128 is guessed. Addresses that
+            contradict either are an error.
     """
 
     chip: ChipName | None = None
@@ -136,7 +142,8 @@ class Aedat2Source(FileSource):
             file.seek(0)
             chip = CHIPS[self._chip(self._read_header(file))]
             unwrap = Clock32()
-            while data := file.read(PACKET_EVENTS * word.itemsize):
+            begin, end = file.tell(), written_end(file, word.itemsize)
+            while data := file.read(min(PACKET_EVENTS * word.itemsize, max(end - file.tell(), 0))):
                 words = np.frombuffer(data, word, len(data) // word.itemsize)
                 address = words["address"].astype(np.uint32)
                 t = words["t"].astype(np.uint32)
@@ -144,8 +151,9 @@ class Aedat2Source(FileSource):
                 if other.any():
                     kept = other == 0
                     address, t = address[kept], t[kept]
-                if self.size_from == "guess":
-                    self._check_guess(chip, words["address"].astype(np.uint32))
+                # Of later packets, events beyond the sensor are counted where those of all formats are.
+                if self.size_from == "guess" or file.tell() - len(data) == begin:
+                    self._check_chip(chip, words["address"].astype(np.uint32))
                 if len(address):
                     yield chip.decode(address, unwrap(t))
                 if cut := len(data) % word.itemsize:
@@ -153,16 +161,24 @@ class Aedat2Source(FileSource):
                         f"the last word has {cut} of its {word.itemsize} bytes; the file is cut short, copy it again",
                         file.tell() - cut,
                     )
+            if end < os.fstat(file.fileno()).st_size:
+                raise self.fail(f"from here on {NEVER_WRITTEN}", end)
 
-    def _check_guess(self, guess: Chip, address: Words) -> None:
-        """Raises InputError, naming the chips that fit, where addresses [n] contradict the one that was guessed."""
-        contradicted = np.count_nonzero(address & np.uint32(guess.unused))
-        if contradicted * CONTRADICTED <= len(address):
+    def _check_chip(self, taken: Chip, address: Words) -> None:
+        """Raises InputError, naming the chips that fit, where addresses [n] contradict the one of the header, or the
+        one that was guessed. That of the option is believed, and ``fits`` says which fit."""
+        contradicting = taken.contradicting(address)
+        if contradicting * CONTRADICTED <= len(address):
             return
-        fit = [name for name, chip in CHIPS.items() if chip is not guess and chip.fits(address)]
+        fit = [name for name, chip in CHIPS.items() if chip is not taken and chip.fits(address)]
+        if self.size_from == "option":
+            self.fits = f"chip={'|'.join(fit)}" if fit else ""
+            return
+        name = next(name for name, chip in CHIPS.items() if chip is taken).upper()
+        says = "names no chip, and" if self.size_from == "guess" else f"names a {name}, but"
         raise self.fail(
-            f"the header names no chip, and {contradicted} of the first {len(address)} addresses are not those of a "
-            f"{guess.width}×{guess.height} DVS128; say which chip with ?chip={'|'.join(fit or CHIPS)}"
+            f"the header {says} {contradicting} of the first {len(address)} addresses are not those of a "
+            f"{taken.width}×{taken.height} {name}; say which chip with ?chip={'|'.join(fit or CHIPS)}"
             + (", where all of them fit" if fit else ""),
             0,
         )

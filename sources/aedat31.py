@@ -5,6 +5,12 @@ header of 28 bytes, then its events. A polarity event (type 1) is a data word (b
 2–16 y, bits 17–31 x) and an int32 timestamp in µs, which the packet's overflow counter continues.
 In version 3.0, no line need end the header, y stands in bits 4–17 and counts from the bottom, and x in bits 18–31.
 Format: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-3.1.html
+
+Not read: frames, IMU and special events; packets that are not RAW.
+
+Traps of other readers: times begin again after 2^31 µs, which the packet's overflow counter says; some writers never
+set the validity bit; evutils 0.3.18 ends at the first special packet without a word, tonic 1.7.0 fails with a current
+NumPy.
 """
 
 from __future__ import annotations
@@ -89,6 +95,7 @@ class Aedat31Source(FileSource):
         super().__init__(config)
         self._counts: Counter[str] = Counter()
         self._older = False  # version 3.0
+        self._polarity = 0  # events of the present pass, valid or not
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -96,6 +103,7 @@ class Aedat31Source(FileSource):
 
     def packets(self) -> Iterator[EventPacket]:
         self._counts.clear()
+        self._polarity, valid = 0, 0
         with self.open() as file:
             camera = self._read_header(file)
             width, height = self._size(camera)
@@ -104,7 +112,11 @@ class Aedat31Source(FileSource):
                     self._check_guess(packet.events, width, height, camera)
                 if self._older:
                     packet.events["y"] = height - 1 - packet.events["y"]
+                valid += len(packet)
                 yield packet
+        if self._polarity and not valid:
+            found = f"none of its {self._polarity:,} events is marked as valid"
+            raise self.fail(f"{found}; export it again, without a filter", 0)
 
     def _events(self, file: BinaryIO) -> Iterator[EventArray]:
         """The events of each packet from the current position on."""
@@ -112,6 +124,7 @@ class Aedat31Source(FileSource):
             start = file.tell() - HEADER_BYTES
             length = head.capacity * head.event_size
             if head.type == POLARITY:
+                self._polarity += head.number
                 polarity = head.number * head.event_size
                 for data in self._read(file, polarity, start):
                     yield _decode(data, head, *((18, 4, 0x3FFF) if self._older else (17, 2, 0x7FFF)))

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket
-from stream_ottt.pipeline.source import Source, SourceConfig, off_the_loop
-from stream_ottt.sources.cameras import Camera, find_camera
+from stream_ottt.pipeline.off_the_loop import off_the_loop
+from stream_ottt.pipeline.source import Source, SourceConfig
+from stream_ottt.sources.cameras import Camera, camera_here, find_camera
 
 POLL_S = 0.002
 """How long to wait for events when there are none."""
@@ -55,8 +56,12 @@ class CameraSource(Source):
 
     def __init__(self, config: CameraConfig, find: Callable[[str, str], Camera] = find_camera) -> None:
         super().__init__(config)
+        self.size_from = "camera"
         self._find = find
         self._camera: Camera | None = None
+
+    def check(self) -> None:
+        camera_here(self.config.serial, self.config.driver)
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
         self._camera = await asyncio.to_thread(self._find, self.config.serial, self.config.driver)

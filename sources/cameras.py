@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventArray, make_events
+
+T = TypeVar("T")
 
 WAIT_S = 0.05
 """How long neuromorphic-drivers waits for events before it says that there are none yet."""
@@ -111,17 +114,21 @@ def _events(records: npt.NDArray[Any], t: str, on: str) -> EventArray:
     return make_events(records["x"], records["y"], records[t], records[on])
 
 
-def find_dv(serial: str) -> tuple[Camera | None, str]:
+Opening = Callable[[], Camera]
+"""Opens a camera that was found."""
+
+
+def find_dv(serial: str) -> tuple[Opening | None, str]:
     """dv-processing's first camera, or that of a serial number; or None, and what was found instead."""
     camera = importlib.import_module("dv_processing").io.camera
     found = camera.discover()
     for descriptor in found:
         if serial in ("", descriptor.serialNumber):
-            return DvCamera(camera.open(descriptor)), ""
+            return partial(_open_dv, camera, descriptor), ""
     return None, _others([str(d.serialNumber) for d in found])
 
 
-def find_neuromorphic(serial: str) -> tuple[Camera | None, str]:
+def find_neuromorphic(serial: str) -> tuple[Opening | None, str]:
     """The same with neuromorphic-drivers."""
     drivers = importlib.import_module("neuromorphic_drivers")
     found = drivers.list_devices()
@@ -129,15 +136,23 @@ def find_neuromorphic(serial: str) -> tuple[Camera | None, str]:
         if serial in ("", device.serial):
             if device.error is not None:
                 return None, f"found {device.name.value}, which cannot be opened ({device.error})"
-            return NeuromorphicCamera(drivers.open(serial=device.serial, iterator_timeout=WAIT_S)), ""
+            return partial(_open_neuromorphic, drivers, device.serial), ""
     return None, _others([str(d.serial) for d in found])
+
+
+def _open_dv(module: Any, descriptor: Any) -> Camera:
+    return DvCamera(module.open(descriptor))
+
+
+def _open_neuromorphic(module: Any, serial: str) -> Camera:
+    return NeuromorphicCamera(module.open(serial=serial, iterator_timeout=WAIT_S))
 
 
 def _others(serials: list[str]) -> str:
     return f"found others: {', '.join(serials)}" if serials else "found none"
 
 
-DRIVERS: dict[str, Callable[[str], tuple[Camera | None, str]]] = {
+DRIVERS: dict[str, Callable[[str], tuple[Opening | None, str]]] = {
     "dv-processing": find_dv,
     "neuromorphic-drivers": find_neuromorphic,
 }
@@ -154,18 +169,27 @@ def find_camera(serial: str, driver: str) -> Camera:
     Raises:
         InputError: in one line, what was looked for and what each driver said.
     """
+    return _first(serial, driver, lambda opening: opening())
+
+
+def camera_here(serial: str, driver: str) -> None:
+    """The same without opening it."""
+    _first(serial, driver, lambda opening: None)
+
+
+def _first(serial: str, driver: str, use: Callable[[Opening], T]) -> T:
     said = []
     for name, find in DRIVERS.items():
         if driver not in ("auto", name):
             continue
         try:
-            camera, what = find(serial)
+            opening, what = find(serial)
+            if opening is not None:
+                return use(opening)
         except ImportError:
-            camera, what = None, f"is not installed ({INSTALL})"
+            what = f"is not installed ({INSTALL})"
         except RuntimeError as e:
-            camera, what = None, f"failed ({_reason(e)})"
-        if camera is not None:
-            return camera
+            what = f"failed ({_reason(e)})"
         said.append(f"{name} {what}")
     wanted = f"camera with serial number {serial}" if serial else "camera"
     raise InputError(f"no {wanted}: {'; '.join(said)}; check its cable and your rights to USB devices")

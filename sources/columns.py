@@ -16,18 +16,22 @@ from stream_ottt.pipeline.source import FileConfig
 ORDER = ("t", "x", "y", "p")
 """The columns of an event: time, pixel column and row from the top-left corner, polarity."""
 
+PLACES = (
+    *("coordinate", "coordinates", "coord", "coords", "pos", "position", "positions"),
+    *("pixel", "pixels", "addr", "address", "addresses"),
+)
 ALIASES = {
-    "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
-    "x": ("x", "xs", "col", "column", "x_coordinate", "x_coord", "x_pos", "xpos"),
-    "y": ("y", "ys", "row", "y_coordinate", "y_coord", "y_pos", "ypos"),
-    "p": ("p", "ps", "on", "pol", "polarity", "polarities"),
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps", "time_stamp", "stamp"),
+    "x": ("x", "xs", "col", "column", *(f"x_{w}" for w in PLACES), *(f"{w}_x" for w in PLACES), "xpos", "xaddr"),
+    "y": ("y", "ys", "row", *(f"y_{w}" for w in PLACES), *(f"{w}_y" for w in PLACES), "ypos", "yaddr"),
+    "p": ("p", "ps", "on", "pol", "pols", "polarity", "polarities", "sign"),
 }
 """Names under which each column is recognised, whatever their case."""
 
 PREFIX = re.compile(r"^(raw_|dvs_|cd_)?(events?)[_.]")
 """What may stand before such a name."""
 
-PIXELS = re.compile(r"[_ ]*[\[(](px|pix|pixels?)[\])]$")
+PIXELS = re.compile(r"[_ ]*[\[(](px|pix|pixels?|[-+01/,;| ]+)[\])]$")
 """What may stand behind it."""
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -41,6 +45,12 @@ UNIT_NAMES = {
     "ns": ("ns", "nsec", "nsecs", "nanosecond", "nanoseconds"),
 }
 """How a column's name may end to say its unit: ``t_us``, ``time [s]``, ``timestamp(ns)``."""
+
+SECONDS = re.compile(r"(.*?)(s|secs?|seconds?)")
+PART = re.compile(r"(.*?)(n|nano|u|µ|micro|m|milli)(s|secs?|seconds?)")
+"""Names of two columns that say a time together: whole seconds, and the part of a second beside them."""
+PARTS: dict[str, Unit] = {"+ns": "ns", "+us": "us", "+ms": "ms"}
+"""The role of such a part → its unit."""
 
 FAR = 2**62
 """µs. What lies beyond is no time; it is kept there, and judged by the reader of the stream."""
@@ -79,22 +89,44 @@ class TableConfig(FileConfig):
 
 
 def column_names(option: str) -> list[str]:
-    """Roles from an option: ``"txyp"``, one letter each, or ``"x,y,polarity,_,t"`` with ``_`` for one to skip.
+    """Roles from an option: ``"txyp"``, one letter each, or ``"x,y,polarity,_,t"`` with ``_`` for one to skip, or
+    ``"sec,nsec,x,y,p"``.
 
     Raises:
         ValueError: a column is missing, unknown or named twice.
     """
     names = [n.strip() for n in option.split(",")] if "," in option else list(option.strip())
-    found = find_columns(names)
-    if any(n != "_" and n not in found.values() for n in names) or len(found) < len(ORDER):
+    roles = roles_of(names)
+    if any(n != "_" and role == "_" for n, role in zip(names, roles, strict=True)) or not names_all(roles):
         raise ValueError(f"{option!r} does not name each of t, x, y and p once; write 't,x,y,p' in the file's order")
-    return roles_of(names)
+    return roles
 
 
 def roles_of(names: list[str]) -> list[str]:
-    """The role of each name, ``_`` for those without one."""
-    roles = {name: role for role, name in find_columns(names).items()}
+    """The role of each name, ``_`` for those without one.
+
+    Where two columns say the time, the seconds' role is ``t`` and the other's one of :data:`PARTS`.
+    """
+    found = find_columns(names)
+    roles = {name: role for role, name in found.items()}
+    if "t" not in found:
+        roles |= _time_in_two(names)
     return [roles.get(n, "_") for n in names]
+
+
+def names_all(roles: list[str]) -> bool:
+    """Whether each of t, x, y and p is among some roles."""
+    return set(ORDER) <= set(roles)
+
+
+def _time_in_two(names: list[str]) -> dict[str, str]:
+    """Name → role of the one pair of columns that are called ``sec`` and ``nsec``, or ``ts.secs`` and ``ts.nsecs``."""
+    seconds = {m[1]: n for n in names if (m := SECONDS.fullmatch(n.strip().lower())) and not PART.fullmatch(m[0])}
+    parts = [(n, m) for n in names if (m := PART.fullmatch(n.strip().lower())) and m[1] in seconds]
+    if len(parts) != 1:
+        return {}
+    name, match = parts[0]
+    return {seconds[match[1]]: "t", name: f"+{match[2].replace('µ', 'u')[0]}s"}
 
 
 def find_columns(names: Iterable[str]) -> dict[str, str]:
@@ -131,9 +163,22 @@ def _split_unit(name: str) -> tuple[str, Unit | None]:
 
 def dtype_problem(role: str, dtype: np.dtype[Any]) -> str | None:
     """Why a column of this dtype cannot be read, or None when it can."""
+    if role == "t" and dtype.kind in "mM" and stored_unit(dtype) is not None:
+        return None
     if dtype.kind in "iufb" and dtype.itemsize <= 8 and (role == "p" or dtype.kind != "b"):
         return None
     return f"column {role!r} is {dtype}; expected numbers"
+
+
+def from_0(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns whose coordinates and polarities count from 1, as MATLAB has them, counting from 0."""
+    return {**columns, **{role: columns[role] - np.array(1, columns[role].dtype) for role in "xyp"}}
+
+
+def stored_unit(dtype: np.dtype[Any]) -> Unit | None:
+    """The unit in which NumPy's datetime64 or timedelta64 counts; None for days and the like, and other types."""
+    unit, count = np.datetime_data(dtype) if dtype.kind in "mM" else ("", 0)
+    return unit if unit in EXPONENTS and count == 1 else None  # type: ignore[return-value]
 
 
 def to_us(times: npt.NDArray[Any], unit: Unit) -> tuple[npt.NDArray[np.int64], int]:
@@ -148,6 +193,10 @@ def to_us(times: npt.NDArray[Any], unit: Unit) -> tuple[npt.NDArray[np.int64], i
             n = int(bad.argmax()) if bad.any() else len(values)
             rounded = np.floor(values[:n] + 0.5) if unit != "us" else np.rint(values[:n])
             return np.clip(rounded, -float(FAR), float(FAR)).astype(np.int64), n
+    if times.dtype.kind in "mM":
+        numbers = to_us(times.astype(np.int64), unit)[0]
+        missing = np.isnat(times)
+        return numbers, int(missing.argmax()) if missing.any() else len(times)
     if times.dtype == np.uint64:
         times = np.minimum(times, np.uint64(2**63 - 1000))
     t = times.astype(np.int64)
@@ -170,9 +219,9 @@ def pack(columns: Columns, unit: Unit = "us", *, floor: bool = False) -> tuple[E
     whole: dict[str, npt.NDArray[Any]] = {}
     for role in ORDER:
         column = np.asarray(columns[role])
-        if role == "t" and unit != "us":
+        if role == "t" and (unit != "us" or column.dtype.kind in "mM"):
             whole[role], n = to_us(column, unit)
-            what = f"t is {column[n]}, which is no number" if n < len(column) else ""
+            what = f"t is {column[n]}, which is no number; leave that event out" if n < len(column) else ""
         else:
             whole[role], n, what = _whole(role, column, floor=floor and role in "xy")
         if n < m:
@@ -202,4 +251,6 @@ def _whole(role: str, column: npt.NDArray[Any], *, floor: bool = False) -> tuple
     n = int(bad.argmax()) if bad.any() else len(values)
     hint = {"t": "; say the unit with time=, such as time=s", "p": ""}.get(role, "; pixels=floor cuts fractions off")
     problem = f"{role} is {values[n]:g}, which is no whole number{hint}" if n < len(values) else ""
+    if n < len(values) and not np.isfinite(values[n]):
+        problem = f"{role} is {values[n]:g}, which is no number; leave that event out"
     return values[:n].astype(np.int64), n, problem

@@ -64,6 +64,11 @@ class Continuity:
         self._latest = max(int(events["t"][-1]), -1 if self._latest is None else self._latest)
         self._at = now
 
+    def ended(self, t: int) -> None:
+        """The source has said that it has ended at its time ``t`` (µs): what was lost before that makes a gap, too."""
+        if self._interrupted and self._latest is not None:
+            self._note(self._latest, max(self._latest, t + self.shift), time.monotonic() - self._at)
+
     def facts(self) -> dict[str, Any]:
         """JSON-ready: ``lost_messages``, ``interruptions``, and of the first hundred where (µs) and how long."""
         return {"lost_messages": self.lost, "interruptions": self.gaps, "gaps": list(self._kept)}

@@ -8,13 +8,26 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.sources.columns import ORDER, find_columns
+from stream_ottt.sources.columns import ORDER, names_all, roles_of
 from stream_ottt.sources.guesses import SAMPLE_ROWS
 
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FLAGS = {b"true": 1.0, b"on": 1.0, b"false": 0.0, b"off": 0.0}
-GEOMETRY = re.compile(rb"(?:geometry|resolution|sensor.?size)\W{0,3}(\d{1,5})\s*[,xX ]\s*(\d{1,5})", re.IGNORECASE)
-SIZE = re.compile(rb"\s*(\d{1,5})[\s,;]+(\d{1,5})\s*")
+GEOMETRY = re.compile(
+    rb"(?:(?:geometry|resolution|dimensions|size)\W{0,3}|^\W*)(\d{1,5})\s*[,xX ]\s*(\d{1,5})\W*$"
+    rb"|width\W{0,3}(\d{1,5})\W+height\W{0,3}(\d{1,5})"
+    rb"|height\W{0,3}(\d{1,5})\W+width\W{0,3}(\d{1,5})",
+    re.IGNORECASE,
+)
+SIZE = re.compile(rb"\s*(\d{1,5})\s*[\s,;xX]\s*(\d{1,5})\s*")
+COMMENTS = (b"#", b"%", b"//", b";")
+"""How a line before the events may begin that is none; between events, the first two."""
+LISTS = re.compile(rb"^\s*[\[(]+\s*[-+\d]", re.MULTILINE)
+QUOTES = re.compile(rb"(?:^|[,;|\t ])'", re.MULTILINE)
+COMMA = re.compile(rb"(?<![\d,])[-+]?\d+,(\d+)(?=[;|\t\s]|$)")
+THOUSANDS = 3
+LOOKED_AT = 512
+"""Lines at the beginning in which fractions with a comma are looked for."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -31,7 +44,8 @@ class Dialect:
         line: number of that line, from 1.
         rows: the fields of the first lines with events.
         regular: whether all lines looked at have as many fields as the first.
-        quoted: whether there are quotation marks, which mean nothing.
+        table: for bytes.translate: what makes plain numbers of quoted ones, lists, decimal commas and old line ends;
+            None where they are plain.
         open_end: whether a separator stands behind the last field of each line.
     """
 
@@ -44,7 +58,7 @@ class Dialect:
     line: int = 1
     rows: list[list[bytes]] = field(default_factory=list)
     regular: bool = True
-    quoted: bool = False
+    table: bytes | None = None
     open_end: bool = False
 
     def values(self) -> npt.NDArray[np.float64]:
@@ -68,26 +82,50 @@ def split(line: bytes, separator: bytes) -> list[bytes]:
 
 def separator_of(line: bytes) -> bytes:
     """What stands between the fields of this line."""
-    if line.count(b"\t") >= len(ORDER) - 1 and b"," not in line and b";" not in line:
+    if line.count(b"\t") >= len(ORDER) - 1 and b",\t" not in line and b";" not in line:
         return b"\t"
+    if line.count(b";") >= len(ORDER) - 1:
+        return b";"
+    if 0 < line.count(b",") < len(ORDER) - 1 and len(line.split()) >= len(ORDER):
+        return b" "  # decimal commas
     return next((s for s in (b",", b";", b"|") if s in line), b" ")
+
+
+def _table(head: bytes) -> bytes | None:
+    """What makes plain numbers of those at the beginning of a file, as a table for bytes.translate."""
+    plain = bytearray(range(256))
+    if b'"' in head:
+        plain[ord('"')] = ord(" ")
+    if b"'" in head and QUOTES.search(head):
+        plain[ord("'")] = ord(" ")
+    if (b"[" in head or b"(" in head) and LISTS.search(head):
+        for mark in b"[]()":
+            plain[mark] = ord(" ")
+    if b"\r" in head and b"\n" not in head:
+        plain[ord("\r")] = ord("\n")
+    lines = head.translate(bytes(plain)).split(b"\n", LOOKED_AT)[:LOOKED_AT] if b"," in head else []
+    lines = [line for line in lines if not line.startswith(COMMENTS)]
+    fractions = [m for line in lines if separator_of(line) != b"," for m in COMMA.findall(line)]
+    if any(len(digits) != THOUSANDS for digits in fractions):  # else they may be thousands
+        plain[ord(",")] = ord(".")
+    return None if plain == bytes(range(256)) else bytes(plain)
 
 
 def read_dialect(head: bytes) -> Dialect:
     """Interpret the beginning of a file; its last line may be cut off."""
-    dialect = Dialect(quoted=b'"' in head)
-    head = head.replace(b'"', b" ")
+    dialect = Dialect(table=_table(head))
+    head = head if dialect.table is None else head.translate(dialect.table)
     at = len(BOM) if head.startswith(BOM) else 0
     lines = head[at:].split(b"\n")
     number = 0
     for number, raw in enumerate(lines):
         line = raw.strip()
         fields = split(line, separator_of(line))
-        if line[:1] in (b"#", b"%"):
+        if line.startswith(COMMENTS):
             _read_comment(dialect, line, number + 1)
         elif not dialect.named and (size := SIZE.fullmatch(line)) and _is_row(lines[number + 1 : number + 2]):
             _set_size(dialect, size[1], size[2])
-        elif line and len(find_columns(dialect.names)) < len(ORDER) and not all(_is_value(f) for f in fields):
+        elif line and not names_all(roles_of(dialect.names)) and not all(_is_value(f) for f in _closed(fields)):
             _read_header(dialect, fields, number + 1)
             dialect.named = number + 1
         elif line:
@@ -110,6 +148,11 @@ def read_dialect(head: bytes) -> Dialect:
     return dialect
 
 
+def _closed(fields: list[bytes]) -> list[bytes]:
+    """The fields of a line without what a separator at its end leaves."""
+    return fields if fields[-1:] != [b""] else fields[:-1]
+
+
 def _is_row(lines: list[bytes]) -> bool:
     """Whether this line holds an event's numbers."""
     fields = split(lines[0].strip(), separator_of(lines[0])) if lines else []
@@ -123,10 +166,10 @@ def _is_value(text: bytes) -> bool:
 def _read_comment(dialect: Dialect, line: bytes, at: int) -> None:
     """A comment may hold the sensor's size or the names of the columns."""
     if match := GEOMETRY.search(line):
-        _set_size(dialect, match[1], match[2])
-    text = line.lstrip(b"#% ")
+        _set_size(dialect, match[1] or match[3] or match[6], match[2] or match[4] or match[5])
+    text = line.lstrip(b"#%/; ")
     fields = split(text, separator_of(text))
-    if len(find_columns([f.partition(b"@")[0].decode(errors="replace") for f in fields])) == len(ORDER):
+    if names_all(roles_of([f.partition(b"@")[0].decode(errors="replace") for f in fields])):
         _read_header(dialect, fields, at)
 
 

@@ -5,10 +5,16 @@ A DVS event: time since the event before (7 bits, µs) and polarity (1 bit), x a
 y grows upwards from the bottom row). A byte 0xFF in the place of an event adds 127 µs, 0xFE nothing.
 An ATIS event: time (6 bits), polarity, and whether it measures exposure (1 bit each). A byte 0xFD adds 63 µs in the
 place of an event, 0xFE twice and 0xFF thrice as much.
+
+Not read: colour and generic events; what an ATIS measures of exposure.
+
+Traps of other readers: y grows upwards, and here it does not; the times are differences, so that a damaged byte moves
+all that follows.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +24,7 @@ import numpy as np
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket
 from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.reach import WORDS, Reach
+from stream_ottt.sources.zero_tail import NEVER_WRITTEN, written_end
 
 MAGIC = b"Event Stream"
 HEADER = 20
@@ -50,7 +57,8 @@ class EventStreamSource(FileSource):
             width, height, atis = self._header(file)
             reach = Reach()
             offset, t, rest = HEADER, 0, b""
-            while chunk := file.read(CHUNK):
+            end = written_end(file) + RECORD.itemsize - 1  # an event may end with zeros
+            while chunk := file.read(min(CHUNK, max(end - file.tell(), 0))):
                 data = np.frombuffer(rest + chunk, np.uint8)
                 events = np.empty(len(data) // RECORD.itemsize, EVENT_DTYPE)
                 reach.clear()
@@ -59,6 +67,8 @@ class EventStreamSource(FileSource):
                     yield EventPacket(events[:n], width, height, reach.within(width, height))
                 offset += used
                 rest = data[used:].tobytes()
+            if end < os.fstat(file.fileno()).st_size:
+                raise self.fail(f"from here on {NEVER_WRITTEN}", end)
             if rest:
                 raise self.fail(
                     f"the last event has {len(rest)} of its {RECORD.itemsize} bytes; the file is truncated", offset

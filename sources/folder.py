@@ -4,12 +4,17 @@
   order are the labels 0, 1, 2, ….
 - ``NAME.ext`` with ``NAME_labels.csv`` beside it (DVS128 Gesture): each recording has the labels of its file.
   Recordings without one are passed over.
-- ``?join=true``: the pieces into which a recorder cut one session, in the order of their names, without labels.
+- ``?join=true``: the pieces into which a recorder cut one session, in the order of their numbers, without labels.
 
 The recordings may be in any file format that is read here, each recognised by its content. They are read one after the
 other, so memory stays bounded; but where each begins and ends must be known before the first packet. So every selected
 recording is decoded once beforehand, and what was learned is kept for later passes, unless ``duration``, ``width`` and
 ``height`` are all given.
+
+Not read: recordings of several kinds at once (``pattern=`` chooses); folders within class folders.
+
+Traps of other readers: class names are numbered in alphabetical order, as text: 10 stands before 2; README files,
+``.DS_Store`` and ``Thumbs.db`` are no recordings; DVS128 Gesture's labels count from 1.
 """
 
 from __future__ import annotations
@@ -26,15 +31,23 @@ from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.source import BlockingSource, FileSource
+from stream_ottt.sources.natural_order import natural_order
+from stream_ottt.sources.packed import BESIDE
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
 
 LABELS = "_labels.csv"
-PASSED_OVER = re.compile(
-    r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.(md|bias|tmp_index)", re.IGNORECASE
-)
+PASSED_OVER = re.compile(BESIDE.pattern + r"|.*\.(bias|tmp_index)", re.IGNORECASE)
 """Names of files that are no recordings: what people and systems add, and what recorders write beside theirs."""
-PIECE = re.compile(r"(.*[_.-])0\d{2,}")
+PIECE = re.compile(r"(.*[_.-])(\d+)")
 """Names that recorders give to the pieces of a session, without the ending."""
+PADDED = re.compile(r"0\d{2}")
+"""How recorders begin their numbers, that do not go on by one where a piece was taken away."""
+DATE = re.compile(r"(?<!\d)20\d\d([-_.]?)(0[1-9]|1[0-2])\1([0-2]\d|3[01])")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+LISTS = re.compile(r"(?i)(labels?|class(es|_names)|annotations?|ground_?truth|metadata)")
+"""Names of what stands beside recordings and says what they are."""
+CLASSES = re.compile(r"(?i)(.*[\W_])?(class|label|digit|category|categorie|gesture|object|target)e?s?[_.-]")
+"""What stands before the number of a class."""
 
 
 class FolderConfig(SampleConfig):
@@ -108,24 +121,31 @@ class FolderSource(SampleSource, FileSource):
 
     def _classes(self) -> dict[str, list[Path]]:
         """Class name → its recordings, both in alphabetical order."""
-        inside = {d.name: self._recordings(d) for d in sorted(self.path.iterdir()) if _shown(d) and d.is_dir()}
+        inside = {d.name: self._recordings(d) for d in self._folders(self.path)}
         classes = {name: files for name, files in inside.items() if files}
+        files = self._recordings(self.path)
+        named = [f for f in files if f.stem.lower() == "events"]
+        if named and len(classes) + len(files) > 1:
+            raise UsageError(f"{self.path}: give {named[0]}, if that is the recording")
         if not classes:
             # Without class folders each file is a class of its own.
-            files = self._recordings(self.path)
-            named = [f.name for f in files if f.stem.lower() == "events"]
-            if len(files) > 1 and named:
-                raise UsageError(f"{self.path}: give {self.path / named[0]}, if that is the recording")
-            classes = {f.stem: [f] for f in files}
-            stems = {match[1] if (match := PIECE.fullmatch(f.stem)) else f.name for f in files}
-            if self.config.join is None and len(files) > 1 and len(stems) == 1:
+            classes = {_stem(f): [f] for f in files}
+            lists = [f.name for f in files if LISTS.fullmatch(_stem(f))]
+            if lists and len(files) > 1:
+                raise UsageError(
+                    f"{self.path}: {lists[0]} looks like a list of labels, not a recording; put the recordings of each "
+                    "class into a folder, or leave it out with pattern="
+                )
+            if self.config.join is None and _are_pieces(list(classes)):
                 raise UsageError(
                     f"{self.path}: {files[0].name} and the others look like the pieces of one session; "
                     "join them with join=true, or take each for a class with join=false"
                 )
         files = [f for group in classes.values() for f in group]
         if not files:
-            raise self.fail(f"no recordings {self.config.pattern} in this folder; expected CLASS/*.ext or CLASS.ext")
+            deeper = [d for d in self._folders(self.path) if any(self._recordings(e) for e in self._folders(d))]
+            fix = f"they lie deeper: give {deeper[0]}" if deeper else "expected CLASS/*.ext or CLASS.ext"
+            raise self.fail(f"no recordings{self._wanted()} in this folder; {fix}")
         self._of_one_kind(files)
         return classes
 
@@ -137,16 +157,25 @@ class FolderSource(SampleSource, FileSource):
                 f"such as pattern=*{endings[0]}"
             )
 
+    def _folders(self, folder: Path) -> list[Path]:
+        try:
+            return [d for d in sorted(folder.iterdir()) if _shown(d) and d.is_dir()]
+        except OSError as e:
+            raise InputError(f"cannot be read: {e.strerror}; check its permissions", path=folder) from e
+
     def _recordings(self, folder: Path) -> list[Path]:
         found = (f for f in folder.glob(self.config.pattern) if _shown(f) and f.is_file())
         return sorted(f for f in found if not f.name.endswith(LABELS))
 
+    def _wanted(self) -> str:
+        return "" if self.config.pattern == "*" else f" {self.config.pattern}"
+
     def _joined(self) -> Iterator[EventPacket]:
         """The pieces one after another. A piece whose time does not go on begins 1 µs after the one before."""
         self.config.refuse("one session")
-        self._files = self._recordings(self.path)
+        self._files = sorted(self._recordings(self.path), key=natural_order)
         if not self._files:
-            raise self.fail(f"no recordings {self.config.pattern} in this folder")
+            raise self.fail(f"no recordings{self._wanted()} in this folder")
         self._of_one_kind(self._files)
         sizes = [(p.width, p.height) for i in range(len(self._files)) for p in self._first(i)]
         width = self.config.width or max((w for w, _ in sizes), default=1)
@@ -187,6 +216,25 @@ class FolderSource(SampleSource, FileSource):
 
 def _label_file(recording: Path) -> Path:
     return recording.with_name(recording.stem + LABELS)
+
+
+def _are_pieces(stems: list[str]) -> bool:
+    """Whether names differ by a running number or by the time of recording alone, and its word is none for classes."""
+    if len(stems) > 1 and all(map(DATE.search, stems)) and len({re.sub(r"\d+", "0", stem) for stem in stems}) == 1:
+        return True
+    found = [match for match in map(PIECE.fullmatch, stems) if match]
+    numbers = sorted(int(match[2]) for match in found)
+    return (
+        len(stems) == len(found) > 1
+        and len({match[1] for match in found}) == 1
+        and CLASSES.fullmatch(found[0][1]) is None
+        and (numbers == list(range(numbers[0], numbers[0] + len(numbers))) or all(PADDED.match(m[2]) for m in found))
+    )
+
+
+def _stem(path: Path) -> str:
+    """The name without its ending, and without that of a packed file."""
+    return Path(path.stem).stem if path.suffix.lower() in PACKED else path.stem
 
 
 def _shown(path: Path) -> bool:

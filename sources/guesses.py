@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import InputError
+from stream_ottt.events.misfits import like_time
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileSource
-from stream_ottt.sources.columns import ORDER, Unit, unit_in
+from stream_ottt.pipeline.verdict import MAX_PIXEL, WRONG_SHARE
+from stream_ottt.sources.columns import ORDER, Unit, stored_unit, unit_in
 
 SAMPLE_ROWS = 4096
 """Rows at the beginning that are looked at."""
 ENOUGH_ROWS = 8
 """With fewer, only the usual order t, x, y, p is taken."""
-MAX_PIXEL = 4096
-"""No event camera has more pixels along a side."""
 NS_FROM = 10**17
 """Whole times from here on are ns since 1970: as µs they would be 3,000 years."""
 FRACTIONS = 0.5
@@ -36,8 +36,6 @@ FASTEST_THERE = 1
 """Events per µs, on average, from which on they are taken for the former."""
 RATED_EVENTS = 1000
 """With fewer events a rate says nothing."""
-WRONG_SHARE = 0.02
-"""More events than this share that cannot be right mean that the reading is wrong."""
 
 SENSORS = ((34, 34), (128, 128), (240, 180), (304, 240), (320, 320), (346, 260), (640, 480), (1280, 720), (1280, 800))
 """Sensors (width, height) that are guessed, the smallest first: N-MNIST's, DVS128, DAVIS240, ATIS, GenX320, DAVIS346,
@@ -95,7 +93,7 @@ def guess_unit(sample: npt.NDArray[Any], name: str = "") -> tuple[Unit | None, b
     Returns:
         None when times have fractions that may be of seconds or of milliseconds. µs for whole numbers, uncertain.
     """
-    if said := unit_in(name):
+    if said := stored_unit(sample.dtype) or unit_in(name):
         return said, True
     if sample.dtype.kind == "f":
         exact = sample[np.isfinite(sample)]
@@ -130,7 +128,7 @@ def sensor_size(
         source.size_from = "option" if config.width or config.height else "file"
         return width, height
     largest, beyond, count = np.zeros(2, np.int64), 0, 0
-    farthest = 0
+    farthest, times = 0, frozenset[str]()
     with suppress(InputError):  # the damage is raised when the stream comes to it
         for packet in packets:
             sides = np.stack([packet.events["x"], packet.events["y"]])
@@ -138,15 +136,19 @@ def sensor_size(
             count += len(packet)
             beyond += len(packet) - int(np.count_nonzero(inside))
             farthest = max(farthest, int(sides.max()))
+            times |= frozenset() if inside.all() else like_time(packet.events)
             if inside.any():
                 largest = np.maximum(largest, sides[:, inside].max(axis=1))
     source.size_from = "guess"
     if beyond > WRONG_SHARE * count:
         where = "a negative coordinate" if farthest < MAX_PIXEL else f"a coordinate of {farthest}"
-        raise source.fail(
-            f"{beyond:,} of {count:,} events lie outside of any sensor, such as {where}; say what the columns are with "
-            "columns=, such as t,x,y,p, or the sensor's size with width= and height="
-        )
+        why = f", since {min(times)} goes on like a time" if times else f", such as {where}"
+        cure = "; say the order of the columns with columns=, such as x,y,t,p"
+        if source.named:
+            cure = "; save it in whole pixels and with the right names"
+        if not times:
+            cure += ", or with width= and height= the size of a sensor that most of them lie on"
+        raise source.fail(f"{beyond:,} of {count:,} events lie outside of any sensor{why}{cure}")
     guessed = guess_sensor(int(largest[0]) + 1, int(largest[1]) + 1)
     return width or guessed[0], height or guessed[1]
 
@@ -160,8 +162,12 @@ def guess_sensor(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def checked_rate(packets: Iterable[EventPacket], source: FileSource) -> Iterator[EventPacket]:
-    """The packets; then an InputError where so many events in so little time mean that the times are not µs."""
+def checked_rate(packets: Iterable[EventPacket], source: FileSource, coarse: str = "") -> Iterator[EventPacket]:
+    """The packets; then an InputError where so many events in so little time mean that the times are not µs.
+
+    Args:
+        coarse: why times that lie close together may be the same, where the recording's numbers say it.
+    """
     count, first, last = 0, 2**63, -(2**63)
     for packet in packets:
         yield packet
@@ -170,6 +176,9 @@ def checked_rate(packets: Iterable[EventPacket], source: FileSource) -> Iterator
             count += len(packet)
             first, last = min(first, int(t.min())), max(last, int(t.max()))
     fastest = FASTEST_THERE if MS_SINCE_1970[0] <= first < MS_SINCE_1970[1] else FASTEST
+    if count >= RATED_EVENTS and first == last:
+        why = coarse or "they were written with too few digits, or another column holds them"
+        raise source.fail(f"all {count:,} events have the same time, {first} µs; {why}")
     if count >= RATED_EVENTS and count > fastest * (last - first):
         raise source.fail(
             f"{count:,} events in {last - first} µs is more than a camera gives; "

@@ -3,7 +3,14 @@
 DSEC: the group ``events`` with the datasets ``t`` (µs), ``x``, ``y``, ``p``, and beside it the number ``t_offset`` that
 is added to all times. Prophesee: one dataset ``CD/events`` of records, packed with their own codec ECF. Elsewhere the
 columns are looked for in all groups; where several hold some (the cameras of M3ED and MVSEC), ``group=`` says which is
-meant. Links to other files are not followed.
+meant. Links to other files are not followed. In MATLAB's files of version 7.3, coordinates count from 1 where
+polarities are 1 and 2.
+
+Not read: frames, IMU samples and poses beside the events; datasets in other files; codecs that hdf5plugin does not
+have.
+
+Traps of other readers: DSEC's ``t`` is wrong without ``t_offset``; MVSEC's and e2vid's times are seconds in float64,
+which tells times of today 0.24 µs apart; ``sensor_resolution`` has the height first.
 """
 
 from __future__ import annotations
@@ -17,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from stream_ottt.errors import InputError
-from stream_ottt.sources.columns import ORDER, Columns, TableConfig, dtype_problem, find_columns
+from stream_ottt.sources.columns import ORDER, TableConfig, column_names, dtype_problem, find_columns
 from stream_ottt.sources.ecf import FILTER as ECF
 from stream_ottt.sources.ecf import EcfRows
 from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.hdf5_table import DAMAGE, Hdf5Table, Turned
 from stream_ottt.sources.npy import MAX_ROW
 from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
@@ -35,19 +42,10 @@ PLACES = ("events", "CD/events", "/")
 MAX_OBJECTS = 10_000
 """Objects that are looked at for columns."""
 MAX_LINKS = 16
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    SystemError,
-)
-"""What h5py makes of files that are none or are damaged."""
+SIDES = ("width", "height")
+CUT_OFF = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
+TABLES = ("events", "data")
+"""Names of datasets [n, 4] or [4, n] that are looked for in all groups."""
 
 
 class Hdf5Config(TableConfig):
@@ -59,53 +57,6 @@ class Hdf5Config(TableConfig):
     """
 
     group: str | None = None
-
-
-class Hdf5Table:
-    """Columns in a dataset each, or all in one dataset of records or [n, columns].
-
-    Args:
-        columns: role → (dataset, index of the column in what is read from it).
-        t_offset: µs to add to all times.
-        path: of the file.
-        t_name: of the column of times.
-
-    Raises:
-        InputError: from :meth:`read`, what is damaged, or a file that has become shorter since it was opened: HDF5
-            makes zeros of what is missing.
-    """
-
-    damage: InputError | None = None
-
-    def __init__(self, columns: dict[str, tuple[Any, Any]], t_offset: int, path: Path, t_name: str) -> None:
-        self._columns = columns
-        self._t_offset = t_offset
-        self._path = path
-        self.t_name = t_name
-        self._length = len(columns["t"][0])
-        self._size = path.stat().st_size
-
-    def __len__(self) -> int:
-        return self._length
-
-    def read(self, start: int, stop: int) -> Columns:
-        """Rows [start, stop)."""
-        out: dict[str, Any] = {}
-        pieces: dict[str, Any] = {}
-        for role, (dataset, key) in self._columns.items():
-            if dataset.name not in pieces:
-                try:
-                    pieces[dataset.name] = dataset[start:stop]
-                except DAMAGE as e:
-                    raise InputError(f"{dataset.name} cannot be unpacked: {e}", path=self._path) from e
-            out[role] = pieces[dataset.name][key]
-        size = self._path.stat().st_size
-        if size < self._size:
-            raise InputError(f"the file has become shorter while it was read: {size} bytes", path=self._path)
-        if self._t_offset:
-            t = out["t"]
-            out["t"] = (t.astype(np.int64) if t.dtype.kind in "iu" else t) + self._t_offset
-        return out
 
 
 class Hdf5Source(TableSource):
@@ -132,18 +83,21 @@ class Hdf5Source(TableSource):
         try:
             file = h5py.File(self.path, "r", rdcc_nbytes=MAX_CHUNK)
         except DAMAGE as e:
-            raise self.fail(f"no HDF5 file, or a damaged or truncated one: {e}") from e
+            if cut := CUT_OFF.search(str(e)):
+                raise self.fail(f"the file was cut off: {cut[1]} of its {cut[2]} bytes are there; copy it again") from e
+            raise self.fail(f"no HDF5 file, or a damaged one ({' '.join(str(e).split())}); copy it again") from e
         with file:
             try:
                 table = self._table(h5py, file)
-                said = self._said_size(file)
+                said = self._said_size(h5py, file, table.place)
             except DAMAGE as e:
                 raise self.fail(f"the HDF5 file is damaged: {e}") from e
             yield table, said
 
     def _table(self, h5py: Any, file: Any) -> Hdf5Table:
         """The columns in the group that the option names, at a known place, or in the only group that holds some."""
-        for place in (self.config.group,) if self.config.group is not None else PLACES:
+        group = self.config.group
+        for place in PLACES if group is None else (group, *(f"{group}/{name}" for name in TABLES)):
             if (found := self._at(h5py, file, place)) is not None and (columns := self._columns(h5py, found)):
                 return self._checked(h5py, file, place, columns)
         others = self._groups(h5py, file)
@@ -184,18 +138,21 @@ class Hdf5Source(TableSource):
         if isinstance(found, h5py.Dataset):
             if not found.dtype.names and len(found.shape) != 2:
                 return {}
-            self._check(h5py, found)
-            sample = None if found.dtype.names else found[: min(len(found), SAMPLE_ROWS)]
-            width = found.shape[1] if len(found.shape) == 2 else 1
+            width = len(column_names(self.config.columns)) if self.config.columns else len(ORDER)
+            rows = Turned.where_wide(found, width)
+            self._check(h5py, rows)
+            sample = None if found.dtype.names else rows[0 : min(len(rows), SAMPLE_ROWS)]
+            width = rows.shape[1] if len(rows.shape) == 2 else 1
             keys = row_columns(found.dtype, width, self.config.columns, sample)
             if isinstance(keys, str):
                 raise self.fail(f"{found.name}: {keys}")
-            return {role: (found, key) for role, key in keys.items()}
+            return {role: (rows, key) for role, key in keys.items()}
         columns: dict[str, tuple[Any, Any]] = {}
         for role, name in find_columns(found).items():
             child = self._at(h5py, found.file, f"{found.name}/{name}")
             if isinstance(child, h5py.Dataset):
-                columns[role] = (child, slice(None))
+                rows = Turned.where_wide(child, 1)  # [1, n], as MATLAB has it
+                columns[role] = rows, (slice(None), 0) if rows.shape[1:] == (1,) else slice(None)
         return columns if len(columns) == len(ORDER) else {}
 
     def _groups(self, h5py: Any, file: Any) -> list[str]:
@@ -207,7 +164,12 @@ class Hdf5Source(TableSource):
             nonlocal looked_at
             looked_at += 1
             if isinstance(node, h5py.Dataset):  # rows of events, as in MVSEC
-                events = name.rpartition("/")[2] in PLACES and (node.dtype.names or node.shape[1:] == (len(ORDER),))
+                shape = node.shape or ()
+                named = len(find_columns(node.dtype.names or ())) == len(ORDER)
+                events = named or (
+                    name.rpartition("/")[2] in TABLES
+                    and bool(node.dtype.names or (len(shape) == 2 and len(ORDER) in shape))
+                )
             else:
                 events = len(find_columns(node)) == len(ORDER)
             if events and self._columns(h5py, node):
@@ -221,13 +183,15 @@ class Hdf5Source(TableSource):
         for dataset in {d.name: d for d, _ in columns.values()}.values():
             self._check(h5py, dataset)
         self._check_columns(columns)
-        rows = {d.name: EcfRows(d, self.fail) for d, _ in columns.values() if _codes(d) == [ECF]}
+        rows = {d.name: EcfRows(d, self.fail) for d, _ in columns.values() if d.ndim == 1 and _codes(d) == [ECF]}
         columns = {role: (rows.get(d.name, d), key) for role, (d, key) in columns.items()}
         dataset, key = columns["t"]
-        name = key if isinstance(key, str) else dataset.name.rpartition("/")[2] if isinstance(key, slice) else ""
+        own = isinstance(key, slice) or dataset.shape[1:] == (1,)
+        name = key if isinstance(key, str) else dataset.name.rpartition("/")[2] if own else ""
         offset = self._t_offset(file) if place == "events" else None
         known = offset is not None or place == "CD/events"  # these layouts count µs
-        return Hdf5Table(columns, offset or 0, self.path, "t_us" if known else name)
+        matlab = file.userblock_size > 0
+        return Hdf5Table(columns, offset or 0, self.path, "t_us" if known else name, matlab=matlab)
 
     def _check_columns(self, columns: dict[str, tuple[Any, Any]]) -> None:
         lengths = {role: dataset.shape for role, (dataset, _) in columns.items()}
@@ -235,7 +199,7 @@ class Hdf5Source(TableSource):
             raise self.fail(f"t, x, y and p must be equally long; found {lengths}")
         for role, (dataset, key) in columns.items():
             if isinstance(key, slice) and len(dataset.shape) != 1:
-                raise self.fail(f"{dataset.name} has the shape {dataset.shape}; expected one dimension")
+                raise self.fail(f"{dataset.name} has the shape {dataset.shape}; expected one dimension, or [n, 1]")
             if problem := dtype_problem(role, dataset.dtype[key] if isinstance(key, str) else dataset.dtype):
                 raise self.fail(problem)
 
@@ -273,13 +237,26 @@ class Hdf5Source(TableSource):
             raise self.fail(f"t_offset is {offset} µs; the file is damaged")
         return offset
 
-    def _said_size(self, file: Any) -> tuple[int | None, int | None]:
-        """The sensor's size from attributes ``width`` and ``height``, or Prophesee's ``geometry`` (``"640x480"``)."""
-        said = [file.attrs.get("width"), file.attrs.get("height")]
-        if match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(file.attrs.get("geometry", ""))):
-            said = [int(match[1]), int(match[2])]
-        sizes = [int(s) if isinstance(s, (int, np.integer)) and 1 <= s <= 2**15 else None for s in said]
-        return sizes[0], sizes[1]
+    def _said_size(self, h5py: Any, file: Any, place: str) -> Said:
+        """The sensor's size as the file or the group of the events says it.
+
+        As ``width`` and ``height``, attributes or numbers beside the events, or as one attribute ``geometry``
+        (``"640x480"``, of Prophesee) or ``sensor_resolution`` (two numbers, of RPG; the larger is the width).
+        """
+        for node in (file, file[place or "/"]):
+            said: list[Any] = [node.attrs.get(side) for side in SIDES]
+            for k, side in enumerate(SIDES):
+                if said[k] is None and isinstance(found := self._at(h5py, file, f"{node.name}/{side}"), h5py.Dataset):
+                    said[k] = found[()] if found.shape == () else None
+            if match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(node.attrs.get("geometry", ""))):
+                said = [int(match[1]), int(match[2])]
+            both = np.atleast_1d(node.attrs.get("sensor_resolution", ()))
+            if both.shape == (2,) and both.dtype.kind in "iuf":
+                said = sorted((int(side) for side in both.tolist()), reverse=True)
+            sizes = [int(s) if isinstance(s, (int, np.integer)) and 1 <= s <= 2**15 else None for s in said]
+            if sizes[0] and sizes[1]:
+                return sizes[0], sizes[1]
+        return None, None
 
 
 def _codes(dataset: Any) -> list[int]:

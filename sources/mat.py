@@ -1,6 +1,11 @@
 """MATLAB's ``.mat`` files up to version 7, over scipy: arrays t, x, y and p under any usual names, or one array [n, 4].
 
-Files of version 7.3 are HDF5, and are read as such.
+They may be the fields of a struct, such as ``TD`` of N-MNIST's and N-Caltech101's functions: where its polarities are 1
+and 2, coordinates count from 1. Files of version 7.3 are HDF5, and are read as such.
+
+Not read: cell arrays, objects and functions; files of version 4.
+
+Traps of other readers: MATLAB counts from 1, so that x and y are one too large and OFF is 1 where ON is 2.
 """
 
 from __future__ import annotations
@@ -14,15 +19,30 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.errors import InputError
-from stream_ottt.sources.columns import ORDER, Columns, dtype_problem, find_columns
+from stream_ottt.sources.columns import ORDER, Columns, TableConfig, dtype_problem, find_columns, from_0
 from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.mat_layout import LayoutError, names_of
 from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
 MAGIC = b"MATLAB 5.0 MAT-file"
-MAX_RATIO = 1032
-"""Bytes that deflate makes of one at most."""
+MAX_RATIO = 64
+AT_LEAST = 64 << 20
 MAX_BYTES = 4 << 30
-"""Of the arrays that are held in memory."""
+"""What is read into memory: so many bytes for each of the file's, or so many; never more than the last."""
+
+MAX_DEPTH = 8
+MATLAB_ON = 2
+"""Polarity of ON where OFF is 1."""
+
+
+class MatConfig(TableConfig):
+    """Options of MAT files.
+
+    Attributes:
+        array: the variable that holds the events, or a field of one, such as ``data.events``, where there are several.
+    """
+
+    array: str | None = None
 
 
 class MatTable:
@@ -46,6 +66,8 @@ class MatSource(TableSource):
     """MATLAB's ``.mat`` of versions 5 to 7, read as a whole into memory; needs scipy."""
 
     name = "mat"
+    Config = MatConfig
+    config: MatConfig
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -60,46 +82,86 @@ class MatSource(TableSource):
             scipy = importlib.import_module("scipy.io")
         except ImportError as e:
             raise self.fail("reading MAT files needs scipy: 'pip install scipy', or save them as CSV or NPZ") from e
+        names = self._names()
         try:
-            found = {name: (shape, kind) for name, shape, kind in scipy.whosmat(self.path, appendmat=False)}
-            names = self._wanted(found)
-            arrays = scipy.loadmat(self.path, variable_names=names, appendmat=False)
-        except InputError:
-            raise
+            variables = scipy.loadmat(self.path, variable_names=names, appendmat=False, simplify_cells=True)
         except Exception as e:  # whatever a damaged file makes of scipy's parser
-            raise self.fail(f"no MAT file, or a damaged one: {' '.join(str(e).split())[:120]}") from e
-        yield self._table({name: np.asarray(arrays[name]) for name in names}), (None, None)
+            raise self.fail(f"no MAT file, or a damaged one: {' '.join(str(e).split())[:120]}; copy it again") from e
+        yield self._table({name: variables[name] for name in names if name in variables}), (None, None)
 
-    def _wanted(self, found: dict[str, tuple[tuple[int, ...], str]]) -> list[str]:
-        """The variables with the events, whose sizes are what the file can hold."""
-        columns = find_columns(found)
-        names = list(columns.values())
-        if len(columns) < len(ORDER):
-            names = [n for n, (shape, _) in found.items() if len(shape) == 2 and len(ORDER) in shape]
-        if len(columns) < len(ORDER) and len(names) != 1:
-            listed = ", ".join(f"{n} {kind} {list(shape)}" for n, (shape, kind) in list(found.items())[:8])
+    def _names(self) -> list[str]:
+        """The variables that may be read, of a file that is whole and does not unpack to more than any recording."""
+        most = min(MAX_BYTES, max(AT_LEAST, MAX_RATIO * self.path.stat().st_size))
+        try:
+            with self.open() as file:
+                return names_of(file, most)
+        except LayoutError as e:
+            raise self.fail(f"no MAT file, or a damaged one: {e}; copy it again") from e
+        except MemoryError:
             raise self.fail(
-                f"no arrays t, x, y and p, and no single array [n, 4]; it holds {listed or 'nothing'}; "
-                "save the events' columns under these names"
-            )
-        size = sum(8 * int(np.prod(found[n][0], dtype=object)) for n in names)
-        if size > min(MAX_BYTES, MAX_RATIO * self.path.stat().st_size):
-            raise self.fail(f"{size:,} bytes are promised, more than the file holds or is read into memory")
-        return names
+                f"it unpacks to more than {most >> 20} MiB, which is no recording, or too long for memory"
+            ) from None
 
-    def _table(self, arrays: dict[str, Any]) -> MatTable:
-        if len(arrays) == 1:
-            (rows,) = arrays.values()
-            rows = rows.T if rows.shape[0] == len(ORDER) != rows.shape[1] else rows
-            keys = row_columns(rows.dtype, rows.shape[1], self.config.columns, rows[:SAMPLE_ROWS])
-            if isinstance(keys, str):
-                raise self.fail(keys)
-            return MatTable({role: rows[key] for role, key in keys.items()}, "")
-        names = find_columns(arrays)
-        columns = {role: arrays[name].reshape(-1) for role, name in names.items()}
+    def _table(self, variables: dict[str, Any]) -> MatTable:
+        """The events: the variable that the option names, or the only struct or array that can be a table."""
+        found = dict(_candidates(variables))
+        name = self.config.array
+        if name is None:
+            structs = [n for n, value in found.items() if isinstance(value, dict)]
+            choices = structs or list(found)
+            if len(choices) != 1:
+                held = ", ".join(choices or [f"{n} {list(np.shape(v))}" for n, v in variables.items()])
+                held = held or "no arrays of numbers and no structs"
+                if choices:
+                    raise self.fail(
+                        f"events may lie in {held[:200]}; say where with array=, such as array={choices[0]}"
+                    )
+                raise self.fail(
+                    f"no arrays t, x, y and p, and no array [n, 4]; it holds {held[:200]}; "
+                    "save the events' columns under these names"
+                )
+            name = choices[0]
+        elif name not in found:
+            raise self.fail(
+                f"no events in {name!r}; they may lie in {', '.join(found)[:200] or 'nothing that is there'}"
+            )
+        value = found[name]
+        return self._of_struct(value) if isinstance(value, dict) else self._of_rows(value)
+
+    def _of_rows(self, rows: Any) -> MatTable:
+        rows = rows.T if rows.shape[0] == len(ORDER) != rows.shape[1] else rows
+        keys = row_columns(rows.dtype, rows.shape[1], self.config.columns, rows[:SAMPLE_ROWS])
+        if isinstance(keys, str):
+            raise self.fail(keys)
+        return MatTable({role: rows[key] for role, key in keys.items()}, "")
+
+    def _of_struct(self, struct: dict[str, Any]) -> MatTable:
+        names = find_columns(struct)
+        columns = {role: np.atleast_1d(struct[name]).reshape(-1) for role, name in names.items()}
         if len({len(c) for c in columns.values()}) > 1:
             raise self.fail(f"t, x, y and p must be equally long; found { {r: len(c) for r, c in columns.items()} }")
         for role, column in columns.items():
             if problem := dtype_problem(role, column.dtype):
                 raise self.fail(problem)
+        p = columns["p"]
+        if len(p) and p.dtype.kind != "b" and p.min() == 1 and p.max() == MATLAB_ON:
+            columns = from_0(columns)
         return MatTable(columns, names["t"])
+
+
+def _candidates(value: dict[str, Any], at: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """What may be a table of events, by its path: a struct with the four columns, or an array [n, 4] or [4, n]."""
+    if len(find_columns(value)) == len(ORDER):
+        yield at, value
+        return
+    for name, inner in value.items():
+        path = f"{at}.{name}" if at else name
+        if isinstance(inner, dict) and depth < MAX_DEPTH:
+            yield from _candidates(inner, path, depth + 1)
+        elif (
+            isinstance(inner, np.ndarray)
+            and inner.ndim == 2
+            and len(ORDER) in inner.shape
+            and inner.dtype.kind in "iuf"
+        ):
+            yield path, inner

@@ -3,6 +3,11 @@
 An event: x, y, then polarity (1 bit) and time in µs (23 bits, big-endian). A record with y = 240 is no event:
 it says that 2^13 µs must be added to all times after it. There is no header, so such files are recognised by
 what their first records say, after all other formats were tried: 34×34 pixels are N-MNIST's, 240×180 N-Caltech101's.
+
+Not read: labels from elsewhere than the folders' names.
+
+Traps of other readers: records with y = 240 are no events; times begin again after 2^23 µs without them; N-Caltech101
+is not 34×34 but up to 240×180.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from stream_ottt.errors import InputError
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, make_events
 from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
+from stream_ottt.sources.zero_tail import NEVER_WRITTEN, written_end
 
 RECORD = 5
 SIZES = ((34, 34), (240, 180))
@@ -76,7 +82,8 @@ def read_bin(path: Path, width: int, height: int) -> Iterator[EventPacket]:
         raise InputError(f"cannot be read: {e.strerror}; check the path", path=path) from e
     with file:
         base = offset = 0
-        while data := file.read(RECORD * PACKET_EVENTS):
+        end = written_end(file, RECORD)
+        while data := file.read(min(RECORD * PACKET_EVENTS, max(end - offset, 0))):
             whole = len(data) // RECORD
             events, base = decode(np.frombuffer(data, np.uint8, whole * RECORD).reshape(whole, RECORD), base)
             if len(events):
@@ -88,6 +95,8 @@ def read_bin(path: Path, width: int, height: int) -> Iterator[EventPacket]:
                     path=path,
                     offset=offset,
                 )
+        if end < path.stat().st_size:
+            raise InputError(f"from here on {NEVER_WRITTEN}", path=path, offset=end)
 
 
 def size_of(head: bytes) -> tuple[int, int] | None:

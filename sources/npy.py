@@ -1,4 +1,10 @@
-"""NumPy's ``.npy`` files, and pieces of the arrays in them."""
+"""NumPy's ``.npy`` files, and pieces of the arrays in them.
+
+Not read: arrays of Python objects, which are never loaded; frames.
+
+Traps of other readers: [n, 4] does not say which column is which: x, y, t, p and t, x, y, p are both usual; whole
+numbers are µs unless ``?time=`` says otherwise.
+"""
 
 from __future__ import annotations
 

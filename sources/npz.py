@@ -1,15 +1,21 @@
 """NumPy's ``.npz`` files: one recording, or a labelled collection of samples.
 
 A recording is arrays ``t``, ``x``, ``y``, ``p`` under any usual names (``events_t``, ``timestamp``, …), with ``xy``
-[n, 2] in place of x and y; or one array of events as in an NPY file. A collection holds besides ``offsets`` [n + 1],
-where each sample begins and the last ends, and ``labels`` [n]; optionally ``class_names``. ``width`` and ``height``
-say the sensor's size.
+[n, 2] or [2, n] in place of x and y; or one array of events as in an NPY file. A collection holds besides ``offsets``
+[n + 1], where each sample begins and the last ends, and ``labels`` [n]; optionally ``class_names``. ``width`` and
+``height`` say the sensor's size.
+
+Not read: arrays of Python objects, which are never loaded; frames; ``labels`` of single events.
+
+Traps of other readers: arrays [4, n] and [n, 4] look alike where n is 4; whole numbers are µs unless ``?time=`` says
+otherwise, though some data sets hold ms; coordinates may have fractions (``?pixels=floor``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +57,7 @@ class ColumnTable:
     damage: InputError | None = None
 
     def __init__(self, arrays: dict[str, NpyArray], t_name: str) -> None:
+        arrays = {role: _upright(array, 2 if role == "xy" else 1) for role, array in arrays.items()}
         self._arrays = arrays
         self.t_name = t_name
         first = arrays["t"]
@@ -73,6 +80,15 @@ class ColumnTable:
         return columns
 
 
+def _upright(array: NpyArray, columns: int) -> NpyArray:
+    """A column [n] of an array [n, 1] or [1, n], or two [n, 2] of one [2, n]."""
+    if columns == 1 and len(array.shape) == 2 and 1 in array.shape:
+        return replace(array, shape=(max(array.shape) if 0 not in array.shape else 0,), fortran=False)
+    if len(array.shape) == 2 and array.shape[0] == columns != array.shape[1]:
+        return replace(array, shape=array.shape[::-1], fortran=not array.fortran)
+    return array
+
+
 class NpzSource(SampleSource, TableSource):
     """NumPy's ``.npz``: one recording, read in pieces, or the samples of a collection as one labelled stream."""
 
@@ -86,6 +102,11 @@ class NpzSource(SampleSource, TableSource):
         self._archive: NpzArchive  # of the pass that was begun last
         self._reading: Reading
         self._offsets: list[int] = []
+        self._labels_of_events = False
+
+    def describe(self) -> dict[str, Any]:
+        """How far apart times are told, and whether there are labels of single events, which are passed over."""
+        return {**super().describe(), **({"labels_of_events": "passed over"} if self._labels_of_events else {})}
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -97,7 +118,9 @@ class NpzSource(SampleSource, TableSource):
         """Decode from the beginning; each further pass over a shuffled collection has another order."""
         with self.table() as (table, said):
             archive = self._archive
-            if "offsets" not in archive and "labels" not in archive:
+            single = "labels" in archive and archive.array("labels").shape == (len(table),)
+            if "offsets" not in archive and (single or "labels" not in archive):
+                self._labels_of_events = single
                 self.config.refuse("one recording, without the arrays 'offsets' and 'labels'")
                 yield from self.recording(table, said)
                 return
@@ -138,6 +161,8 @@ class NpzSource(SampleSource, TableSource):
             if {*found} == {"t", "p"} and len(pixels) == 1:
                 found["xy"] = pixels[0]
                 self._used = list(found.values())
+                if archive.array(pixels[0]).shape[:1] == (2,):
+                    archive.spool(pixels)  # its columns lie far apart
                 return ColumnTable({role: archive.array(name) for role, name in found.items()}, found["t"])
         name = self.config.array or ("events" if "events" in archive else self._only_table(archive))
         array = archive.array(name)
@@ -148,7 +173,7 @@ class NpzSource(SampleSource, TableSource):
 
     def _only_table(self, archive: NpzArchive) -> str:
         shapes: dict[str, str] = {}
-        fits = []
+        fits, flat = [], []
         for name in archive.members:
             shapes[name] = name
             with suppress(InputError):  # of an array that is not needed
@@ -156,12 +181,13 @@ class NpzSource(SampleSource, TableSource):
                 shapes[name] = f"{name} {list(array.shape)}"
                 if (array.dtype.names or len(array.shape) == 2) and len(array) > 1:
                     fits.append(name)
+                if len(array.shape) == 1 and not array.dtype.names:
+                    flat.append(name)
         if len(fits) == 1:
             return fits[0]
         found = ", ".join(list(shapes.values())[:8]) or "none"
-        raise self.fail(
-            f"no arrays t, x, y and p, and no array events; found {found}; say which holds the events with array="
-        )
+        fix = "say which holds the events with array=" if fits or len(flat) < len(ORDER) else "name them t, x, y and p"
+        raise self.fail(f"no arrays t, x, y and p, and no array events; found {found}; {fix}")
 
     def _said(self, archive: NpzArchive) -> Said:
         sizes: list[int | None] = []

@@ -154,7 +154,10 @@ class NpzArchive:
         try:
             self._archive = zipfile.ZipFile(path)
         except DAMAGE as e:
-            raise InputError(f"no NPZ archive, or a truncated one: {e}", path=path) from e
+            raise InputError(
+                f"no NPZ archive, or one that was cut off: what it holds is listed at its end ({e}); copy it again",
+                path=path,
+            ) from e
         self.members = {
             info.filename.removesuffix(".npy"): Member(self._archive, info, path)
             for info in self._archive.infolist()

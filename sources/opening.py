@@ -22,9 +22,18 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.pipeline.source import FileSource, Source
 from stream_ottt.registry import near_miss, split_uri
 from stream_ottt.sources import SOURCES
-from stream_ottt.sources.mistaken import mistaken_binary, mistaken_text
+from stream_ottt.sources.mistaken import is_text, mistaken_binary, mistaken_text
 from stream_ottt.sources.packed import packing_of, unpacked
 from stream_ottt.sources.pipe import Spooled, SpooledSource, from_pipe, is_pipe, spool
+
+ELSEWHERE = {
+    **dict.fromkeys(
+        ("http", "https", "ftp", "s3", "gs"), "recordings are not fetched; download the file, give its path"
+    ),
+    "file": "give the path alone, without file://",
+    "rtsp": "a stream of frames is not read",
+}
+"""Schemes of addresses that people try, and what to do."""
 
 
 def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
@@ -42,6 +51,8 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
         spec = str(spec["uri"])
     scheme, rest, options = split_uri(str(spec))
     merged = {**options, **extra}
+    if scheme is None and not rest.strip():
+        raise UsageError(f"{str(spec)!r} names no source; expected a recording, a folder or an address")
     if scheme is None and rest == "-":
         return cast("Source", SOURCES.get("stdin").from_options(**merged))
     if scheme is None:
@@ -52,18 +63,17 @@ def open_source(spec: str | Path | Mapping[str, Any]) -> Source:
             spooled = Spooled(unpacked(path, packing, path), path, Path(packing.inside).suffix)
             return _open_spooled(spooled, path, packing.name, merged)
         return _open_file(path, merged, shown=path)
-    for name in SOURCES.names():
-        # A source's own name is tried without importing the others.
-        if scheme == name or (scheme not in SOURCES.names() and scheme in SOURCES.get(name).schemes):
-            return _open_address(SOURCES.get(name), f"{scheme}:{rest}", rest, merged)
-    schemes = [s for n in SOURCES.names() for s in SOURCES.get(n).schemes]
-    raise UsageError(f"no source for {scheme + ':'!r}{near_miss(scheme, schemes)}")
+    if scheme in ELSEWHERE:
+        raise UsageError(f"{spec}: {ELSEWHERE[scheme]}")
+    return _open_address(SOURCES.of_scheme(scheme), f"{scheme}:{rest}", rest, merged)
 
 
 def _open_address(cls: type[Source], address: str, rest: str, options: dict[str, Any]) -> Source:
     """A source that is no file; it is told its address where its options have a place for one."""
     if "address" in cls.Config.model_fields:
         return cls.from_options(address=address, **options)
+    if rest and issubclass(cls, FileSource):
+        raise UsageError(f"{address}: a file is named alone, its format as an option: {rest}?format={cls.name}")
     if rest:
         raise UsageError(f"{address}: {cls.name} takes no address; give its options as {cls.name}:?KEY=VALUE")
     return cls.from_options(**options)
@@ -74,8 +84,17 @@ def _open_spooled(spooled: Spooled, path: Path, kind: str, options: dict[str, An
 
 
 def _open_file(path: Path, options: dict[str, Any], *, shown: Path) -> FileSource:
-    name = options.pop("format", None) or _recognise(path, shown)
-    return cast("FileSource", SOURCES.get(name).from_options(path=path, **options))
+    said = options.pop("format", None)
+    cls = SOURCES.get(_recognise(path, shown)) if said is None else format_of(said)
+    return cast("FileSource", cls.from_options(path=path, **options))
+
+
+def format_of(name: str) -> type[FileSource]:
+    """The source of a file format. Raises UsageError naming the nearest where there is none of this name."""
+    if name not in SOURCES.names() or not SOURCES.get(name).reads_files:
+        formats = [n for n in SOURCES.names() if SOURCES.get(n).reads_files]
+        raise UsageError(f"no file format {name!r}{near_miss(name, formats)}")
+    return cast("type[FileSource]", SOURCES.get(name))
 
 
 def _recognise(path: Path, shown: Path) -> str:
@@ -90,6 +109,10 @@ def _recognise(path: Path, shown: Path) -> str:
                 raise InputError("the file is empty; expected a recording", path=shown, offset=0)
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else e
+        if isinstance(e, FileNotFoundError) and path.is_symlink():
+            target = str(path.readlink())
+            fix = "fetch it with 'git annex get'" if "annex/objects" in target else "check the link"
+            raise InputError(f"is a link to {target}, which is not there; {fix}", path=shown) from e
         raise InputError(f"cannot be read: {reason}; check the path", path=shown) from e
     if what := mistaken_text(head):
         raise InputError(f"this is {what}", path=shown)
@@ -98,6 +121,14 @@ def _recognise(path: Path, shown: Path) -> str:
             return name
     if what := mistaken_binary(head, path):
         raise InputError(f"this is {what}", path=shown)
+    if is_text(head):
+        line = head.lstrip(b"\xef\xbb\xbf").split(b"\n")[0][:40].decode(errors="replace").rstrip()
+        raise InputError(
+            f"no known recording format: text that begins with {line!r}; events as text are lines of t, x, y and p "
+            "between commas, semicolons, bars, tabs or blanks",
+            path=shown,
+            offset=0,
+        )
     raise InputError(
         f"no known recording format starts with {head[:16]!r}; say which with ?format=NAME "
         f"({', '.join(n for n in SOURCES.names() if SOURCES.get(n).reads_files)})",

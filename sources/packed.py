@@ -6,6 +6,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ CHUNK = 1 << 18
 ZSTD_CHUNK = 1 << 11
 """Bytes given to Zstandard at once, of which it may make 32768 times as many."""
 MAX_RATIO = 200
+BESIDE = re.compile(r"\..*|thumbs\.db|desktop\.ini|(readme|licen[sc]e|copying|changelog)(\..*)?|.*\.md", re.IGNORECASE)
+"""Names of files that people and systems add to recordings."""
 UNPACKED_AT_LEAST = 1 << 28
 """A file may unpack to so many bytes, or to so many times its size. Text packs to a tenth."""
 
@@ -70,6 +73,10 @@ def unpacked(path: Path, packing: Packing, shown: Path) -> Iterator[bytes]:
             yield data
     except DAMAGE as e:
         reason = " ".join(str(e).split())[:100]
+        if "password" in reason:
+            raise InputError(
+                "it is encrypted; unpack it first with 'unzip', which asks for the password", path=shown
+            ) from e
         raise InputError(
             f"its {packing.name} data is cut off or damaged after {total} unpacked bytes ({reason}); copy it again",
             path=shown,
@@ -107,11 +114,14 @@ def _zstd(path: Path) -> Iterator[bytes]:
 
 
 def _only_member(path: Path) -> str | None:
-    """The one file in a ZIP archive, but for what a Mac adds, or the one named events; None without one, or for
-    NumPy's."""
+    """The one file in a ZIP archive, but for what people and systems add, or the one named events.
+
+    None without one, or for NumPy's.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+            names = [n for n in names if not BESIDE.fullmatch(PurePosixPath(n).name)]
     except DAMAGE:
         return None
     if len(names) > 1:  # as in the data sets of RPG, with images and ground truth beside it

@@ -126,11 +126,15 @@ class SpooledSource(BlockingSource):
         """The stream with the options of time applied."""
         yield from self._named(self._inner.excerpt())
 
+    def share_read(self, t: int = 0) -> float | None:
+        """The recording's own."""
+        return self._inner.share_read(t)
+
     def _named(self, packets: Iterator[EventPacket]) -> Iterator[EventPacket]:
         with self._in_its_name():
             try:
                 for packet in packets:
-                    self.size_from, self.untimed = self._inner.size_from, self._inner.untimed
+                    self.take_notes(self._inner)
                     yield packet
             except InputError as e:
                 raise self._spooled.damage or e from e
@@ -142,8 +146,9 @@ class SpooledSource(BlockingSource):
         try:
             yield
         except InputError as e:
-            message = str(e).replace(str(self._spooled.path), str(self._path))
-            raise InputError(message.removeprefix(f"{self._path}: "), path=self._path) from e
+            where = "" if e.path is None else str(InputError("", path=e.path, offset=e.offset))
+            message = str(e).removeprefix(where).replace(str(self._spooled.path), str(self._path))
+            raise InputError(message, path=self._path, offset=e.offset if where else None) from e
 
     @property
     def labels(self) -> Sequence[LabelInterval] | None:

@@ -80,6 +80,7 @@ class RclsSource(SampleSource):
 
     def __init__(self, config: RclsConfig) -> None:
         super().__init__(config)
+        self.size_from = "option"
         self._images: list[Item] = []
         self._set: ImageSet
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.excerpt import as_asked, from_its_first
-from stream_ottt.pipeline.source import BlockingSource, FileSource, SourceConfig
+from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.pipe import SpooledSource, spool
 
@@ -45,18 +46,18 @@ class StdinSource(BlockingSource):
 
     def __init__(self, config: StdinConfig) -> None:
         super().__init__(config)
-        from stream_ottt.sources import SOURCES
+        from stream_ottt.sources.opening import format_of
 
         if not config.format:
             raise UsageError("standard input: say what it is with -?format=NAME, such as -?format=aedat4")
         options = dict(config.model_extra or {})
-        self._format = SOURCES.get(config.format)
-        if not self._format.reads_files:
-            raise UsageError(f"source 'stdin': {config.format!r} is no file format")
+        self._format = format_of(config.format)
         # The options are checked now rather than after the input has come.
         self._check: Any = self._format.from_options(path=STANDARD_INPUT, **options)
+        if config.format != "aedat4" and "tolerance" not in config.model_fields_set:
+            self.config = config.model_copy(update={"tolerance": self._check.config.tolerance})
         self._options = options
-        self._facts: dict[str, Any] = {}
+        self._source: SpooledSource | None = None
         self._used = False
 
     def packets(self) -> Iterator[EventPacket]:
@@ -71,8 +72,22 @@ class StdinSource(BlockingSource):
         else:
             yield from self._spooled()
 
+    @property
+    def options(self) -> SourceConfig:
+        return cast("SourceConfig", self._check.config)
+
     def describe(self) -> dict[str, Any]:
-        return {**self._facts, "input": self.config.format}
+        return {**(self._source.describe() if self._source else {}), "input": self.config.format}
+
+    @property
+    def labels(self) -> Sequence[LabelInterval] | None:
+        """The recording's own."""
+        return self._source.labels if self._source else None
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """The recording's own."""
+        return self._source.class_names if self._source else {}
 
     def _aedat4(self) -> Iterator[EventPacket]:
         decoder = Aedat4Decoder("standard input", self._check.config.stream)
@@ -86,6 +101,7 @@ class StdinSource(BlockingSource):
     def _spooled(self) -> Iterator[EventPacket]:
         spooled = spool(iter(partial(os.read, sys.stdin.fileno(), CHUNK), b""), STANDARD_INPUT)
         inner = self._format.from_options(path=spooled.path, **self._options)
-        source = SpooledSource(cast("FileSource", inner), spooled, STANDARD_INPUT, "stdin")
-        yield from source.excerpt()
-        self._facts = source.describe()
+        self._source = SpooledSource(inner, spooled, STANDARD_INPUT, "stdin")
+        for packet in self._source.excerpt():
+            self.take_notes(self._source)
+            yield packet

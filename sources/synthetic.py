@@ -58,6 +58,7 @@ class SyntheticSource(BlockingSource):
 
     def __init__(self, config: SyntheticConfig) -> None:
         super().__init__(config)
+        self.size_from = "camera"
         self._scene = Scene(
             seed=config.seed,
             presentations=config.presentations,

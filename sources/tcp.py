@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -12,9 +12,10 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
+from stream_ottt.live.sockets import keep_alive
 from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.settings import Duration, Flag
-from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
+from stream_ottt.sources.aedat4.decoder import MAX_PACKET_BYTES, Aedat4Decoder
 from stream_ottt.sources.aedat4.header import MAGIC, MAX_SIDE
 from stream_ottt.sources.continuity import Continuity
 
@@ -35,6 +36,10 @@ class TcpConfig(SourceConfig):
         height: sensor height in pixels; None for what the header says.
         follow: connect again when the sender is gone, and wait for one that is not there yet.
         reconnect: wait between two attempts.
+        idle: end the connection after so long without a byte; None waits for ever.
+        keepalive: how long a connection may be silent before the system asks whether the sender is there; one that does
+            not answer three times counts as gone. 0 never asks.
+        max_bytes: largest packet; a sender of a larger one is cut off.
     """
 
     address: str
@@ -43,6 +48,9 @@ class TcpConfig(SourceConfig):
     height: int | None = Field(None, ge=1, le=MAX_SIDE)
     follow: Flag = False
     reconnect: Duration = Field(200_000, ge=1000)
+    idle: Duration | None = None
+    keepalive: Duration = Field(10_000_000, le=3_600_000_000)
+    max_bytes: int = Field(32 << 20, ge=4096, le=MAX_PACKET_BYTES)
 
 
 class TcpSource(Source):
@@ -56,6 +64,8 @@ class TcpSource(Source):
 
     def __init__(self, config: TcpConfig) -> None:
         super().__init__(config)
+        if config.width or config.height:
+            self.size_from = "option"
         self.host, self.port = split_address(config.address)
         self._continuity = Continuity()
         self._connections = 0
@@ -95,11 +105,12 @@ class TcpSource(Source):
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=CHUNK)
         try:
             self._connections += 1
-            decoder = Aedat4Decoder(self.config.address, self.config.stream)
+            keep_alive(writer.get_extra_info("socket"), self.config.keepalive)
+            decoder = Aedat4Decoder(self.config.address, self.config.stream, self.config.max_bytes)
             first = self._connections > 1
             # dv-processing's writer begins with the header's size, a recording sent as it is with the magic line.
             try:
-                start = await reader.readexactly(len(MAGIC))
+                start = await self._heard(reader.readexactly(len(MAGIC)))
             except asyncio.IncompleteReadError as e:
                 if e.partial:
                     raise InputError("the AEDAT4 header is cut short", path=self.config.address, offset=0) from e
@@ -112,11 +123,20 @@ class TcpSource(Source):
                         self._continuity.place(events, restarted=first)
                         first = False
                         yield EventPacket(events, *self._sensor(decoder))
-                data = await reader.read(CHUNK)
+                data = await self._heard(reader.read(CHUNK))
             if decoder.header is not None:
                 decoder.close()
         finally:
             writer.close()
+
+    async def _heard(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
+        """What is read. Raises InputError after ``idle`` without a byte."""
+        idle = self.config.idle
+        try:
+            async with asyncio.timeout(None if idle is None else idle / 1e6):
+                return await reading
+        except TimeoutError:
+            raise InputError(f"nothing has come for {(idle or 0) / 1e6:g} s", path=self.config.address) from None
 
     def _sensor(self, decoder: Aedat4Decoder) -> tuple[int, int]:
         """The sensor's size, which must stay the same.
@@ -145,5 +165,7 @@ def split_address(address: str) -> tuple[str, int]:
     """
     match = ADDRESS.fullmatch(address)
     if not match or int(match["port"]) > 65535:
-        raise UsageError(f"{address}: no address; write it as in tcp://localhost:7777")
+        raise UsageError(
+            f"{address}: no address; expected a host and a port up to 65535, as in {address[:3]}://localhost:7777"
+        )
     return match["host"].strip("[]"), int(match["port"])

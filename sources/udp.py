@@ -29,12 +29,15 @@ from stream_ottt.live.sockets import is_loopback, readable
 from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.settings import Duration, Flag
 from stream_ottt.sources.aedat4.header import MAX_SIDE
+from stream_ottt.sources.senders import Senders
 from stream_ottt.sources.tcp import split_address
 from stream_ottt.sources.unwrap import Clock32
 
 Format = Literal["spif", "t64_x16_y16_on8", "t32_x16_y15_on1"]
 
 MAX_DATAGRAM = 65536
+MAX_DRAINED = 1000
+"""Datagrams that are read at once."""
 BUFFER_BYTES = 8 << 20
 """Asked of the system for datagrams that wait; beyond it, they are lost."""
 SO_RXQ_OVFL = 40
@@ -63,7 +66,7 @@ class UdpConfig(SourceConfig):
 
 
 class UdpSource(Source):
-    """Events of whoever sends datagrams to an address.
+    """Events of whoever sends datagrams to an address, one sender at a time.
 
     UDP loses datagrams without a word, and has no end: what the system says of losses is in the statistics.
     """
@@ -76,6 +79,7 @@ class UdpSource(Source):
 
     def __init__(self, config: UdpConfig) -> None:
         super().__init__(config)
+        self.size_from = "option"
         self.host, self.port = split_address(config.address)
         if not config.insecure and not is_loopback(self.host):
             raise UsageError(
@@ -91,6 +95,7 @@ class UdpSource(Source):
             "t64_x16_y16_on8": self._long,
             "t32_x16_y15_on1": self._short,
         }[config.format]
+        self._senders = Senders()
         self._began: float | None = None
         self._clock = Clock32()
         self._previous = np.empty(0, "<u4")
@@ -111,6 +116,7 @@ class UdpSource(Source):
             "malformed_datagrams": self.malformed,
             "repeated_events": self.repeated,
             "lost_datagrams": self.lost,
+            "refused_datagrams": self._senders.refused,
         }
 
     def _bound(self) -> socket.socket:
@@ -133,14 +139,18 @@ class UdpSource(Source):
         """Events of the datagrams that wait, up to the size of a packet."""
         parts: list[EventArray] = []
         n = 0
-        while n < PACKET_EVENTS:
+        for _ in range(MAX_DRAINED):  # a flood of what is of no use must not hold up the event loop
+            if n >= PACKET_EVENTS:
+                break
             try:
-                data, notes, _, _ = sock.recvmsg(MAX_DATAGRAM, socket.CMSG_SPACE(4))
+                data, notes, _, sender = sock.recvmsg(MAX_DATAGRAM, socket.CMSG_SPACE(4))
             except (BlockingIOError, InterruptedError):
                 break
             for level, kind, value in notes:
                 if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL:
                     self.lost = max(self.lost, struct.unpack("=I", value[:4])[0])
+            if not self._senders.takes(sender):
+                continue
             self.datagrams += 1
             events = self._decode(data)
             if events is None:

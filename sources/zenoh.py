@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.live.zenoh_peer import MIN_BYTES, ZenohOptions, check_address, open_peer
 from stream_ottt.sources.feed_source import FeedConfig, FeedSource
 
@@ -65,7 +65,7 @@ class ZenohSource(FeedSource):
                     return
                 try:
                     frames = feed.split_frames(payload)
-                except feed.FeedError as e:
+                except topics.FeedError as e:
                     self.refuse(e)
                     continue
                 packet, ended = self.take(frames)

@@ -21,7 +21,11 @@ from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
+from stream_ottt.user_caches import user_caches
+
 DIGEST_BYTES = 32
+INSTALLS = {"site-packages", "dist-packages"}
+"""Folders that pip fills."""
 # numba has no types.
 _rebuild: Any = CompileResult._rebuild
 _dumps: Any = serialize.dumps
@@ -43,16 +47,31 @@ def keep(dispatcher: Any, options: str) -> Any:
 
 @cache
 def cache_folder(beside: Path) -> Path | None:
-    """``__pycache__`` in the folder ``beside``, else one among the user's caches; None when neither is safe."""
-    folder = beside / "__pycache__"
-    with suppress(OSError):
-        folder.mkdir(exist_ok=True)
-    if is_safe(folder):
-        return folder
-    with suppress(OSError, RuntimeError):  # there may be no home
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stream-ottt"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder if is_safe(folder) else None
+    """Where the loops of the sources in ``beside`` keep their machine code; None where no folder is safe.
+
+    ``__pycache__`` beside them in a checkout. For what was installed, a folder among the user's caches: pip does not
+    know what it did not write, and a package's folder that it leaves behind hides a later install of another kind.
+    """
+    folders = [_beside, _of_the_user]
+    if not INSTALLS.isdisjoint(beside.parts):
+        folders.reverse()
+    for find in folders:
+        with suppress(OSError, RuntimeError):  # there may be no home
+            if is_safe(folder := find(beside)):
+                return folder
+    return None
+
+
+def _beside(sources: Path) -> Path:
+    folder = sources / "__pycache__"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _of_the_user(_: Path) -> Path:
+    folder = user_caches()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def is_safe(folder: Path) -> bool:

@@ -29,6 +29,7 @@ class Registry:
 
     def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
         self.kind = kind
+        self._builtin = tuple(builtin)
         self._targets = dict(builtin)
         self._external = False
 
@@ -62,14 +63,35 @@ class Registry:
         except ImportError as e:
             raise UsageError(f"{self.kind} {name!r} needs a package that is not installed: {e}") from e
 
+    def of_scheme(self, scheme: str) -> type[Any]:
+        """The class that has this name, or takes addresses of this scheme; few others are imported for it.
 
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"``, or the list of what is known when nothing is near."""
+        A scheme of a built-in part begins with the part's name: ``zmq+sub`` is of ``zmq``.
+
+        Raises:
+            UsageError: there is none; names the nearest.
+        """
+        if scheme in self.names():
+            return self.get(scheme)
+        known = self.names()
+        for name in self.names():
+            if name == scheme.partition("+")[0] or name not in self._builtin:
+                schemes = self.get(name).schemes
+                if scheme in schemes:
+                    return self.get(name)
+                known += schemes
+        raise UsageError(f"unknown {self.kind} {scheme!r}{near_miss(scheme, known)}")
+
+
+def near_miss(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """``"; did you mean 'x'?"``, or else ``otherwise``, or the list of what is known, if anything is."""
     known = list(known)
+    if not known:
+        return "; there are none"
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}"
+    return f"; {otherwise or 'known: ' + ', '.join(sorted(known))}"
 
 
 def _is_there(path: str) -> bool:
@@ -79,19 +101,36 @@ def _is_there(path: str) -> bool:
         return False
 
 
+def options_of(query: str) -> dict[str, str]:
+    """The options behind a URI's question mark.
+
+    Raises:
+        UsageError: one is given twice.
+    """
+    options: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key in options:
+            raise UsageError(f"the option {key!r} is given twice: {options[key]!r} and {value!r}")
+        options[key] = value
+    return options
+
+
 def split_uri(uri: str) -> tuple[str | None, str, dict[str, str]]:
     """Split ``scheme:rest?key=value&…`` into (scheme or None, rest, options).
 
     An existing file wins, whatever its name holds: as it is written, or up to one of the question marks. A single
     letter before the colon is a Windows drive, not a scheme.
+
+    Raises:
+        UsageError: an option is given twice.
     """
     at = len(uri)
     while at > 0:
         if _is_there(uri[:at]):
-            return None, uri[:at], dict(parse_qsl(uri[at + 1 :], keep_blank_values=True))
+            return None, uri[:at], options_of(uri[at + 1 :])
         at = uri.rfind("?", 0, at)
     rest, _, query = uri.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = options_of(query)
     match = SCHEME.match(rest)
     if match:
         return match["scheme"].lower(), match["rest"], options

@@ -183,9 +183,11 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{near_miss(path[-1], _keys_at(cls, path[:-1]))}"
     if problem["type"] == "missing":
+        absent = "&".join(f"{p['loc'][-1]}=…" for p in problems if p["type"] == "missing")
         if where == "source":
-            absent = "&".join(f"{p['loc'][-1]}=…" for p in problems if p["type"] == "missing")
             return f"key {key!r} is required; write it after the address: ?{absent}"
+        if where.startswith("filter:"):
+            return f"key {key!r} is required; write {where.removeprefix('filter:')}:?{absent}"
         return f"key {key!r} is required"
     # A field of several types has a problem with each.
     own = [p for p in problems if _path(cls, p["loc"]) == path]

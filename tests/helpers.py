@@ -20,8 +20,9 @@ from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.network import Network
 from stream_ottt.network.topologies import build_network
-from stream_ottt.pipeline.binning_thread import Pass
-from stream_ottt.pipeline.pipeline import Outcome, Pipeline
+from stream_ottt.pipeline.handed import Pass
+from stream_ottt.pipeline.outcome import Outcome
+from stream_ottt.pipeline.pipeline import Pipeline
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.pipeline.source import BlockingSource, Source, SourceConfig
 from stream_ottt.pipeline.view import RunFacts
@@ -110,10 +111,10 @@ def pipeline_of(
 
 async def to_the_end(pipeline: Pipeline) -> Outcome:
     """Run with its sinks opened and closed."""
-    await pipeline.open_sinks()
+    await pipeline.writers.open(pipeline.view)
     outcome = await pipeline.run()
-    await pipeline.drain_sinks()
-    await pipeline.close_sinks(None)
+    await pipeline.writers.drain()
+    await pipeline.writers.close(None)
     return outcome
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from helpers import intervals, labelled_events
 
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 
 PRESENTATIONS = 8

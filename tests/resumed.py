@@ -11,8 +11,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from stream_ottt.run.config import merge
+from stream_ottt.run.request import RunRequest
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import RunRequest
 from stream_ottt.run.run import run as run_request
 
 SOURCE = "synthetic:?presentations=6&duration=100ms&pause=50ms&classes=3"

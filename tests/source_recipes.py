@@ -34,7 +34,7 @@ SIDE = 34
 N = 60
 PER_PACKET = 8192
 """Events in a packet, where a format has packets."""
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 def some_events(n: int = N) -> EventArray:

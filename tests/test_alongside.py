@@ -147,6 +147,16 @@ def test_nothing_is_rehearsed_before_something_is_remembered() -> None:
         assert not session.idle()
 
 
+def test_what_is_owed_when_nothing_is_remembered_any_more_is_not_waited_for() -> None:
+    session = small_session(LabelTimeline(LABELS), rehearsal=RehearsalConfig(mode="alongside", ratio=3, stretch=5))
+    for t in STEPS[:8]:
+        session.process(t)
+    assert session.due
+    session.labels.retract()
+    assert session.snapshot().memory == {1: 0}
+    assert not session.learn_due() and session.snapshot().rehearsals_due == 0
+
+
 def test_idle_time_is_filled_with_the_same_turns() -> None:
     session = small_session(LabelTimeline(LABELS), rehearsal=RehearsalConfig(mode="idle", ratio=2, stretch=5))
     for t in STEPS[:20]:
@@ -155,6 +165,7 @@ def test_idle_time_is_filled_with_the_same_turns() -> None:
     for pieces in range(1, 30):
         assert session.idle()
         assert session.counters.updates.rehearsed == pieces
+        assert session.snapshot().rehearsals_due == 0
     session.pause()
     assert not session.idle()
 

@@ -23,8 +23,8 @@ STEPS = timesteps(labelled_events(0, 12), LabelTimeline(intervals(12)))
 NETWORK = NetworkConfig(layers=(4,))
 
 
-def fast(horizon: int, **rule: object) -> OnlineLearner:
-    network = build_network(NETWORK, input_shape=(2, SIZE, SIZE), classes=2)
+def fast(horizon: int, how: NetworkConfig = NETWORK, **rule: object) -> OnlineLearner:
+    network = build_network(how, input_shape=(2, SIZE, SIZE), classes=2)
     config = LearnerConfig.load({"time_steps": 5, "average": horizon, **rule})
     return build_learner(network, config=config, classes=[1, 2], engine=EngineConfig(engine="fast"))
 
@@ -78,6 +78,22 @@ def test_a_restored_learner_goes_on_to_the_bit(make, at: int) -> None:
     go(learner, STEPS[:at])
     other.load_state_dict(learner.state_dict())
     np.testing.assert_array_equal(go(learner, STEPS[at:]), go(other, STEPS[at:]))
+
+
+@pytest.mark.parametrize("standardized", [False, True])
+def test_weights_that_are_put_into_it_predict_from_then_on(standardized: bool) -> None:
+    learner = fast(60, NETWORK.model_copy(update={"weight_standardization": standardized}))
+    go(learner, STEPS[:10])
+    average, frames = learner.average, learner.as_input(STEPS[10].frame)
+    assert average is not None
+    before = average.predict(frames, average.network.rest())
+    learner.network.parameters["conv1.weight"].mul_(3)
+    learner.network.weights_changed(centred=learner.network.centred)
+    average.take(learner.network.parameters, centred=learner.network.centred)
+    after = average.predict(frames, average.network.rest())
+    learner.swap(learner.rest())
+    torch.testing.assert_close(after, learner.forward(frames, STEPS[10].index, learn=False))
+    assert not torch.allclose(before, after)
 
 
 def test_it_is_saved_with_the_model(tmp_path: Path) -> None:

@@ -180,6 +180,13 @@ def test_letterbox_keeps_the_aspect() -> None:
     np.testing.assert_array_equal(got[0].frame[1], np.pad(np.full((4, 6), 4), ((1, 1), (0, 0))))
 
 
+def test_a_sensor_of_one_line_falls_in_the_middle_of_a_letterbox() -> None:
+    binner = Binner(BinningConfig(width=8, height=8, reduce="letterbox"), 100, 1, Ledger())
+    assert not list(binner.feed(make_events(np.arange(100), np.zeros(100), np.arange(100), np.ones(100))))
+    (step,) = binner.flush()
+    assert step.frame[1, 4].sum() == step.frame.sum() == 100 and step.frame[1, 4].min() > 0
+
+
 def test_a_stopped_binner_accounts_for_what_it_holds() -> None:
     events = random_events(5, 300)
     ledger = Ledger(read=len(events))

@@ -46,6 +46,31 @@ def test_after_lost_packets_the_grid_starts_at_the_boundary_within_them() -> Non
     ]
 
 
+def test_after_lost_packets_a_boundary_at_the_first_event_begins_its_window() -> None:
+    boundary = 5 * WINDOW + 300
+    made = binner(boundaries=(boundary,))
+    steps = list(made.feed(at(0)))
+    made.lost_some()
+    steps += made.feed(at(boundary))
+    steps += made.flush()
+    assert [(s.t_start, s.t_end, s.events, s.new_sample) for s in steps] == [
+        (0, WINDOW, 1, True),
+        (boundary, boundary + WINDOW, 1, True),
+    ]
+
+
+@pytest.mark.parametrize("frame", ["counts", "voxel-2"])
+def test_events_that_were_given_up_are_in_no_frame(frame: str) -> None:
+    config = BinningConfig(window=WINDOW, width=SIZE, height=SIZE, frame=frame)
+    made = Binner(config, SIZE, SIZE, Ledger())
+    assert not list(made.feed(at(0, 1)))
+    made.abandon("stopped")
+    assert made.held == 0 and made.ledger.dropped == {"stopped": 2}
+    assert not list(made.feed(at(2)))
+    (step,) = made.flush()
+    assert step.events == 1 and step.frame.sum() == pytest.approx(1)
+
+
 def test_a_loss_before_the_state_was_saved_is_known_after_it() -> None:
     """Windows that nobody could see are left out, whether or not the run was interrupted between."""
     found = []

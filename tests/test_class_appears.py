@@ -67,7 +67,7 @@ def show(session: Session, interval: LabelInterval, steps: list[Timestep], name:
     """Half of a presentation, then its label, then the rest; what is due is learned at once."""
     for i, timestep in enumerate(steps):
         if i == len(steps) // 2:
-            session.add_label(LabelInterval(interval.t_start, interval.t_end, -1 if name else interval.label, name))
+            session.labels.add(LabelInterval(interval.t_start, interval.t_end, -1 if name else interval.label, name))
         session.process(timestep)
         while session.learn_due():
             pass
@@ -104,9 +104,9 @@ def test_an_unknown_class_is_refused_unless_it_is_wanted() -> None:
         session.process(t)
     for label, name in ((7, None), (-1, "mug")):
         with pytest.raises(UsageError, match=name or "label 7"):
-            session.add_label(LabelInterval(0, 10 * WINDOW, label, name))
-    assert session.add_label(LabelInterval(0, 10 * WINDOW, -1, "right")) == 10
-    assert session.add_label(LabelInterval(10 * WINDOW, 20 * WINDOW, -1, "1")) == 10
+            session.labels.add(LabelInterval(0, 10 * WINDOW, label, name))
+    assert session.labels.add(LabelInterval(0, 10 * WINDOW, -1, "right")) == 10
+    assert session.labels.add(LabelInterval(10 * WINDOW, 20 * WINDOW, -1, "1")) == 10
     assert session.evaluator.presentations.margins()[0] == {2: 1, 1: 1}
     assert session.learner.classes == [1, 2] and session.snapshot().labels_refused == 2
 
@@ -115,7 +115,7 @@ def test_a_label_that_is_refused_adds_no_class() -> None:
     session = late(new_classes=True)
     for t in STEPS[:20]:
         session.process(t)
-    session.add_label(LabelInterval(0, 10 * WINDOW, 1))
+    session.labels.add(LabelInterval(0, 10 * WINDOW, 1))
     for interval in (
         LabelInterval(5 * WINDOW, 15 * WINDOW, 7),
         LabelInterval(10 * WINDOW, 15 * WINDOW, -1, "\x1b[2J"),
@@ -123,7 +123,7 @@ def test_a_label_that_is_refused_adds_no_class() -> None:
         LabelInterval(10 * WINDOW, 15 * WINDOW, 2**40),
     ):
         with pytest.raises(UsageError):
-            session.add_label(interval)
+            session.labels.add(interval)
     assert session.learner.classes == [1, 2]
 
 
@@ -131,14 +131,14 @@ def test_what_waits_for_a_label_may_get_one_of_a_class_that_is_named_now() -> No
     session = late(keep_bytes=1 << 20)
     for t in STEPS[:30]:
         session.process(t)
-    session.add_label(LabelInterval(0, 8 * WINDOW, 1))
+    session.labels.add(LabelInterval(0, 8 * WINDOW, 1))
     before = session.snapshot().waiting_bytes
-    assert session.add_class("mug") == 3
+    assert session.classes.add("mug") == 3
     assert session.snapshot().waiting_bytes == before + 22 * 8  # a probability each
-    assert session.label_now(3, 10 * WINDOW) == 10
+    assert session.labels.now(3, 10 * WINDOW) == 10
     for t in STEPS[30:34]:
         session.process(t)
-    assert session.add_label(LabelInterval(8 * WINDOW, 12 * WINDOW, 2)) == 4
+    assert session.labels.add(LabelInterval(8 * WINDOW, 12 * WINDOW, 2)) == 4
     assert session.evaluator.presentations.margins()[0] == {1: 1, 3: 1, 2: 1}
     while session.learn_due():
         pass
@@ -150,11 +150,11 @@ def test_what_waits_for_a_label_may_get_one_of_a_class_that_is_named_now() -> No
 def test_a_class_that_was_named_is_drawn_at_once() -> None:
     session = late(rehearsal=RehearsalConfig(ratio=2, stretch=4))
     for name in "34567":
-        session.add_class(name)
+        session.classes.add(name)
     for k, label in enumerate((1, 3, 4, 5)):
         for t in STEPS[10 * k : 10 * k + 10]:
             session.process(t)
-        session.label_now(label, 10 * WINDOW)
+        session.labels.now(label, 10 * WINDOW)
         while session.memory.counts().get(label, 0) == 0:
             session.learn_due()
         for _ in range(3):
@@ -166,7 +166,7 @@ def test_weights_go_back_also_after_a_class_was_added() -> None:
     session = small_session(LabelTimeline(LABELS))
     for t in STEPS[:30]:
         session.process(t)
-    session.add_class("mug")
+    session.classes.add("mug")
     kept = session.learner.network.parameters["readout.weight"][2].clone()
     for value in session.learner.network.parameters.values():
         value.fill_(float("nan"))
@@ -181,8 +181,8 @@ def test_no_more_classes_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> N
     assert MOST_CLASSES == 1000
     monkeypatch.setattr("stream_ottt.learning.classes.MOST_CLASSES", 4)
     session = late()
-    assert [session.add_class(name) for name in ("mug", "17")] == [3, 17]
+    assert [session.classes.add(name) for name in ("mug", "17")] == [3, 17]
     for name, wrong in (("cube", "4 classes"), ("mug", "already"), ("17", "already"), (" ", "characters")):
         with pytest.raises(UsageError, match=wrong):
-            session.add_class(name)
+            session.classes.add(name)
     assert session.classes.names == {3: "mug"}

@@ -69,6 +69,7 @@ def test_learns_and_writes_all_that_was_asked_for(call, stream, tmp_path: Path) 
     assert s["step_ms"]["p50"] > 0 and s["wall_s"] > 0 and s["peak_rss_mb"] > 0 and "torch" in s["versions"]
     assert s["stream_s"] == pytest.approx(0.001 * 10 * PRESENTATIONS, rel=0.01)
     assert "no change" in out and "majority" in out
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
 
 
 def test_a_saved_model_is_evaluated_without_learning_and_with_its_own_settings(call, stream, tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_starts_fast_and_without_the_heavy_libraries(words: list[str], tmp_path:
         "import sys, time; from stream_ottt.cli import main; sys.argv[1:] = sys.argv[1:]\n"
         "try: main()\n"
         "except SystemExit as e: code = e.code\n"
-        "heavy = {'torch', 'tonic', 'cv2', 'numba', 'scipy', 'pandas', 'h5py'} & set(sys.modules)\n"
+        "heavy = {'torch', 'tonic', 'cv2', 'numba', 'scipy', 'pandas', 'h5py', 'rosbags'} & set(sys.modules)\n"
         "print(code or 0, sorted(heavy), time.process_time(), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_ottt.events import clock as module
@@ -29,6 +29,7 @@ class Model:
     shift: int = 0
     epochs: int = 1
     credit: int = 0
+    in_epoch: int = 0
 
     @property
     def newest(self) -> int:
@@ -106,6 +107,7 @@ class Model:
 
     def release(self, number: int, t: int, step: int) -> None:
         self.epochs += step > PAUSE_US
+        self.in_epoch = 1 if step > PAUSE_US else self.in_epoch + 1
         self.passed.append((number, t + self.shift))
         self.newest_passed = max(self.newest_passed, t)
 
@@ -127,18 +129,21 @@ class Model:
         self.shift += self.newest_passed + SILENCE_US - oldest
         self.epochs += 1
         self.newest_passed = oldest
+        self.in_epoch = 0
         for rival in self.rivals:
             self.release(*rival, 0)
         self.rivals = []
 
-    def end(self) -> list[tuple[int, int]]:
+    def end(self, ended: bool) -> list[tuple[int, int]]:
         if self.rivals and self.branches_off:
             if len(self.rivals) > self.ahead:
                 self.adopt()
         elif len(self.rivals) >= self.confirm:
             self.begin_epoch()
-        for h in self.held:
-            self.release(*h)
+        for number, t, step in self.held:
+            if ended and step > PAUSE_US and self.in_epoch >= self.confirm:
+                break
+            self.release(number, t, step)
         return sorted(self.passed, key=lambda p: p[1]) if self.tolerance else self.passed
 
 
@@ -148,14 +153,14 @@ def events_at(t: object) -> EventArray:
     return make_events(i % 2**15, i // 2**15, times, i % 2 == 0)
 
 
-def through(clock: Clock, events: EventArray, cut: int = 1 << 16) -> EventArray:
+def through(clock: Clock, events: EventArray, cut: int = 1 << 16, *, ended: bool = True) -> EventArray:
     """All that the clock passes on; that every event is accounted for is checked along the way."""
     out, passed = [], 0
     for at in range(0, len(events), cut):
         out.append(clock.feed(events[at : at + cut]))
         passed += len(out[-1])
         assert passed + clock.held + clock.left_out == min(at + cut, len(events))
-    out.append(clock.flush())
+    out.append(clock.flush(ended=ended))
     together = np.concatenate(out)
     assert clock.held == 0 and len(together) + clock.left_out == len(events)
     assert (np.diff(together["t"]) >= 0).all()
@@ -190,9 +195,17 @@ def times_of(pieces: list[tuple[int, int, int]]) -> list[int]:
     tolerance=st.sampled_from([0, 0, 25, 6000]),
     cut=st.integers(1, 60),
     confirm=st.sampled_from([2, 5, CONFIRM]),
+    ended=st.booleans(),
+)
+@example(  # what is passed on is a whole stretch of events, and yet not in their order
+    pieces=[(9999, 2, 0), (-10001, 9, 0), (100000, 2, 0), (-10001, 1, 0), (0, 1, 0), (0, 1, 0)],
+    tolerance=0,
+    cut=16,
+    confirm=2,
+    ended=False,
 )
 def test_agrees_with_the_model_whatever_the_packets(
-    pieces: list[tuple[int, int, int]], tolerance: int, cut: int, confirm: int
+    pieces: list[tuple[int, int, int]], tolerance: int, cut: int, confirm: int, ended: bool
 ) -> None:
     t = times_of(pieces)
     with pytest.MonkeyPatch.context() as patch:
@@ -202,8 +215,8 @@ def test_agrees_with_the_model_whatever_the_packets(
         for number, now in enumerate(t):
             model.feed(number, now)
         clock = Clock(tolerance)
-        out = through(clock, events_at(t), cut)
-        assert [(int(e["x"]), int(e["t"])) for e in out] == model.end()
+        out = through(clock, events_at(t), cut, ended=ended)
+        assert [(int(e["x"]), int(e["t"])) for e in out] == model.end(ended)
         assert clock.epochs == model.epochs
 
 
@@ -243,11 +256,28 @@ def test_one_wrong_time_costs_one_event(wrong: int, at: int, cut: int) -> None:
     t[at] += wrong
     clock = Clock()
     out = through(clock, events_at(t), cut)
-    if at == 19_999 and 0 < wrong < LIMIT_US:  # nothing contradicts it
+    if at == 19_999 and 0 < wrong <= PAUSE_US:  # nothing contradicts it
         assert clock.left_out == 0
         return
     assert clock.left_out == 1 and clock.epochs == 1
     assert np.array_equal(out["t"], np.delete(STREAM, at))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("last", [[2**31], [2**40, 2**52], [2**31 + 25 * i for i in range(CONFIRM - 1)]])
+def test_wrong_times_at_the_very_end_begin_no_epoch(last: list[int], cut: int) -> None:
+    events = events_at([*STREAM, *last])
+    clock = Clock()
+    out = through(clock, events, cut)
+    assert np.array_equal(out["t"], STREAM) and clock.facts() == {"epochs": 1, "left_out": len(last), "jumps": []}
+    quiet = Clock()  # a live stream has paused: time has passed
+    assert np.array_equal(through(quiet, events, cut, ended=False), events) and quiet.left_out == 0
+
+
+def test_a_stream_with_few_events_in_a_minute_keeps_its_last_ones() -> None:
+    t = np.concatenate([np.arange(50) * 2 * PAUSE_US, 10**12 + np.arange(CONFIRM - 1), 10**13 + np.arange(3)])
+    clock = Clock()
+    assert np.array_equal(through(clock, events_at(t), 7)["t"], t) and clock.left_out == 0
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -306,8 +336,21 @@ def test_jitter_is_put_in_order_within_the_tolerance() -> None:
 def test_a_clock_that_jumps_for_ever_stays_within_int64() -> None:
     t = np.tile(np.concatenate([np.arange(40), LIMIT_US - 1000 + np.arange(40)]), 1500)
     clock = Clock()
-    out = through(clock, events_at(t))
-    assert int(out["t"][-1]) < 2**62 and len(clock.jumps) == module.MAX_JUMPS
+    passed = through(clock, events_at(t))["t"]
+    assert passed[-1] < 2**62 and np.all(passed[1:] >= passed[:-1])
+    assert len(clock.jumps) == module.MAX_JUMPS
+    assert clock.epochs > 1 + module.MAX_JUMPS  # all are counted
+
+
+def test_what_was_given_up_is_forgotten() -> None:
+    """Old events that waited for more of their kind say nothing of what comes later."""
+    clock = Clock()
+    before = clock.feed(events_at(PAUSE_US + np.arange(100)))
+    assert len(clock.feed(events_at(np.arange(5)))) == 0 and clock.held == 5
+    assert clock.forget() == 5 and clock.held == 0
+    after = clock.feed(events_at(PAUSE_US + 100 + np.arange(10)))
+    assert (len(before), len(after), clock.held, clock.left_out, clock.epochs) == (100, 10, 0, 0, 1)
+    assert len(clock.feed(events_at([7]))) == 0 and clock.held == 1
 
 
 def test_memory_is_bounded_and_ordered_streams_are_not_copied() -> None:

@@ -71,6 +71,23 @@ def test_it_is_kept_beside_the_source_and_loaded(package: Package) -> None:
     assert not package.caches.exists()
 
 
+def test_of_an_installed_package_it_is_kept_among_the_users_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip would leave it behind, in a folder that hides a later install from a checkout."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    package = Package(site, monkeypatch)
+    package.caches = tmp_path / "caches"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(package.caches))
+    users = package.caches / "stream-ottt"
+    assert package.use() == (47, False, str(users))
+    assert package.use() == (47, True, str(users))
+    assert not package.kept.exists()
+    users.chmod(0o770)
+    assert package.use() == (47, False, str(package.kept)), "better than none"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -26,11 +26,12 @@ from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.learning.session import Session
+from stream_ottt.live.commands import COMMANDS
 from stream_ottt.live.control import ControlServer
 from stream_ottt.live.inputs import LiveInputs
-from stream_ottt.pipeline.learner_thread import MAX_TASKS
 from stream_ottt.pipeline.live_reader import MAX_LABELS
 from stream_ottt.pipeline.pipeline import Pipeline
+from stream_ottt.pipeline.tasks import MAX_TASKS
 
 HOSTILE = [
     b"",
@@ -58,7 +59,7 @@ def asked(endpoint: str, *frames: bytes) -> dict[str, Any]:
         client.linger = 0
         client.connect(endpoint)
         client.send_multipart(frames)
-        assert client.poll(20_000), "no answer"
+        assert client.poll(60_000), "no answer"
         return json.loads(client.recv())
 
 
@@ -110,22 +111,27 @@ class Held:
     """Holds the learner's thread before the ``at``-th timestep, until what was asked of the run is done."""
 
     def __init__(self, session: Session, at: int) -> None:
-        self.process, self.at, self.release = session.process, at, threading.Event()
+        self.process, self.at, self.there, self.release = session.process, at, threading.Event(), threading.Event()
         session.process = self  # type: ignore[assignment, method-assign]
 
     def __call__(self, timestep: Timestep) -> StepResult:
         if timestep.index == self.at:
-            assert self.release.wait(20)
+            self.there.set()
+            assert self.release.wait(60)
         return self.process(timestep)
 
 
-def inputs_of(pipeline: Pipeline, saved: list[str]) -> LiveInputs:
+def inputs_of(pipeline: Pipeline, saved: list[str], *, labels: bool = True) -> LiveInputs:
     def save() -> str:
         saved.append(threading.current_thread().name)
         return "m.safetensors"
 
     return LiveInputs(
-        pipeline, key_span=10 * WINDOW, labels=True, save=save, can_save=True, status=lambda s: {"read": s.ledger.read}
+        pipeline,
+        key_span=10 * WINDOW,
+        labels=labels,
+        save=save,
+        status=lambda s: {"read": s.ledger.read},
     )
 
 
@@ -140,9 +146,9 @@ def test_commands_do_what_they_say() -> None:
         rested.append(threading.current_thread().name)
 
     session.reset = reset_and_look  # type: ignore[method-assign]
-    gate, saved = Gate(20), []
-    held = Held(session, 25)
-    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [gate], session)
+    saved: list[str] = []
+    holding = {"reset": Held(session, 25), "save": Held(session, 40)}
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [], session)
 
     async def go() -> None:
         inputs = inputs_of(pipeline, saved)
@@ -151,15 +157,17 @@ def test_commands_do_what_they_say() -> None:
         async def say(name: str) -> dict[str, Any]:
             return await asyncio.to_thread(asked, endpoint, command(name))
 
+        assert (await say("zzzzzz"))["error"].endswith(f"; known: {', '.join(sorted(COMMANDS))}")
         assert "has not begun" in (await say("pause"))["error"]
         assert (await say("status"))["status"] == {"read": 0}
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(gate.there.wait, 20)
-        asking = [asyncio.create_task(say(name)) for name in ("reset", "save")]
-        while len(pipeline.learning._tasks) < 1:  # noqa: ASYNC110 - until one waits
-            await asyncio.sleep(0.001)
-        held.release.set()
-        assert [(await task)["ok"] for task in asking] == [True, True]
+        for name, held in holding.items():
+            assert await asyncio.to_thread(held.there.wait, 60)
+            asking = asyncio.create_task(say(name))
+            while len(pipeline.learning._tasks) < 1:  # noqa: ASYNC110 - until it waits
+                await asyncio.sleep(0.001)
+            held.release.set()
+            assert (await asking)["ok"]
         await running
         await inputs.close()
 
@@ -245,14 +253,13 @@ def test_no_prediction_of_a_live_stream_waits_for_what_is_due() -> None:
 def test_labels_and_tasks_that_wait_are_bounded() -> None:
     session = small_session(LabelTimeline(), late_labels=True)
     held = Held(session, 3)
-    gate = Gate(3)
 
     class Pouring(LiveSource):
         async def __aiter__(self):
             async for packet in super().__aiter__():
                 yield packet
                 await asyncio.sleep(0)
-            assert await asyncio.to_thread(gate.there.wait, 20)
+            assert await asyncio.to_thread(held.there.wait, 60)
             for i in range(MAX_LABELS + 500):
                 pipeline.add_label(LabelInterval(10**9 + i, 10**9 + i + 1, 1))
             futures = [pipeline.do(lambda s: None) for _ in range(MAX_TASKS + 10)]
@@ -260,7 +267,7 @@ def test_labels_and_tasks_that_wait_are_bounded() -> None:
             held.release.set()
 
     refused: list[Any] = []
-    pipeline = pipeline_of(Pouring(labelled_events(0, 1)), [gate], session, policy="drop-oldest")
+    pipeline = pipeline_of(Pouring(labelled_events(0, 1)), [], session, policy="drop-oldest")
     asyncio.run(asyncio.wait_for(to_the_end(pipeline), 60))
     snapshot = pipeline.snapshot()
     assert len(refused) == 10
@@ -286,13 +293,14 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
         inputs = inputs_of(pipeline, [])
         endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(gate.there.wait, 20)
+        assert await asyncio.to_thread(gate.there.wait, 60)
         answers = []
         for said in (
             {"command": "add_class", "class": "mug"},
             {"command": "add_class", "class": 7},
             {"command": "correct", "class": "mug", "t": 12_000},
             {"command": "label", "class": "mug", "last": "2s"},
+            {"command": "label", "class": "mug", "last": 0},
             {"command": "label", "class": "cup"},
             {"command": "label"},
             {"command": "add_class", "class": "mug"},
@@ -300,6 +308,9 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
             {"command": "correct", "class": True},
             {"command": "correct", "class": 1, "t": "now"},
             {"command": "correct", "class": "cube"},
+            {"command": "retract", "t": "now"},
+            {"command": "retract", "t": 999_000},
+            {"command": "retract", "t": 2_000},
         ):
             answers.append(await asyncio.to_thread(asked, endpoint, json.dumps({"v": 1, **said}).encode()))
         pipeline.stop()
@@ -315,6 +326,7 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
     ]
     wrong = (
         "whole number of µs",
+        "whole number of µs above 0",
         "'cup'",
         "name or number",
         "already",
@@ -322,8 +334,12 @@ def test_a_class_is_added_and_a_label_corrected_by_commands() -> None:
         "name or number",
         "whole number of µs",
         "'cube'",
+        "whole number of µs",
+        "no label at 999000",
     )
-    assert all(text in answer["error"] for text, answer in zip(wrong, answers[3:], strict=True))
+    assert all(text in answer["error"] for text, answer in zip(wrong, answers[3:-1], strict=True))
+    assert answers[-1] == {"v": 1, "ok": True, "t0": 0, "t1": 10_000}
+    assert session.counters.labels_retracted == 1
     assert pipeline.view.facts.classes == (1, 2, 3, 7) and pipeline.view.facts.class_names == {3: "mug"}
     assert session.evaluator.presentations.margins()[0][3] == 1
 
@@ -337,9 +353,11 @@ def test_a_label_is_given_to_the_last_so_much_by_a_command() -> None:
         inputs = inputs_of(pipeline, [])
         endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(gate.there.wait, 20)
+        assert await asyncio.to_thread(gate.there.wait, 60)
         said = {"v": 1, "command": "label", "class": "2", "last": 5 * WINDOW}
         answer = await asyncio.to_thread(asked, endpoint, json.dumps(said).encode())
+        while not session.learner.counts.learned and not running.done():
+            await asyncio.wrap_future(pipeline.learning.fresh())  # the learner answers between two pieces of work
         pipeline.stop()
         await running
         await inputs.close()
@@ -349,3 +367,27 @@ def test_a_label_is_given_to_the_last_so_much_by_a_command() -> None:
     assert answer == {"v": 1, "ok": True, "timesteps": 5}
     assert session.counters.labels_taken == 1
     assert session.learner.counts.learned > 0
+
+
+def test_a_run_that_takes_no_labels_neither_takes_nor_corrects_one_by_a_command() -> None:
+    session = small_session(LabelTimeline(intervals(60)))
+    gate = Gate(14)
+    pipeline = pipeline_of(ListSource(labelled_events(0, 60)), [gate], session, speed=0.02)
+
+    async def go() -> list[dict[str, Any]]:
+        inputs = inputs_of(pipeline, [], labels=False)
+        endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
+        running = asyncio.create_task(to_the_end(pipeline))
+        assert await asyncio.to_thread(gate.there.wait, 20)
+        answers = []
+        for name in ("label", "correct"):
+            said = {"v": 1, "command": name, "class": 2}
+            answers.append(await asyncio.to_thread(asked, endpoint, json.dumps(said).encode()))
+        pipeline.stop()
+        await running
+        await inputs.close()
+        return answers
+
+    for name, answer in zip(("label", "correct"), asyncio.run(asyncio.wait_for(go(), 60)), strict=True):
+        assert not answer["ok"] and answer["error"].startswith(f"{name}: this run takes no labels")
+    assert session.counters.labels_corrected == 0

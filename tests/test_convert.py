@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import permutations
 from pathlib import Path
@@ -114,6 +115,38 @@ def test_events_of_the_last_session_and_a_clock_that_restarts(
     out = read(tmp_path / "b.csv")
     np.testing.assert_array_equal(out["t"][5000:] - out["t"][5000], events["t"] - events["t"][0])
     assert out["t"][5000] == out["t"][4999] + 1_000_000
+
+
+@pytest.mark.parametrize("name", ["rec-2024-01-02T10:11:12.csv", "zmq:1.csv", "a?b.csv", "what? a%20b#c.csv"])
+def test_any_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = save(tmp_path / "start.npz", some_events(100))
+    assert convert(str(start), name) == 0 and convert(str(start), f"{name}?format=csv", force=True) == 0
+    assert {f.name for f in tmp_path.iterdir()} == {"start.npz", name}
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    start = save(tmp_path / "start.npz", some_events(100))
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (("folder", "is a folder; name a file"), ("pipe", "is no file; name a file")):
+        with pytest.raises(OutputError, match=said):
+            convert(str(start), f"{tmp_path / name}?format=csv", force=True)
+    with pytest.raises(UsageError, match="writes no standard output; name a file"):
+        convert(str(start), "-")
+    (tmp_path / "real.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert convert(str(start), str(tmp_path / "link.csv"), force=True) == 0
+    assert (tmp_path / "link.csv").is_symlink() and len(read(tmp_path / "real.csv")) == 100
+    assert {f.name for f in tmp_path.iterdir()} == {"start.npz", "folder", "pipe", "real.csv", "link.csv"}
+
+
+def test_labels_that_are_not_written_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        save(tmp_path / "in" / name / "1.npz", some_events(100))
+    assert convert(str(tmp_path / "in"), str(tmp_path / "out.npz")) == 0
+    assert "its 2 labels were not written" in capsys.readouterr().err
 
 
 def test_words_that_make_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,11 +43,11 @@ def test_scores_are_those_of_the_right_label(after: int, at: int | None) -> None
         if i == 10 * WRONG + after:
             if at is None and after < 6:  # the latest label that is known is the one before
                 with pytest.raises(UsageError, match="already"):
-                    session.correct(LABELS[WRONG - 1].label)
+                    session.labels.correct(LABELS[WRONG - 1].label)
                 at = WRONG * 10 * WINDOW
-            session.correct(LABELS[WRONG].label, at)
+            session.labels.correct(LABELS[WRONG].label, at)
             with pytest.raises(UsageError, match="already"):
-                session.correct(LABELS[WRONG].label, at)
+                session.labels.correct(LABELS[WRONG].label, at)
         session.process(t)
         right.process(t)
     for each in (session, right):
@@ -81,7 +81,7 @@ def live() -> Session:
     )
     for t in STEPS[:20]:
         session.process(t)
-    session.add_label(LabelInterval(0, 10 * WINDOW, 2))
+    session.labels.add(LabelInterval(0, 10 * WINDOW, 2))
     learn_all(session)
     return session
 
@@ -91,7 +91,7 @@ def test_what_is_remembered_gets_the_right_label_and_is_learned_once_more() -> N
     before = session.memory.latest(99)
     assert session.memory.counts() == {2: 3}  # of 4, 4 and 2
     scored, seen, updates = session.evaluator.steps.n, taught(session), session.counters.updates.deferred
-    wrong = session.correct(1)
+    wrong = session.labels.correct(1)
     assert (wrong.t_start, wrong.t_end, wrong.label) == (0, 10 * WINDOW, 2)
     assert {k: n for k, n in session.memory.counts().items() if n} == {1: 3}
     after = session.memory.latest(99)[1]
@@ -104,7 +104,7 @@ def test_what_is_remembered_gets_the_right_label_and_is_learned_once_more() -> N
 
 def test_frames_that_are_learned_once_more_are_those_that_were_shown() -> None:
     session = live()
-    session.correct(1)
+    session.labels.correct(1)
     again = session._due._deferred[0].waited
     assert all(np.array_equal(w.frame, t.frame) for w, t in zip(again, STEPS[:10], strict=True))
 
@@ -113,17 +113,17 @@ def test_what_is_due_is_learned_with_the_right_label() -> None:
     session = small_session(LabelTimeline(), late_labels=True)
     for t in STEPS[:20]:
         session.process(t)
-    session.add_label(LabelInterval(0, 10 * WINDOW, 2))
-    session.add_label(LabelInterval(10 * WINDOW, 20 * WINDOW, 2))
+    session.labels.add(LabelInterval(0, 10 * WINDOW, 2))
+    session.labels.add(LabelInterval(10 * WINDOW, 20 * WINDOW, 2))
     seen = taught(session)
     for _ in range(3):
         session.learn_due()  # of the first, which is under way
-    session.correct(1, 0)
-    session.correct(1)
+    session.labels.correct(1, 0)
+    session.labels.correct(1)
     learn_all(session)
     assert seen == [2] * 3 + [1] * 17  # without a memory there is nothing to learn again
     with pytest.raises(UsageError, match="already"):
-        session.correct(1, 5 * WINDOW)
+        session.labels.correct(1, 5 * WINDOW)
 
 
 def test_what_is_shown_goes_on_with_the_right_label() -> None:
@@ -132,7 +132,7 @@ def test_what_is_shown_goes_on_with_the_right_label() -> None:
     for t in STEPS[50:56]:
         session.process(t)
     assert seen == [SWAPPED[5].label] * 6
-    session.correct(LABELS[5].label)
+    session.labels.correct(LABELS[5].label)
     learn_all(session)
     for t in STEPS[56:60]:
         result = session.process(t)
@@ -146,12 +146,12 @@ def test_what_is_being_rehearsed_too() -> None:
     session = small_session(LabelTimeline(), late_labels=True, rehearsal=RehearsalConfig(ratio=2, stretch=4))
     for t in STEPS[:20]:
         session.process(t)
-    session.add_label(LabelInterval(0, 10 * WINDOW, 2))
+    session.labels.add(LabelInterval(0, 10 * WINDOW, 2))
     for _ in range(9):
         session.learn_due()
     assert any(run is not None for run in session._due.alongside._runs)
     seen = taught(session)
-    session.correct(1)
+    session.labels.correct(1)
     learn_all(session)
     assert set(seen) == {1}
 
@@ -160,7 +160,7 @@ def test_another_pass_has_the_right_label() -> None:
     session = of_file(SWAPPED)
     for t in STEPS[:60]:
         session.process(t)
-    session.correct(LABELS[WRONG].label, 55 * WINDOW)
+    session.labels.correct(LABELS[WRONG].label, 55 * WINDOW)
     session.end_pass()
     learn_all(session)
     seen = [session.process(t).truth for t in STEPS[:60]]
@@ -177,11 +177,11 @@ def test_what_cannot_be_corrected_changes_nothing() -> None:
         (2, 0, "already"),
     ):
         with pytest.raises(UsageError, match=wrong):
-            session.correct(name, at)
+            session.labels.correct(name, at)
     with pytest.raises(UsageError, match="takes no labels"):
-        small_session(None).correct(1)
+        small_session(None).labels.correct(1)
     with pytest.raises(UsageError, match="no label was used"):
-        small_session(LabelTimeline()).correct(1)
+        small_session(LabelTimeline()).labels.correct(1)
     after = session.state_dict()
     assert before.keys() == after.keys()
     for key, value in before.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -45,6 +46,14 @@ def test_the_units_options_are_options_of_run() -> None:
             open_sink(word)
 
 
+def test_the_containers_durations_are_ones_that_builders_read() -> None:
+    """Go's: its minutes are ``m``."""
+    health = next(line for line in (DEPLOY / "Containerfile").read_text().splitlines() if "HEALTHCHECK" in line)
+    durations = re.findall(r"--(?:interval|start-period|timeout)=(\S+)", health)
+    assert len(durations) == 3
+    assert all(re.fullmatch(r"(\d+(ms|s|m|h))+", duration) for duration in durations)
+
+
 def test_the_example_settings_load() -> None:
     assert RunConfig.load(tomllib.loads((DEPLOY / "camera.toml").read_text())).rehearsal.mode == "idle"
 
@@ -67,7 +76,7 @@ def test_the_same_start_goes_on_after_a_kill(tmp_path: Path) -> None:
     settings = merge(SMALL, {"stream": {"checkpoint_every": "20ms", "speed": "1x"}})
     (tmp_path / "cam.toml").write_text(as_toml(RunConfig.load(settings)))
     line = directive("ExecStart")[0].replace("/etc/stream-ottt/%i.toml", "cam.toml").replace("$OPTIONS", "")
-    line = line.replace("${SOURCE}", "'synthetic:?presentations=100000&duration=100ms&pause=50ms&classes=3'")
+    line = line.replace("${SOURCE}", "'synthetic:?presentations=3000&duration=100ms&pause=50ms&classes=3'")
     words = [sys.executable, "-m", "stream_ottt", *shlex.split(line)[1:]]
 
     def start(end: str) -> subprocess.Popen[str]:

@@ -38,6 +38,13 @@ def test_the_page_of_formats_is_what_the_sources_say() -> None:
     assert text("docs/formats.md") == document.formats(), "run `make settings`"
 
 
+def test_each_format_says_what_is_not_read_and_what_others_read_wrong() -> None:
+    page = text("docs/formats.md")
+    for section in page.split("\n## ")[1:]:
+        assert "\nNot read: " in section and "\nTraps of other readers: " in section, section.splitlines()[0]
+    assert page.count("\n## ") == sum(SOURCES.get(name).reads_files for name in SOURCES.names())
+
+
 def test_the_page_of_commands_is_what_the_commands_say() -> None:
     assert text("docs/commands.md") == document.commands(), "run `make settings`"
 

@@ -103,15 +103,15 @@ def test_labels_that_lie_ahead_are_bounded(monkeypatch) -> None:
     monkeypatch.setattr(presentations, "MOST_INTERVALS", 3)
     session = small_session(LabelTimeline(), late_labels=True)
     for k in range(3):
-        session.add_label(LABELS[k])
+        session.labels.add(LABELS[k])
     with pytest.raises(UsageError, match="3 label intervals lie ahead of the stream"):
-        session.add_label(LABELS[3])
+        session.labels.add(LABELS[3])
     for t in STEPS[:20]:
         session.process(t)
     with pytest.raises(UsageError):
-        session.add_label(LABELS[3])
+        session.labels.add(LABELS[3])
     session._presentations.timeline.forget_before(10 * WINDOW)
-    session.add_label(LABELS[3])
+    session.labels.add(LABELS[3])
 
 
 def test_the_live_timeline_forgets_what_no_timestep_can_need() -> None:
@@ -121,10 +121,10 @@ def test_the_live_timeline_forgets_what_no_timestep_can_need() -> None:
     for k, t in enumerate(STEPS):
         session.process(t)
         if k % 10 == 4:
-            session.add_label(LabelInterval(k * WINDOW, (k + 3) * WINDOW, 1))
+            session.labels.add(LabelInterval(k * WINDOW, (k + 3) * WINDOW, 1))
         if k % 10 == 9:
-            session.add_label(LabelInterval((k - 9) * WINDOW, (k - 5) * WINDOW, 2))
-            session.add_label(LabelInterval((k - 2) * WINDOW, (k + 1) * WINDOW, 2))
+            session.labels.add(LabelInterval((k - 9) * WINDOW, (k - 5) * WINDOW, 2))
+            session.labels.add(LabelInterval((k - 2) * WINDOW, (k + 1) * WINDOW, 2))
             kept.append(len(timeline))
     assert max(kept) <= 2
     seen = session.snapshot()
@@ -136,10 +136,10 @@ def test_a_label_that_a_waiting_timestep_needs_is_not_forgotten() -> None:
     session = small_session(LabelTimeline(), late_labels=True)
     for t in STEPS[:10]:
         session.process(t)
-    session.add_label(LabelInterval(4 * WINDOW, 6 * WINDOW, 1))  # 0 … 4 still wait, for a label that may overlap it
+    session.labels.add(LabelInterval(4 * WINDOW, 6 * WINDOW, 1))  # 0 … 4 still wait, for a label that may overlap it
     with pytest.raises(UsageError, match="overlap"):
-        session.add_label(LabelInterval(0, 5 * WINDOW, 2))
-    assert session.add_label(LabelInterval(0, 4 * WINDOW, 2)) == 4
+        session.labels.add(LabelInterval(0, 5 * WINDOW, 2))
+    assert session.labels.add(LabelInterval(0, 4 * WINDOW, 2)) == 4
 
 
 @pytest.mark.parametrize(("steps", "updates"), [(11, 2), (10, 2), (13, 3)])
@@ -149,7 +149,7 @@ def test_the_end_of_a_stretch_applies_what_ottt_a_still_sums_up(steps: int, upda
     )
     for t in STEPS[:steps]:
         session.process(t)
-    session.add_label(LabelInterval(0, steps * WINDOW, 1))
+    session.labels.add(LabelInterval(0, steps * WINDOW, 1))
     while session.due:
         before = session.learner.counts.updates
         session.learn_due()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -114,6 +115,19 @@ def test_a_presentation_says_the_class_of_largest_mean_softmax_not_the_most_freq
     assert evaluator.accuracy()["steps"] == 0.5
 
 
+@pytest.mark.parametrize(("corrected", "said"), [(0, 5), (1, 7)])
+def test_the_no_change_baseline_says_the_label_before_as_it_was_corrected(corrected: int, said: int) -> None:
+    evaluator = Evaluator()
+    first, second, third = (PresentationScore(truth, CLASSES) for truth in (2, 5, 11))
+    for score in (first, second):
+        evaluator.add_step(score, 2, one_hot(2))
+        evaluator.close(score)
+    evaluator.correct((first, second)[corrected], 7)
+    evaluator.add_step(third, 2, one_hot(2))
+    evaluator.close(third)
+    assert third.verdict is not None and third.verdict.no_change == said
+
+
 def test_nothing_scored_is_none_everywhere() -> None:
     evaluator = Evaluator()
     assert set(evaluator.accuracy().values()) == {None}
@@ -167,3 +181,46 @@ def test_accuracy_by_the_time_since_the_change() -> None:
     assert rows == [(0.1, 3, 1 / 3), (0.25, 1, 1.0), (0.5, 1, 1.0)]
     evaluator.correct(made[2].score, 2)
     assert evaluator.since_change()[0]["accuracy"] == 2 / 3
+
+
+def test_a_presentation_without_end_takes_the_same_memory() -> None:
+    """Its label can be corrected all the same: every figure is that of an evaluator that was told the right one."""
+    fading, window = 0.99, 50
+    wrong, right = (Evaluator(EvaluationConfig(fading=fading, window=window)) for _ in range(2))
+    rng = np.random.default_rng(0)
+    told = {truth: PresentationScore(truth, CLASSES) for truth in (5, 7)}
+    other = [PresentationScore(2, CLASSES) for _ in range(2)]
+    sizes = []
+    for i in range(3000):
+        predicted = int(rng.choice(CLASSES))
+        wrong.add_step(told[5], predicted, one_hot(predicted))
+        right.add_step(told[7], predicted, one_hot(predicted))
+        if i % 7 == 0:  # a late label of another presentation is scored in between
+            for evaluator, score in zip((wrong, right), other, strict=True):
+                evaluator.add_step(score, 2, one_hot(2))
+        if i in (300, 2999):
+            sizes.append(len(json.dumps(told[5].state_dict(), default=list)))
+    assert sizes[1] < 1.2 * sizes[0]  # numbers get more digits
+    assert wrong.accuracy() != right.accuracy()
+    wrong.correct(told[5], 7)
+    for evaluator, score in ((wrong, told[5]), (right, told[7])):
+        evaluator.close(score)
+    one, two = wrong.accuracy(), right.accuracy()
+    assert one.pop("faded") == pytest.approx(two.pop("faded"))
+    assert one == two and wrong.steps == right.steps and wrong.per_class() == right.per_class()
+
+
+def test_the_window_goes_on_from_its_state() -> None:
+    config = EvaluationConfig(window=7)
+    evaluator = Evaluator(config)
+    score = PresentationScore(5, CLASSES)
+    for i in range(20):
+        other = Evaluator(config)
+        other.load_state_dict(evaluator.state_dict())
+        for each in (evaluator, other):
+            again = PresentationScore(5, CLASSES)
+            again.load_state_dict(score.state_dict())
+            each.add_step(again, CLASSES[i % 3], one_hot(2))
+        score = again
+        assert other.accuracy() == evaluator.accuracy()
+        assert evaluator.accuracy()["windowed"] == share([CLASSES[k % 3] == 5 for k in range(i + 1)][-7:])

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, Ledger, join_events, make_events, split_well_formed
+from stream_ottt.events.packet import (
+    EVENT_DTYPE,
+    LAST_US,
+    EventPacket,
+    Ledger,
+    join_events,
+    make_events,
+    split_well_formed,
+)
 
 
 def some_events(n: int, seed: int = 0) -> np.ndarray:
@@ -51,7 +59,8 @@ def test_joining_is_concatenating(lengths: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("x", -1), ("x", 9), ("y", -5), ("y", 7), ("t", -1), ("x", 32767), ("t", -(2**63))]
+    ("field", "value"),
+    [("x", -1), ("x", 9), ("y", -5), ("y", 7), ("t", -1), ("x", 32767), ("t", -(2**63)), ("t", LAST_US)],
 )
 def test_what_lies_outside_is_split_off_wherever_it_is(field: str, value: int) -> None:
     for i in (0, 5, 9):

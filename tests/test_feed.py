@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, make_events, split_well_formed
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 
@@ -48,6 +48,13 @@ def test_a_message_is_what_the_specification_says() -> None:
     assert topic == b"events/cam"
     assert json.loads(bytes(head)) == HEADER
     assert bytes(payload) == PAYLOAD
+
+
+def test_a_message_without_events_has_the_latest_time() -> None:
+    empty = make_events([], [], [], [])
+    _, head, payload = feed.pack_events("s", 3, empty, 8, 8, t=77, eos=True)
+    found, events = feed.unpack_events(head, payload)
+    assert (found.t0, found.t1, found.eos, len(events)) == (77, 77, True, 0)
 
 
 def test_the_specified_bytes_are_read() -> None:
@@ -105,6 +112,9 @@ def test_any_polarity_byte_but_0_is_one_on() -> None:
         (header(height=32769), PAYLOAD, "height = '32769'"),
         (header(dtype=[["t", ">u8"], ["x", "<u2"], ["y", "<u2"], ["p", "?"]]), PAYLOAD, ">u8"),
         (header(encoding="zstd"), PAYLOAD, "encoding 'zstd'"),
+        (header(sender=7), PAYLOAD, "sender = 7"),
+        (header(sender="x" * 65), PAYLOAD, "sender = "),
+        (header(sender="\x1b[2J"), PAYLOAD, "sender = "),
         (header(), PAYLOAD[:-1], "25 bytes"),
         (header(), b"", "0 bytes"),
         (b"", PAYLOAD, "no JSON"),
@@ -116,7 +126,7 @@ def test_any_polarity_byte_but_0_is_one_on() -> None:
     ],
 )
 def test_a_wrong_message_is_refused_in_words(head: bytes, payload: bytes, complaint: str) -> None:
-    with pytest.raises(feed.FeedError, match=re.escape(complaint)) as refusal:
+    with pytest.raises(topics.FeedError, match=re.escape(complaint)) as refusal:
         feed.unpack_events(head, payload)
     assert len(str(refusal.value)) < 400
 
@@ -130,7 +140,7 @@ def test_a_wrong_message_is_refused_in_words(head: bytes, payload: bytes, compla
 def test_whatever_comes_is_read_or_refused(changes: dict[str, object], payload: bytes) -> None:
     try:
         parsed, events = feed.unpack_events(header(**changes), payload)
-    except feed.FeedError:
+    except topics.FeedError:
         return
     assert parsed.n == len(events) == len(payload) // 13
 
@@ -138,29 +148,34 @@ def test_whatever_comes_is_read_or_refused(changes: dict[str, object], payload: 
 @given(st.binary(max_size=80))
 def test_bytes_at_random_are_refused(data: bytes) -> None:
     for read in (feed.unpack_label, feed.unpack_json):
-        with pytest.raises(feed.FeedError):
+        with pytest.raises(topics.FeedError):
             read(data)
 
 
 @given(st.integers(0, 2**62), st.integers(1, 2**61), st.integers(0, 10**6))
 def test_labels_come_back_as_they_were(start: int, span: int, label: int) -> None:
     topic, head = feed.pack_label("a/b", LabelInterval(start, start + span, label))
-    assert feed.split_topic(topic) == ("labels", "a/b")
+    assert topics.split_topic(topic) == ("labels", "a/b")
     assert feed.unpack_label(head) == LabelInterval(start, start + span, label)
+    _, head = feed.pack_label("a/b", LabelInterval(start, start + span, label, "bell"))
+    assert (feed.unpack_label(head).label, feed.unpack_label(head).name) == (label, "bell")
 
 
 def test_a_label_that_ends_before_it_starts_is_refused() -> None:
-    with pytest.raises(feed.FeedError, match="ends before it starts"):
+    with pytest.raises(topics.FeedError, match="ends before it starts"):
         feed.unpack_label(b'{"v":1,"t0":5,"t1":5,"class":1}')
+    for name in ('""', "7", '"' + 65 * "x" + '"', '"\\n"', "[]"):
+        with pytest.raises(topics.FeedError, match="a class's name is text"):
+            feed.unpack_label(f'{{"v":1,"t0":5,"t1":6,"class":1,"name":{name}}}'.encode())
 
 
 @pytest.mark.parametrize("topic", [b"", b"events", b"other/x", b"\xff/x"])
 def test_topics_of_no_kind_are_refused(topic: bytes) -> None:
     if topic == b"events":
-        assert feed.split_topic(topic) == ("events", "")
+        assert topics.split_topic(topic) == ("events", "")
         return
-    with pytest.raises(feed.FeedError):
-        feed.split_topic(topic)
+    with pytest.raises(topics.FeedError):
+        topics.split_topic(topic)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +189,7 @@ def test_topics_of_no_kind_are_refused(topic: bytes) -> None:
     ],
 )
 def test_a_source_has_a_name(uri: str, name: str) -> None:
-    assert feed.source_name(uri) == name
+    assert topics.source_name(uri) == name
 
 
 def documented_client() -> str:
@@ -193,12 +208,12 @@ def test_the_documented_client_reads_the_feed() -> None:
             sys.executable, "-c", documented_client(), sender.endpoint, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         try:
-            await sender.wait_for_readers(1, b"events/walk", 20)
+            await sender.wait_for_readers(1, b"events/walk", 60)
             events = make_events([1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 0])
             for seq in (0, 1, 3):
                 await sender.send(feed.pack_events("walk", seq, events, 10, 10))
             await sender.send_last(feed.pack_events("walk", 4, events[:1], 10, 10, eos=True), 5)
-            out, error = await asyncio.wait_for(client.communicate(), 20)
+            out, error = await asyncio.wait_for(client.communicate(), 60)
         finally:
             if client.returncode is None:
                 client.kill()

@@ -83,6 +83,23 @@ def test_a_conversion_writes_what_is_kept(
     assert np.array_equal(written["x"], expected["y"]) and np.array_equal(written["t"], expected["t"])
 
 
+def test_filters_that_leave_nothing_are_said(
+    recording: tuple[Path, EventArray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, events = recording
+    both = ["--filter", "polarity:on", "--filter", "polarity:off"]
+    out = tmp_path / "out.aedat4"
+    assert run(monkeypatch, "convert", str(path), str(out), *both) == 3 and not out.exists()
+    err = capsys.readouterr().err
+    assert err == f"stream-ottt: {path}: the filters left none of {len(events):,} events; nothing was written\n"
+    assert run(monkeypatch, "run", "--source", str(path), "--quiet", *both) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"stream-ottt: {path}: the filters left nothing of its events (")
+
+
 @pytest.mark.parametrize("command", ["run", "convert"])
 def test_a_filter_that_is_none_names_the_near_miss(
     command: str,

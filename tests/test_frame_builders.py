@@ -123,6 +123,22 @@ def test_after_a_reset_it_is_as_new(spec: str) -> None:
 
 
 @every_frame
+def test_a_state_is_nobodys_once_it_was_given(spec: str) -> None:
+    """Neither the builder that gave it nor one that took it changes it."""
+    first, second, third = (open_frames(spec, SHAPE) for _ in range(3))
+    add(first, [(0, 1), (5, 2)], 0)
+    state = first.state_dict()
+    second.load_state_dict(state)
+    for builder in (first, second):
+        add(builder, [(0, 3), (7, 4)], 0)
+        builder.close(0, WINDOW)
+    third.load_state_dict(state)
+    expected = open_frames(spec, SHAPE)
+    add(expected, [(0, 1), (5, 2)], 0)
+    assert np.array_equal(third.close(0, WINDOW), expected.close(0, WINDOW))
+
+
+@every_frame
 def test_far_times_and_an_empty_stream(spec: str) -> None:
     builder = open_frames(spec, SHAPE)
     assert not builder.close(0, 1).any()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from resumed import request, run
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.build import build_learner
 from stream_ottt.learning.config import LearnerConfig
-from stream_ottt.learning.guard import LOOK_EVERY, LOOKS, MOST_ROLLBACKS
+from stream_ottt.learning.counters import SessionCounters
+from stream_ottt.learning.firing import LOOK_EVERY, LOOKS
+from stream_ottt.learning.guard import KEEP_EVERY, MOST_ROLLBACKS, Guard
 from stream_ottt.learning.rehearsal import RehearsalConfig
 from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
@@ -80,6 +84,81 @@ def test_one_bad_weight_is_undone_and_learning_goes_on(engine: str) -> None:
     assert session.snapshot().updates["live"] > 200
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_average_that_took_a_bad_weight_up_predicts_with_good_ones_again(engine: str) -> None:
+    session = session_of(engine, lr=0.05, average=50)
+    through(session, slice(0, 50))
+    average = session.learner.average
+    assert average is not None
+    average.network.parameters["readout.bias"][0] = math.nan
+    average.network.weights_changed(centred=average.network.centred)
+    assert np.isfinite(through(session, slice(50, 100))).all()
+    assert session.snapshot().rollbacks == 1
+
+
+def test_errors_that_are_on_their_way_when_the_weights_go_back_are_discarded_and_counted() -> None:
+    session = session_of("plain", lr=0.05, error_delay=3)
+    through(session, slice(0, 47))
+    network, counts = session.learner.network, session.learner.counts
+    learned = counts.learned
+    network.parameters["readout.bias"][0] = math.nan
+    network.weights_changed()
+    through(session, slice(47, 50))
+    assert session.snapshot().rollbacks == 1
+    session.finish()
+    assert counts.learned == learned and counts.learned + counts.discarded == 50
+
+
+@pytest.mark.parametrize("mode", ["ratio", "alongside"])
+def test_what_is_under_way_when_the_weights_go_back_goes_on_from_rest(mode: str) -> None:
+    """Its potentials are those of weights that are no longer there."""
+    session = session_of("plain", rehearsal=mode, lr=0.05)
+    through(session, slice(0, 20))
+    timesteps = iter(STEPS[20:])
+    while not session.due:
+        session.process(next(timesteps))
+    for _ in range(2):
+        session.learn_due()
+    due = session._due
+    runs = [run for run in (due._run, *due.alongside._runs) if run is not None]
+    assert runs and all(run.state.network.saved for run in runs)
+    network = session.learner.network
+    network.parameters["readout.bias"][0] = math.nan
+    network.weights_changed()
+    session.process(next(timesteps))
+    assert session.snapshot().rollbacks == 1
+    assert not any(run.state.network.saved for run in runs)
+
+
+@pytest.mark.parametrize("rule", [{"momentum": 0.9}, {"optimizer": "adam"}], ids=str)
+def test_after_a_class_was_added_the_good_weights_have_it_too(
+    rule: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_ottt.learning.guard.KEEP_EVERY", 20)
+    session = session_of("fast", lr=0.01, **rule)
+    through(session, slice(0, 50))
+    session.classes.add("mug")
+    learner = session.learner
+    learner.network.parameters["readout.bias"][0] = math.nan
+    learner.network.weights_changed(centred=learner.network.centred)
+    logits = through(session, slice(50, 60))
+    assert session.snapshot().rollbacks == 1 and np.isfinite(logits).all() and logits[0].shape == (3,)
+    shapes = {name: value.shape for name, value in learner.network.parameters.items()}
+    assert all(value.shape == shapes[key.partition("/")[2]] for key, value in learner.optimizer.state().items())
+
+
+def test_good_weights_are_kept_also_where_the_count_of_updates_jumps_over_their_turn() -> None:
+    learner = session_of("plain", lr=0.01).learner
+    guard, bias = Guard(learner, SessionCounters()), learner.network.parameters["readout.bias"]
+    guard.before_learning()
+    assert guard.after_updates(KEEP_EVERY - 1)
+    bias[:] = 0.5
+    assert guard.after_updates(KEEP_EVERY + 1)
+    bias[:] = 0.7
+    guard.go_back("it was asked to")
+    assert (bias == 0.5).all()
+
+
 def test_a_good_run_is_left_alone() -> None:
     session = session_of("fast", lr=0.1)
     through(session)
@@ -90,13 +169,25 @@ def test_a_good_run_is_left_alone() -> None:
 def test_a_network_that_is_silent_or_fires_everywhere_is_said(
     threshold: float, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream_ottt.learning.guard.LOOK_EVERY", 2)
+    monkeypatch.setattr("stream_ottt.learning.firing.LOOK_EVERY", 2)
     session = session_of("fast", lr=0.01)
     monkeypatch.setattr(session.learner.network, "firing", lambda: {"conv1": float(threshold < 0)})
     through(session, slice(0, 2 * LOOKS - 1))
     assert not session.snapshot().warnings
     through(session, slice(2 * LOOKS - 1, 2 * LOOKS))
     assert len(session.snapshot().warnings) == 1 and said in session.snapshot().warnings[0]
+
+
+@pytest.mark.parametrize("how", ["some spikes now and then", "no events"])
+def test_a_layer_that_has_reason_to_be_silent_is_not_said_to_be(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_ottt.learning.firing.LOOK_EVERY", 2)
+    session = session_of("fast", lr=0.01)
+    looks = itertools.count(1)
+    shares = (0.5 if how != "no events" and n % (LOOKS - 1) == 0 else 0.0 for n in looks)
+    monkeypatch.setattr(session.learner.network, "firing", lambda: {"conv1": next(shares)})
+    for timestep in STEPS[: 6 * LOOKS]:
+        session.process(timestep if how != "no events" else replace(timestep, events=0))
+    assert not session.snapshot().warnings
 
 
 @pytest.mark.parametrize("engine", ["plain", "fast"])

@@ -27,12 +27,12 @@ def test_a_late_label_makes_no_step_of_another_presentation_a_test() -> None:
     session = live()
     for t in STEPS[:80]:
         session.process(t)
-    session.add_label(LABELS[8])  # known before it is shown
+    session.labels.add(LABELS[8])  # known before it is shown
     flags = []
     for k, t in enumerate(STEPS[80:90]):
         flags.append(session.process(t).scored)
         if k < 7:
-            session.add_label(LABELS[k])
+            session.labels.add(LABELS[k])
     assert flags == [True] + 9 * [False]
     session.finish()
     assert scored(session) == (71, 8)
@@ -41,11 +41,11 @@ def test_a_late_label_makes_no_step_of_another_presentation_a_test() -> None:
 def test_a_late_label_leaves_a_presentation_that_is_being_scored_open() -> None:
     timeline = LabelTimeline(delay="end")
     session = small_session(timeline, late_labels=True)
-    session.add_label(LABELS[1])
+    session.labels.add(LABELS[1])
     for t in STEPS[:14]:
         session.process(t)
     assert scored(session) == (4, 0)
-    session.add_label(LABELS[0])
+    session.labels.add(LABELS[0])
     assert scored(session) == (14, 1)
     assert all(session.process(t).scored for t in STEPS[14:20])
     session.process(STEPS[20])
@@ -101,30 +101,30 @@ def test_no_label_reaches_back_into_a_presentation_that_is_forgotten() -> None:
     session = live()
     for t in STEPS[:15]:
         session.process(t)
-    session.add_label(LABELS[0])
-    assert session.label_now(2, 5 * WINDOW) == 5
-    with pytest.raises(UsageError, match="is empty"):  # what is shown now has a label
-        session.label_now(1, 100 * WINDOW)
+    session.labels.add(LABELS[0])
+    assert session.labels.now(2, 5 * WINDOW) == 5
+    with pytest.raises(UsageError, match="has a label already"):  # what is shown now has a label
+        session.labels.now(1, 100 * WINDOW)
     for t in STEPS[15:18]:
         session.process(t)
     assert scored(session) == (15, 2)
     with pytest.raises(UsageError, match=r"interval 5000\.\.18000 .* labels were used already"):
-        session.add_label(LabelInterval(5 * WINDOW, 18 * WINDOW, 1))
+        session.labels.add(LabelInterval(5 * WINDOW, 18 * WINDOW, 1))
     assert scored(session) == (15, 2)
-    assert session.label_now(1, 100 * WINDOW) == 3
+    assert session.labels.now(1, 100 * WINDOW) == 3
     assert scored(session) == (18, 3)
     assert session.snapshot().labels_refused == 2
-    assert session.snapshot().label_refusal.startswith("labels: interval 15000..15000")
+    assert session.snapshot().label_refusal.startswith("what was shown last has a label already")
 
 
 def test_in_another_pass_labels_may_lie_where_others_were_forgotten() -> None:
     session = live()
     for t in STEPS[:15]:
         session.process(t)
-    session.add_label(LABELS[0])
-    session.label_now(2, 5 * WINDOW)
+    session.labels.add(LABELS[0])
+    session.labels.now(2, 5 * WINDOW)
     session.end_pass()
     for t in STEPS[:15]:
         session.process(t)
-    assert session.add_label(LabelInterval(5 * WINDOW, 18 * WINDOW, 1)) == 10
+    assert session.labels.add(LabelInterval(5 * WINDOW, 18 * WINDOW, 1)) == 10
     assert scored(session) == (15, 2)  # the second time nothing is a test

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from stream_ottt.errors import UsageError
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
 
 SOURCE = "synthetic:?presentations=4&duration=130ms&pause=0ms"
 

@@ -11,7 +11,8 @@ from helpers import intervals, labelled_events
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.timeline import LabelsConfig
-from stream_ottt.run.run import RunRequest, run
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import run
 
 BEGINS = 900_000_000_000_000
 """Times of the recording begin late, as those of a wall clock do, µs."""

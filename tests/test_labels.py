@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_ottt.errors import UsageError
-from stream_ottt.labels.alignment import misfit, shift_of, unmet
+from stream_ottt.labels.alignment import misfit, mistaken_unit, shift_of, unmet
 from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
 
 disjoint = st.lists(st.integers(0, 10_000), min_size=2, max_size=30, unique=True).map(
@@ -88,6 +88,15 @@ def test_no_interval_may_overlap_one_that_is_forgotten_until_the_stream_begins_a
     timeline.add(LabelInterval(2, 8, 2))  # too late to meet anything
     timeline.begin_again()
     timeline.add(LabelInterval(8, 9, 2))
+
+
+def test_the_end_of_what_is_forgotten_does_not_go_back() -> None:
+    timeline = LabelTimeline([LabelInterval(0, 10, 1)])
+    timeline.forget_before(10)
+    timeline.add(LabelInterval(2, 8, 2))  # too late to meet anything
+    timeline.forget_before(10)
+    with pytest.raises(UsageError, match="reaches into the time before 10"):
+        timeline.add(LabelInterval(8, 12, 2))
 
 
 @given(disjoint, st.integers(0, 10_000), st.integers(1, 3000))
@@ -176,3 +185,25 @@ def test_labels_that_cannot_meet_the_stream_are_said_with_both_spans(labels, str
 
 def test_labels_between_the_timesteps_are_said_too() -> None:
     assert "cover 10 … 20 µs, the stream covers 0 … 90 µs; they lie between" in unmet((10, 20), (0, 90), name="x")
+
+
+@pytest.mark.parametrize(
+    ("labels", "stream", "unit"),
+    [
+        ((0, 240), (0, 240_000), "ms"),
+        ((50, 130), (0, 240_000), "ms"),
+        ((0, 110), (0, 240_000), None),  # less than half of it
+        ((0, 400), (0, 240_000), None),
+        ((0, 134), (10_000, 134_000_000), "s"),
+        ((0, 240_000), (0, 240_000), None),
+        ((EPOCH // 1_000, EPOCH // 1_000 + 700), (EPOCH, None), "ms"),
+        ((EPOCH // 1_000_000, EPOCH // 1_000_000 + 7), (EPOCH, EPOCH + 9_000_000), "s"),
+        ((0, 700), (EPOCH, None), None),
+        ((0, 700), (0, None), None),
+        ((0, 700), (700_000, None), None),
+    ],
+)
+def test_labels_in_another_unit_than_the_stream_are_told(labels, stream, unit) -> None:
+    assert mistaken_unit(labels, stream) == unit
+    if unit:
+        assert unmet(labels, stream, name="x").endswith(f"; their times look like {unit}; write them in µs")

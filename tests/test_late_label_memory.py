@@ -19,7 +19,7 @@ def waiting_for_the_end(steps: int) -> Session:
     session = small_session(LabelTimeline(delay="end"), late_labels=True)
     for t in STEPS[:steps]:
         session.process(t)
-    assert session.add_label(LabelInterval(0, 10 * WINDOW, 1)) == steps
+    assert session.labels.add(LabelInterval(0, 10 * WINDOW, 1)) == steps
     return session
 
 

@@ -12,6 +12,7 @@ import torch
 from helpers import SIZE, intervals, labelled_events, timesteps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 import stream_ottt
 from stream_ottt.errors import ModelError, OutputError
@@ -47,7 +48,7 @@ def model(tmp_path: Path) -> Path:
 def changed(path: Path, *, facts: dict[str, Any] | None = None, tensors: dict[str, Any] | None = None) -> Path:
     """A copy with other metadata or tensors; None takes one out."""
     from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     with safe_open(path, framework="pt") as f:
         said = json.loads(f.metadata()[METADATA_KEY])
@@ -81,7 +82,7 @@ def test_a_loaded_model_keeps_its_weights_to_the_bit_when_it_predicts(tmp_path: 
     stream_ottt.save_model(path, learner, network=how)
     loaded = stream_ottt.load_model(path)
     loaded.step(timesteps(labelled_events(0, 1))[0])
-    saved = load_checkpoint(path).tensors
+    saved = load_file(path)
     assert all(torch.equal(value, saved[f"weights/{name}"]) for name, value in loaded.network.parameters.items())
 
 

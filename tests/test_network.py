@@ -258,6 +258,11 @@ def test_a_network_that_cannot_be_built_says_why(values: dict[str, Any], said: s
     assert said in str(e.value) and "\n" not in str(e.value)
 
 
+def test_more_layers_than_any_network_has_are_refused_before_they_are_built() -> None:
+    with pytest.raises(UsageError, match=r"^key 'layers': .*at most 1000 items"):
+        NetworkConfig.load({"layers": [2] * 100_000})
+
+
 @pytest.mark.parametrize("text", ["16-AP2-32C5", "16, AP2, 32C5", "[16, 'AP2', \"32C5\"]"])
 def test_layers_as_people_write_them(text: str) -> None:
     network = build_network(

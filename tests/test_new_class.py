@@ -120,6 +120,8 @@ def test_what_a_class_gets_does_not_depend_on_what_was_learned() -> None:
         rows.append(learner.network.parameters["readout.weight"][2].clone())
     assert torch.equal(*rows) and 0.001 < rows[0].std() < 0.05
     assert learner.network.parameters["readout.bias"][2] == 0
+    learner.add_class(8)
+    assert not torch.equal(learner.network.parameters["readout.weight"][3], rows[1])
 
 
 @pytest.mark.parametrize("engine", ["plain", "fast", "overlap"])

@@ -134,3 +134,14 @@ def test_a_cosine_needs_its_length() -> None:
     config = OptimizerConfig(schedule="cosine")  # the replay fills it in
     with pytest.raises(UsageError, match=r"'cosine' needs learner\.schedule_steps"):
         build_optimizer(config)
+
+
+@pytest.mark.parametrize("schedule", [{}, {"schedule": "cosine", "schedule_steps": 12}])
+def test_a_scale_is_on_all_rates_from_then_on(schedule: dict[str, Any]) -> None:
+    plain, scaled = (build_optimizer(OptimizerConfig(lr=0.1, **schedule)) for _ in range(2))
+    scaled.set_scale(0.5)
+    assert scaled.lr == 0.05
+    for _ in range(5):
+        plain.begin()
+        scaled.begin()
+        assert scaled.lr == pytest.approx(0.5 * plain.lr)

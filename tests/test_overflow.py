@@ -19,6 +19,9 @@ from stream_ottt.pipeline.pipeline import LIVE_WAITING
 from stream_ottt.pipeline.queues import OverflowPolicy
 
 PER_PACKET = 10
+# Packets beside those in the queue: with the binner, on the way, with the learner; and with the clock, at the beginning
+# and after a gap.
+IN_FLIGHT = LIVE_WAITING + 3 + 2 * (CONFIRM // PER_PACKET + 1)
 
 
 def packets_of(n: int) -> np.ndarray:
@@ -46,7 +49,7 @@ def stalled(session: Session, until: threading.Event) -> None:
     process = session.process
 
     def wait_and_process(timestep: Timestep) -> StepResult:
-        assert until.wait(20), "the source waited for the learner"
+        assert until.wait(60), "the source waited for the learner"
         return process(timestep)
 
     session.process = wait_and_process  # type: ignore[method-assign]
@@ -74,9 +77,7 @@ def test_every_event_is_in_exactly_one_count(policy: OverflowPolicy, room: int) 
     assert ledger.late == ledger.malformed == 0
     seen = [r.timestep.t_start // WINDOW for r in sink.results if r.timestep.events]
     assert ledger.binned == PER_PACKET * len(seen)
-    in_flight = LIVE_WAITING + 3  # with the binner, on the way, with the learner
-    in_flight += 2 * (CONFIRM // PER_PACKET + 1)  # with the clock, at the beginning and after a gap
-    assert room <= len(seen) <= room + in_flight
+    assert room <= len(seen) <= room + IN_FLIGHT
     if policy == "drop-oldest":
         assert seen[-room:] == list(range(300 - room, 300))  # the newest are there
     else:
@@ -111,7 +112,7 @@ def test_labels_are_not_dropped_with_the_packets_between_which_they_came() -> No
                 n += 1
 
         source.__class__ = type("Labelled", (Gate,), {"__aiter__": lambda _: with_labels()})
-        outcome = await asyncio.wait_for(to_the_end(pipeline), 30)
+        outcome = await asyncio.wait_for(to_the_end(pipeline), 60)
         assert outcome.error is None
 
     asyncio.run(go())
@@ -178,6 +179,6 @@ def test_few_events_over_a_long_time_do_not_wait_for_long_either() -> None:
     )
     run(pipeline)
     seen = [r.timestep.t_start // WINDOW for r in sink.results]
-    assert 20 <= len(seen) <= 20 + LIVE_WAITING + 3
+    assert 20 <= len(seen) <= 20 + IN_FLIGHT
     assert seen[-19:] == list(range(281, 300))
     assert pipeline.snapshot().ledger.accounted == pipeline.snapshot().ledger.read == len(source.events)

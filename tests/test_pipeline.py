@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from helpers import (
 )
 
 from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelTimeline
 from stream_ottt.learning.session import Session
 from stream_ottt.pipeline.pipeline import WAITING, Pipeline
@@ -90,6 +92,88 @@ def test_a_stop_finishes_the_step_and_accounts_for_the_rest(at: int, speed: floa
     assert ledger.read == ledger.accounted
 
 
+def test_what_ends_a_run_first_is_its_reason() -> None:
+    pipeline = pipeline_of(ListSource(labelled_events(0, 6)), [], small_session(None))
+    pipeline.stop("max-steps")
+    pipeline.stop()
+    assert run(pipeline).reason == "max-steps"
+
+
+def test_a_source_that_fails_as_it_is_stopped_was_stopped() -> None:
+    class Sore(LiveSource):
+        async def __aiter__(self) -> AsyncIterator[EventPacket]:
+            try:
+                async for packet in super().__aiter__():
+                    yield packet
+                await asyncio.to_thread(pipeline.learning.ready.wait)
+                pipeline.stop()
+                await asyncio.Event().wait()
+            finally:
+                raise InputError("it did not like that")
+
+    pipeline = pipeline_of(Sore(labelled_events(0, 6)), [], small_session(None), policy="drop-oldest")
+    outcome = run(pipeline)
+    assert (outcome.reason, outcome.error) == ("interrupted", None)
+
+
+def test_a_source_that_does_not_come_back_is_left_behind_with_what_it_holds() -> None:
+    class Stuck(ListSource):
+        def packets(self) -> Iterator[EventPacket]:
+            yield from super().packets()
+            pipeline.stop()
+            there.set()
+            release.wait(60)
+
+    there, release = threading.Event(), threading.Event()
+    pipeline = pipeline_of(Stuck(events := labelled_events(0, 6)), [], small_session(None), grace=0.05)
+    try:
+        assert run(pipeline).reason == "interrupted"
+        assert there.is_set()
+        ledger = pipeline.snapshot().ledger
+        assert ledger.read == ledger.accounted == len(events) and ledger.dropped["stopped"] > 0
+    finally:
+        release.set()
+    (late,) = (thread for thread in threading.enumerate() if thread.name == "binner")
+    late.join(60)  # it ends without a word
+
+
+class Endless(LiveSource):
+    """Gives nothing more after its events, and does not end."""
+
+    async def __aiter__(self) -> AsyncIterator[EventPacket]:
+        async for packet in super().__aiter__():
+            yield packet
+        await asyncio.Event().wait()
+
+
+def test_an_error_in_the_learner_ends_the_run_of_a_source_that_is_silent() -> None:
+    session = small_session(None)
+    session.process = lambda timestep: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    outcome = run(pipeline_of(Endless(labelled_events(0, 6)), [], session, policy="drop-oldest"))
+    assert outcome.reason == "failed" and isinstance(outcome.error, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_that_is_cancelled_ends_in_order_and_says_so(live: bool) -> None:
+    events = labelled_events(0, 60)
+    source = Endless(events) if live else ListSource(events)
+    session = small_session(None)
+    stalled = _Stalled(session)
+    pipeline = pipeline_of(source, [], session, policy="drop-oldest" if live else "block")
+
+    async def go() -> None:
+        running = asyncio.create_task(pipeline.run())
+        await asyncio.to_thread(stalled.entered.wait)
+        asyncio.get_running_loop().call_later(0.05, stalled.release.set)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert stalled.release.is_set()  # it was waited for
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert pipeline.snapshot().ledger.in_hand == 0
+
+
 def test_damaged_input_ends_the_run_after_all_that_was_good() -> None:
     sink = ListSink()
     error = InputError("cut short", path="x.aedat4", offset=77)
@@ -132,6 +216,23 @@ def test_an_error_in_the_learner_ends_the_run_with_that_error() -> None:
     outcome = run(pipeline)
     assert outcome.reason == "failed" and isinstance(outcome.error, ArithmeticError)
     assert pipeline.snapshot().ledger.in_hand == 0
+
+
+def test_of_two_errors_the_first_is_the_one_that_is_shown() -> None:
+    """What fails in the learner once the binner has failed may follow from that."""
+    pipeline, session = make(ListSource(EVENTS), [ListSink()])
+
+    def broken_taker(*_: object) -> None:
+        pipeline.learning.ready.wait()
+        raise ZeroDivisionError("in the binner")
+
+    def broken_finish() -> None:
+        raise ArithmeticError("in the learner")
+
+    pipeline.binner._takers = [broken_taker]
+    session.finish = broken_finish  # type: ignore[method-assign]
+    outcome = run(pipeline)
+    assert outcome.reason == "failed" and isinstance(outcome.error, ZeroDivisionError)
 
 
 def test_a_failing_sink_stops_neither_the_learning_nor_the_others() -> None:
@@ -177,7 +278,7 @@ class _Stalled:
 
     def __call__(self, timestep):
         self.entered.set()
-        assert self.release.wait(20)
+        assert self.release.wait(60)
         return self.process(timestep)
 
 
@@ -190,7 +291,7 @@ def test_a_stalled_learner_never_holds_up_a_live_source(policy) -> None:
             async for packet in super().__aiter__():
                 yield packet
                 # Until the first timestep is there, so that nothing is taken later than it seems.
-                assert await asyncio.to_thread(stalled.entered.wait, 20)
+                assert await asyncio.to_thread(stalled.entered.wait, 60)
             # The whole stream went by while the learner stood still.
             stalled.release.set()
 
@@ -223,7 +324,7 @@ def test_a_file_waits_for_a_stalled_learner_and_loses_nothing() -> None:
         await running
         return read
 
-    assert asyncio.run(asyncio.wait_for(main(), 30)) < len(events) // 2
+    assert asyncio.run(asyncio.wait_for(main(), 60)) < len(events) // 2
     ledger = pipeline.snapshot().ledger
     assert ledger.binned == ledger.read == len(events)
 
@@ -242,7 +343,5 @@ def test_a_wrong_time_is_not_slept_on(at: int) -> None:
     events = labelled_events(0, 2)
     events["t"][at] = 2**40
     pipeline, _ = make(ListSource(events, cut=100), [], speed=1.0)
-    began = time.perf_counter()
-    run(pipeline, 20)
+    run(pipeline)  # in a minute, not in the twelve days that lie between
     assert pipeline.snapshot().ledger.accounted == len(events)
-    assert time.perf_counter() - began < 10

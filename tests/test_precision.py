@@ -13,10 +13,11 @@ from torch import Tensor
 from stream_ottt.engine import connection, products
 from stream_ottt.engine import precision as precisions
 from stream_ottt.engine.config import EngineConfig
+from stream_ottt.engine.direct import has_the_registers
 from stream_ottt.engine.images import Image
 from stream_ottt.engine.network import CompiledNetwork
 from stream_ottt.engine.precision import EXACT, Format, Rounding
-from stream_ottt.engine.products import Buffers, Shape, products_over
+from stream_ottt.engine.products import Buffers, Shape, may_round, products_over
 from stream_ottt.engine.rows import Rows
 
 DTYPES = {"bfloat16": torch.bfloat16}
@@ -64,7 +65,7 @@ def test_products_of_rounded_operands(
     monkeypatch.setattr(products, "BLOCK", 50_000)
     torch.manual_seed(3)
     rounding = Rounding(format, forward=forward)
-    found = products_over(Buffers([shape], torch.float32), {shape}, rounding)(shape)
+    found = products_over(Buffers([shape], torch.float32), [shape], rounding)(shape)
     image = Image(shape.height, shape.width, shape.channels, shape.kernel // 2, torch.float32)
     image.inside.copy_(torch.rand(image.inside.shape))
     weights = torch.randn(shape.out, shape.fan_in)
@@ -114,6 +115,24 @@ def test_learning_stays_near(precision: str) -> None:
         assert 0 < float((ours - theirs).norm()) < 0.2 * float(theirs.norm()), name
 
 
+@pytest.mark.skipif(not has_the_registers(), reason="this processor has no products without patches")
+@pytest.mark.usefixtures("any_format")
+@pytest.mark.parametrize("precision", REDUCED)
+def test_small_products_are_not_rounded(precision: Any) -> None:
+    """They go without patches, in float32, which is faster than any product of bfloat16 with patches."""
+    learners = [
+        pair({"layers": (16, "AP2", 32)}, {}, shape=(2, 16, 16), dtype=torch.float32, engine=EngineConfig(precision=p))[
+            1
+        ]
+        for p in (precision, "float32")
+    ]
+    for learner in learners:
+        drive(learner, [(0, False, False, False)] * 3, 0)
+    rounded, exact = (learner.network.parameters for learner in learners)
+    for name, value in exact.items():
+        assert torch.equal(rounded[name], value), name
+
+
 @pytest.mark.usefixtures("any_format")
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("precision", ["float32", *REDUCED])
@@ -136,5 +155,5 @@ def test_copies_of_the_weights_keep_up_with_them(
             transpose, half = rows.transpose, rows.half
             assert transpose.holds(rows)
             np.testing.assert_array_equal(transpose.columns, rows.array.T)
-            assert (half is not None) == precision.startswith("bf16")
+            assert (half is not None) == (precision.startswith("bf16") and may_round(part.shape, torch.float32))
             assert half is None or torch.equal(half, rows.rows.bfloat16())

@@ -112,10 +112,10 @@ class Promise:
         """An interval that begins so many half timesteps before the next one."""
         start = self.at * WINDOW - back * WINDOW // 2
         if start >= 0:
-            self.take(lambda: self.session.add_label(LabelInterval(start, start + length * WINDOW // 2, label)))
+            self.take(lambda: self.session.labels.add(LabelInterval(start, start + length * WINDOW // 2, label)))
 
     def now(self, steps: int, label: int) -> None:
-        self.take(lambda: self.session.label_now(label, steps * WINDOW))
+        self.take(lambda: self.session.labels.now(label, steps * WINDOW))
 
     def take(self, act: Callable[[], object]) -> None:
         steps, taken = self.session.evaluator.steps.n, len(self.timeline.taken)
@@ -136,8 +136,18 @@ class Promise:
         steps, tests = self.session.evaluator.steps.n, self.session.evaluator.presentations.n
         at = self.at * WINDOW - back * WINDOW // 2
         with suppress(UsageError):
-            self.session.correct(label, at if back and at >= 0 else None)
+            self.session.labels.correct(label, at if back and at >= 0 else None)
         assert (self.session.evaluator.steps.n, self.session.evaluator.presentations.n) == (steps, tests)
+        self.note()
+
+    def retract(self, back: int) -> None:
+        """As :meth:`correct`, with no label in its place."""
+        steps, tests = self.session.evaluator.steps.n, self.session.evaluator.presentations.n
+        at = self.at * WINDOW - back * WINDOW // 2
+        with suppress(UsageError):
+            self.session.labels.retract(at if back and at >= 0 else None)
+        assert self.session.evaluator.steps.n <= steps
+        assert self.session.evaluator.presentations.n == len(self.session.evaluator.hits) <= tests
         self.note()
 
     def due(self, n: int) -> None:
@@ -181,6 +191,7 @@ acts = st.one_of(
     call("label", st.sampled_from([2, 4, 8]), st.sampled_from([2, 4, 8, 12]), labels),
     call("now", some, labels),
     call("correct", st.integers(0, 20), labels),
+    call("retract", st.integers(0, 20)),
     call("due", st.integers(1, 20)),
     call("due", st.just(1000)),
     st.sampled_from(["pause", "resume", "reset", "idle"]).map(lambda name: (name, ())),

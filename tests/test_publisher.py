@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from helpers import SIZE, ListSource
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +21,10 @@ from stream_ottt.events.packet import EventPacket, make_events
 from stream_ottt.filters.chain import open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
 from stream_ottt.live.publisher import MESSAGE_EVENTS, Counts, Output, play
-from stream_ottt.pipeline.pace import parse_speed
+from stream_ottt.pipeline.pace import JUMP_US, Pace, parse_speed
 from stream_ottt.pipeline.source import Source
+from stream_ottt.sinks import aedat4_tcp
+from stream_ottt.sinks.aedat4_tcp import TcpOutput
 from stream_ottt.sinks.writers.es import EventStreamWriter
 from stream_ottt.sources.opening import open_source
 
@@ -46,7 +49,7 @@ class Recorder(Output):
     async def label(self, interval: LabelInterval) -> None:
         self.sent.append(interval)
 
-    async def end(self) -> None: ...
+    async def end(self, within: float | None = None) -> None: ...
 
 
 def played(source: Source, **options: object) -> tuple[Recorder, Counts]:
@@ -88,6 +91,15 @@ def test_a_label_comes_after_the_last_event_before_its_time(
     assert (counts.events, counts.labels) == (len(t), len(sent))
 
 
+def test_labels_say_the_names_that_the_source_or_the_label_has() -> None:
+    source = open_source("synthetic:?presentations=2&classes=2&duration=100ms")
+    names = source.class_names
+    labels = LabelTimeline([LabelInterval(0, 10_000, 1), LabelInterval(10_000, 20_000, 0, "lamp")])
+    output, counts = played(source, labels=labels)
+    told = [(sent.label, sent.name) for sent in output.sent if isinstance(sent, LabelInterval)]
+    assert told == [(1, names[1]), (0, "lamp")] and names[1] and counts.labels == 2
+
+
 def test_messages_have_a_largest_size() -> None:
     n = 3 * MESSAGE_EVENTS + 5
     output, counts = played(ListSource(at_times(list(range(n))), cut=n))
@@ -102,6 +114,15 @@ def test_events_that_cannot_be_are_not_sent_but_counted() -> None:
     assert counts.malformed == 2
 
 
+def test_one_event_thirty_seconds_ahead_costs_itself() -> None:
+    t = np.arange(0, 200_000, 100)
+    t[1000] += 30_000_000
+    output, counts = played(ListSource(at_times(t.tolist())))
+    assert counts.wrong_times == 1 and counts.events == len(t) - 1
+    sent = np.concatenate([p.events["t"] for p in output.sent if isinstance(p, EventPacket)])
+    assert sent.tolist() == np.delete(t, 1000).tolist()
+
+
 def test_what_was_good_before_the_damage_is_sent_with_its_labels() -> None:
     output, counts = Recorder(), Counts()
     source = ListSource(at_times([1, 2, 3]), error=InputError("cut short"))
@@ -111,13 +132,32 @@ def test_what_was_good_before_the_damage_is_sent_with_its_labels() -> None:
     assert output.sent[-1] == LabelInterval(0, 9, 4)
 
 
+def test_a_label_comes_before_an_event_at_its_own_time() -> None:
+    label = LabelInterval(9, 20, 4)
+    output, _ = played(ListSource(at_times([0, 5, 9])), labels=LabelTimeline([label]))
+    assert [one if one == label else one.events["t"].tolist() for one in output.sent] == [[0, 5], label, [9]]
+
+
+def test_no_label_is_sent_of_a_stream_without_events() -> None:
+    output, counts = played(ListSource(at_times([])), labels=LabelTimeline([LabelInterval(0, 9, 4)]))
+    assert output.sent == [] and counts.labels == 0
+
+
 def test_it_keeps_the_streams_pace() -> None:
+    began = time.perf_counter()
     output, _ = played(ListSource(at_times(list(range(0, 200_000, 1000))), cut=1000), speed=2.0)
-    times = [int(p.events["t"][-1]) for p in output.sent]
-    due = [(t - times[0]) / 1e6 / 2 for t in times]
-    late = np.array([at - output.at[0] for at in output.at]) - due
-    assert late.min() > -0.01  # never early
-    assert len(times) >= 30  # and not in one piece
+    due = [int(p.events["t"][-1]) / 1e6 / 2 for p in output.sent]
+    assert all(at - began >= t for at, t in zip(output.at, due, strict=True))  # never early
+    assert len(due) >= 30  # and not in one piece
+
+
+def test_a_jump_of_the_clock_is_not_waited_for_but_what_comes_after_it_is() -> None:
+    pace = Pace(2.0)
+    for t in (0, 5 * JUMP_US, 0):
+        jumped = pace.due(EventPacket(at_times([t]), SIZE, SIZE))
+        assert jumped <= time.perf_counter()
+        for late in (10_000, 5_000):
+            assert pace.due(EventPacket(at_times([t + late]), SIZE, SIZE)) - jumped == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize("text", ["0", "-1x", "fast", "inf", "nan", "x"])
@@ -130,15 +170,24 @@ def test_speeds() -> None:
     assert [parse_speed(s) for s in ("max", "1x", "2.5x", "0.5")] == [None, 1.0, 2.5, 0.5]
 
 
-def test_ctrl_c_ends_a_publisher_that_waits() -> None:
-    command = [*MAIN, "publish", "synthetic:", "--to", "zmq+pub://127.0.0.1:0"]
+@pytest.mark.parametrize(
+    ("kind", "wait", "number", "code"),
+    [
+        ("pub", 1, signal.SIGINT, 130),
+        ("push", 1, signal.SIGTERM, 0),
+        ("push", 0, signal.SIGINT, 130),  # it plays, and finds no room
+        ("push", 0, signal.SIGHUP, 0),
+    ],
+)
+def test_a_signal_ends_a_publisher_without_a_reader(kind: str, wait: int, number: signal.Signals, code: int) -> None:
+    command = [*MAIN, "publish", "synthetic:", "--to", f"zmq+{kind}://127.0.0.1:0", "--wait", str(wait)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("publishing synthetic on tcp://127.0.0.1:")
-            assert process.stdout.readline() == "waiting for 1 reader\n"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130
+            assert not wait or process.stdout.readline() == "waiting for 1 reader\n"
+            process.send_signal(number)
+            assert process.wait(20) == code
         finally:
             process.kill()
 
@@ -188,10 +237,89 @@ def test_filters_leave_events_out_before_they_are_sent(tmp_path: Path) -> None:
             assert process.stdout is not None
             address = process.stdout.readline().split("tcp://")[1].strip()
             found = asyncio.run(received(f"zmq+pull://{address}"))
-            said = process.communicate(timeout=20)[0]
+            said = process.communicate(timeout=60)[0]
         finally:
             process.kill()
     assert 0 < len(expected) < len(events) and np.array_equal(found, expected)
     for reason, n in chain.dropped.items():
         assert n and f"{reason}: {n:,} events left out" in said
     assert f"{len(expected):,} events in" in said and process.returncode == 0
+
+
+def test_a_signal_ends_a_publisher_whose_reader_takes_nothing_any_more() -> None:
+    """All was played, and PUSH waits for what its reader has no room for."""
+    source = "synthetic:?presentations=4&duration=300ms"
+    command = [*MAIN, "publish", source, "--to", "zmq+push://127.0.0.1:0?hwm=1000", "--wait", "1", "--speed", "max"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, zmq.Context() as context:
+        try:
+            assert process.stdout is not None
+            endpoint = process.stdout.readline().split()[-1]
+            reader = context.socket(zmq.PULL)
+            reader.linger, reader.rcvhwm, reader.rcvbuf = 0, 1, 4096
+            reader.connect(endpoint)
+            assert reader.poll(20_000)  # the first is there; it is not taken
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            reader.close()
+        finally:
+            process.kill()
+
+
+def test_a_client_that_takes_nothing_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not take is bounded, then it is cut off; the other gets every byte."""
+    monkeypatch.setattr(aedat4_tcp, "STALL_S", 0.05)
+    monkeypatch.setattr(aedat4_tcp, "MAX_BEHIND", 8 << 20)
+    events = at_times(np.arange(0, 600_000, 2).tolist())
+    packet = EventPacket(events, SIZE, SIZE)
+
+    async def go() -> tuple[int, bool]:
+        output = TcpOutput("127.0.0.1", 0)
+        await output.open()
+        port = int(output.endpoint.rpartition(":")[2])
+        readers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        await output.wait_for_readers(2, 20)
+        taken = asyncio.create_task(readers[1][0].read(-1))
+        for _ in range(25):
+            await output.events(packet)
+        dead = len(output._clients) == 1
+        await output.end(0.5)
+        got = len(await taken)
+        for _, writer in readers:
+            writer.transport.abort()
+        return got, dead
+
+    got, dead = asyncio.run(asyncio.wait_for(go(), 60))
+    assert dead and got > 25 * len(events)
+
+
+def test_a_client_that_takes_again_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets every byte, although it is behind by all that may wait for one that takes nothing."""
+    monkeypatch.setattr(aedat4_tcp, "STALL_S", 0.05)
+    monkeypatch.setattr(aedat4_tcp, "MAX_BEHIND", 32 << 20)
+    packet = EventPacket(at_times(np.arange(0, 600_000, 2).tolist()), SIZE, SIZE)
+
+    async def go() -> tuple[int, int]:
+        output = TcpOutput("127.0.0.1", 0)
+        await output.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(output.endpoint.rpartition(":")[2]))
+        await output.wait_for_readers(1, 20)
+        sent = 0
+        while not output._stalled:
+            await output.events(packet)
+            sent += 1
+        (client,) = output._clients
+        behind = client.transport.get_write_buffer_size()
+        got = 0
+        while client.transport.get_write_buffer_size() == behind:
+            got += len(await reader.read(1 << 16))
+        taken = asyncio.create_task(reader.read(-1))
+        for _ in range(sent + 40):
+            await output.events(packet)
+        clients = len(output._clients)
+        await output.end(30)
+        got += len(await taken)
+        writer.transport.abort()
+        return clients, got // (2 * sent + 40)
+
+    clients, each = asyncio.run(asyncio.wait_for(go(), 60))
+    assert clients == 1 and each > len(packet.events)

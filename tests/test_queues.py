@@ -59,7 +59,7 @@ def test_closing_gives_back_what_waits_and_frees_a_waiting_producer() -> None:
     assert given_back == [[2]]
     assert queue.put(3) == [3]
     assert queue.get() is None
-    assert queue.exhausted
+    assert queue.exhausted and queue.weight == 0
 
 
 @pytest.mark.parametrize("policy", ["block", "drop-oldest", "drop-newest"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, jitter
+from stream_ottt.learning.rehearsal import RehearsalConfig, RehearsalMemory, Stretch, jitter
 
 
 def stretch(label: int, size: int = 10, mark: int = 0) -> Stretch:
@@ -90,3 +91,22 @@ def test_jitter_zooms_about_the_middle_and_leaves_nothing_beyond_the_edge() -> N
 def test_no_jitter_changes_nothing() -> None:
     frames = np.random.default_rng(0).integers(0, 9, (2, 2, 6, 7)).astype(np.uint8)
     np.testing.assert_array_equal(jitter(frames, np.random.default_rng(1), shift=0, zoom=1.0), frames)
+
+
+@pytest.mark.parametrize(
+    ("presentations", "stretches", "largest"), [(1, 9, 2 ** (1 / 5)), (4, 1, 2**0.5), (12, 2, 2**0.75)]
+)
+def test_the_zoom_widens_with_the_presentations_that_are_remembered(
+    presentations: int, stretches: int, largest: float
+) -> None:
+    frames = np.zeros((1, 1, 201, 201), np.uint8)
+    frames[..., 75:126, 75:126] = 1
+    memory = RehearsalMemory(10**9, np.random.default_rng(0))
+    for of in range(presentations):
+        for _ in range(stretches):
+            memory.store(Stretch(frames, 1, of))
+    memory.store(Stretch(frames, 2, presentations))
+    how = RehearsalConfig(zoom=2, zoom_half=4)
+    drawn = [memory.draw([1]) for _ in range(300)]
+    widths = [int(memory.varied(stretch, how)[0, 0].any(0).sum()) for stretch in drawn if stretch is not None]
+    assert min(widths) == pytest.approx(51 / largest, abs=2) and max(widths) == pytest.approx(51 * largest, abs=2)

@@ -94,7 +94,7 @@ class Watching(ListSink):
 
     def wait_and_draw(self) -> Stretch | None:
         with self.changed:
-            seen = self.changed.wait_for(lambda: len(self.results) == self.counters.timesteps, 20)
+            seen = self.changed.wait_for(lambda: len(self.results) == self.counters.timesteps, 60)
         assert seen, "a result waited for the rehearsal after it"
         return self.draw()
 
@@ -185,14 +185,14 @@ def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> N
     cut = len(EVENTS) // PRESENTATIONS
     packets = [EVENTS[at : at + cut] for at in range(0, len(EVENTS), cut)]
 
-    taken, add_label = threading.Event(), piped.add_label
+    taken, add_label = threading.Event(), piped.labels.add
 
     def add_and_tell(interval: LabelInterval) -> int:
         n = add_label(interval)
         taken.set()
         return n
 
-    piped.add_label = add_and_tell  # type: ignore[method-assign]
+    piped.labels.add = add_and_tell  # type: ignore[method-assign]
 
     class Labelled(LiveSource):
         async def __aiter__(self) -> AsyncIterator[EventPacket]:
@@ -201,7 +201,7 @@ def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> N
                 taken.clear()
                 pipeline.add_label(interval)
                 # The thread has nothing more to do, until the next packet.
-                assert await asyncio.to_thread(taken.wait, 20)
+                assert await asyncio.to_thread(taken.wait, 60)
 
     pipeline = pipeline_of(Labelled(EVENTS), [], piped, policy="block")
     run(pipeline)
@@ -210,7 +210,7 @@ def test_what_a_late_label_makes_due_is_rehearsed_after_the_next_timestep() -> N
         for timestep in binner.feed(events):
             rowed.process(timestep)
             drain(rowed)
-        rowed.add_label(interval)
+        rowed.labels.add(interval)
         drain(rowed)
     for timestep in binner.flush():
         rowed.process(timestep)

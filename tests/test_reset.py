@@ -33,7 +33,7 @@ def ask(endpoint: str, name: str) -> dict[str, Any]:
         client.linger = 0
         client.connect(endpoint)
         client.send(json.dumps({"v": 1, "command": name}).encode())
-        assert client.poll(20_000), "no answer"
+        assert client.poll(60_000), "no answer"
         found: dict[str, Any] = json.loads(client.recv())
         return found
 
@@ -47,7 +47,7 @@ def test_the_command_puts_the_network_at_rest() -> None:
         """Waits in the timestep before, until the command is among what the thread does next."""
         if timestep.index == AT - 1:
             there.set()
-            assert asked.wait(20)
+            assert asked.wait(60)
         return process(timestep)
 
     session.process = held  # type: ignore[method-assign]
@@ -62,10 +62,10 @@ def test_the_command_puts_the_network_at_rest() -> None:
     pipeline.learning.do = taken  # type: ignore[method-assign]
 
     async def go() -> None:
-        inputs = LiveInputs(pipeline, key_span=1, labels=False, save=str, can_save=False, status=lambda _: {})
+        inputs = LiveInputs(pipeline, key_span=1, labels=False, save=None, status=lambda _: {})
         endpoint = inputs.open_control("zmq+rep://127.0.0.1:0")
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(there.wait, 20)
+        assert await asyncio.to_thread(there.wait, 60)
         assert (await asyncio.to_thread(ask, endpoint, "reset"))["ok"]
         await running
         await inputs.close()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 from helpers import ListSink
 
-from stream_ottt.errors import InputError, OutputError, UsageError
+from stream_ottt.errors import InputError, OutputError, StreamOtttError, UsageError
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.session import Session
 from stream_ottt.outputs import check_writable, write_atomically, write_somewhere
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.checkpoint_folder import CheckpointFolder
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
 from stream_ottt.run.run import run as run_request
 from stream_ottt.run.stopping import SAME_S, Stopping
 
@@ -96,12 +99,55 @@ def test_what_fails_before_it_begins_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sources_own_label_of_no_class_is_refused_before_anything_is_learned(tmp_path: Path) -> None:
+    own = "synthetic:?presentations=4&duration=300ms&classes=3"
+    run = Run(request(tmp_path, own, overrides={**SMALL, "labels": {"classes": [0, 1]}}))
+    with pytest.raises(UsageError, match=r"class 2 is not among \[0, 1\]"):
+        asyncio.run(run.go())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_source_without_events_writes_nothing(tmp_path: Path) -> None:
     empty = tmp_path / "x.csv"
     empty.write_text("x,y,t,p\n")
     with pytest.raises(InputError):
         asyncio.run(Run(request(tmp_path, str(empty))).go())
     assert list(tmp_path.iterdir()) == [empty]
+
+
+@pytest.mark.parametrize("how", ["no events", "a port that is taken", "a fault"])
+def test_however_a_run_ends_others_may_write_to_its_folder_of_checkpoints(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "x.csv"
+    empty.write_text("x,y,t,p\n")
+    folder = tmp_path / "checkpoints"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        uri = f"zmq+pub://127.0.0.1:{taken.getsockname()[1]}"
+        options = {"no events": {"source": str(empty)}, "a port that is taken": {"sinks": [uri]}, "a fault": {}}[how]
+        if how == "a fault":
+            monkeypatch.setattr(Session, "finish", lambda *_: 1 / 0)
+        with pytest.raises((StreamOtttError, ZeroDivisionError)):
+            asyncio.run(Run(request(tmp_path, **options, checkpoints=folder)).go())
+    other = CheckpointFolder(folder)
+    other.open()
+    other.close()
+
+
+@pytest.mark.parametrize(("only_shows", "code"), [(False, OutputError.exit_code), (True, 0)])
+def test_a_sink_that_cannot_be_closed_is_told_by_the_exit_code_unless_it_only_shows(
+    only_shows: bool, code: int, tmp_path: Path
+) -> None:
+    class Sore(Closing):
+        optional = only_shows
+
+        async def close(self, summary: dict[str, Any] | None) -> None:
+            raise OutputError("the disk is full")
+
+    run = Run(request(tmp_path))
+    run.sinks.append(sink := Sore())
+    assert asyncio.run(run.go()) == code
+    assert len(sink.results) == summary_in(tmp_path)["timesteps"]  # it missed none
 
 
 # --- signals -------------------------------------------------------------------------------------------------------
@@ -115,7 +161,7 @@ def test_a_signal_ends_the_run_in_order(number: int, code: int, tmp_path: Path) 
         # Twice at once, as from a shell and a supervisor: no impatience.
         sink = Closing(20, lambda: [os.kill(os.getpid(), number) for _ in range(2)])
         run.sinks.append(sink)
-        assert asyncio.run(asyncio.wait_for(run.go(), 30)) == code
+        assert asyncio.run(asyncio.wait_for(run.go(), 60)) == code
     assert signal.getsignal(number) is before
     written = summary_in(tmp_path)
     assert written["exit"] == {"code": code, "reason": "interrupted", "message": None}
@@ -149,7 +195,7 @@ def test_much_that_is_due_does_not_delay_a_stop(tmp_path: Path) -> None:
     with Stopping() as stopping:
         run = Run(request(tmp_path, overrides=overrides), stopping)
         run.sinks.append(Closing(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
-        assert asyncio.run(asyncio.wait_for(run.go(), 20)) == 0
+        assert asyncio.run(asyncio.wait_for(run.go(), 60)) == 0
     written = summary_in(tmp_path)
     assert written["timesteps"] == 2 and written["updates"]["rehearsed"] < 2000
 

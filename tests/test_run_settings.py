@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from helpers import intervals, labelled_events
 from test_settings import keys
 
 from stream_ottt.cli import main
+from stream_ottt.pipeline.playback import Playback
 from stream_ottt.run.config import RunConfig
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 
@@ -66,17 +68,12 @@ def anything_dropped(ran: Ran) -> object:
     return sum(ran.summary["events"]["dropped"].values()) > 0
 
 
-def as_slow_as_the_stream(ran: Ran) -> object:
-    return ran.summary["wall_s"] >= 20 * ran.summary["stream_s"]
-
-
 Effect = tuple[str, str, Callable[[Ran], object], dict[str, str]]
 
 LONG = {"source": "{many}", "stream.queue_events": "1000000"}
 
 EFFECTS: dict[str, Effect] = {
     "stream.seed": ("0", "1", predictions, {}),
-    "stream.speed": ("max", "0.05x", as_slow_as_the_stream, {}),
     "stream.passes": ("1", "2", summary("timesteps"), {}),
     "stream.max_steps": ("none", "7", summary("timesteps"), {}),
     "stream.overflow": (
@@ -127,25 +124,28 @@ EFFECTS: dict[str, Effect] = {
     "learner.error_delay": ("0", "2", weights, {}),
     "learner.delay_mode": ("paper", "snapshot", weights, {"learner.error_delay": "2"}),
     "learner.average": ("0", "100", predictions, {}),
+    "learner.perturb": ("0", "0.01", weights, {}),
     "rehearsal.mode": ("alongside", "off", weights, {}),
     "rehearsal.ratio": ("3", "1", weights, {}),
     "rehearsal.stretch": ("5", "4", weights, {}),
     "rehearsal.max_bytes": ("1000000", "2000", weights, {}),
     "rehearsal.shift": ("0", "3", weights, {}),
     "rehearsal.zoom": ("1", "2", weights, {}),
+    "rehearsal.zoom_half": ("0", "4", weights, {"rehearsal.zoom": "2"}),
     "labels.file": ("none", "{labels}", summary("updates", "live"), {}),
     "labels.delay": ("3ms", "end", summary("updates"), {}),
     "labels.shift": ("0", "5ms", predictions, {}),
     "labels.classes": ("none", "[1, 2, 3]", shapes, {}),
     "labels.reset": ("true", "false", predictions, {}),
     "labels.keep_bytes": ("1000000", "300", summary("timesteps_not_kept"), {"labels.delay": "end"}),
-    "labels.unknown": ("0", "0.2", summary("unknown"), {"rehearsal.ratio": "4"}),
+    "labels.unknown": ("0", "0.2", summary("unknown"), {"rehearsal.ratio": "16"}),
     "evaluation.fading": ("1", "0.5", summary("accuracy", "faded"), {}),
     "evaluation.window": ("1000", "3", summary("accuracy", "windowed"), {}),
 }
 
 ELSEWHERE = {
     "stream.threads": ("test_run_settings.py", "test_threads_are_those_of_the_settings"),
+    "stream.speed": ("test_run_settings.py", "test_the_speed_is_that_of_the_settings"),
     "stream.sources": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
     "stream.plane": ("test_merged.py", "test_a_run_of_two_recordings_accounts_for_each"),
     "stream.merge_wait": ("test_merged.py", "test_the_wait_is_that_of_the_settings"),
@@ -231,6 +231,20 @@ def test_threads_are_those_of_the_settings(ran: Callable[..., Ran], monkeypatch:
     assert asked == [3]
     monkeypatch.undo()
     torch.set_num_threads(before)
+
+
+def test_the_speed_is_that_of_the_settings(ran: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+
+    class Noting(Playback):
+        def __init__(self, speed: float | None, stopped: Event) -> None:
+            asked.append(speed)
+            super().__init__(speed, stopped)
+
+    monkeypatch.setattr("stream_ottt.pipeline.file_reader.Playback", Noting)
+    for speed in ("max", "2x"):
+        ran({"stream.speed": speed})
+    assert asked == [None, 2.0]
 
 
 def test_the_effects_are_no_accident(ran: Callable[..., Ran]) -> None:

@@ -160,7 +160,7 @@ def test_labels_that_come_with_the_stream_late_are_scored_and_learned_then() -> 
     labels = [session.process(t).prediction.label for t in steps[:30]]
     assert not session.due
     late = intervals(PRESENTATIONS)[1]
-    assert session.add_label(late) == 10
+    assert session.labels.add(late) == 10
     assert session.counters.updates.deferred == 0
     drain(session)
     assert session.counters.updates.deferred == 10
@@ -175,7 +175,7 @@ def test_a_label_for_what_is_shown_now_is_learned_from_now_on() -> None:
     steps = timesteps(EVENTS, LabelTimeline(intervals(PRESENTATIONS)))
     for t in steps[:5]:
         session.process(t)
-    session.add_label(intervals(1)[0])
+    session.labels.add(intervals(1)[0])
     drain(session)
     assert session.counters.updates.deferred == 5
     results = [session.process(t) for t in steps[5:10]]
@@ -188,7 +188,7 @@ def test_a_label_for_what_is_shown_now_is_learned_from_now_on() -> None:
 def test_a_live_label_that_is_no_class_is_refused() -> None:
     session = small_session(LabelTimeline(), late_labels=True)
     with pytest.raises(UsageError, match="label 7 is not among"):
-        session.add_label(LabelInterval(0, 10, 7))
+        session.labels.add(LabelInterval(0, 10, 7))
 
 
 @pytest.mark.parametrize(("delay", "mode", "warned"), [(4, "paper", False), (5, "paper", True), (9, "snapshot", False)])

@@ -44,6 +44,7 @@ act = st.one_of(
     st.tuples(st.just("now"), st.integers(1, 8)),
     st.tuples(st.just("class"), st.integers(3, 4)),
     st.tuples(st.just("correct"), st.integers(0, PRESENTATIONS - 1)),
+    st.tuples(st.just("retract"), st.integers(0, PRESENTATIONS - 1)),
     st.tuples(st.sampled_from(["pause", "resume", "reset", "end_pass"]), st.just(0)),
 )
 
@@ -81,14 +82,17 @@ class Run:
                 session.learn_due() if name == "due" else session.idle()
         elif name in ("label", "now"):
             with suppress(UsageError):
-                session.add_label(LABELS[n]) if name == "label" else session.label_now(1, n * WINDOW)
+                session.labels.add(LABELS[n]) if name == "label" else session.labels.now(1, n * WINDOW)
         elif name == "correct":
             with suppress(UsageError):
-                session.correct(1 + n % 2, None if n > 3 else LABELS[n].t_start)
+                session.labels.correct(1 + n % 2, None if n > 3 else LABELS[n].t_start)
+        elif name == "retract":
+            with suppress(UsageError):
+                session.labels.retract(None if n > 3 else LABELS[n].t_start)
         elif name == "class":
             with suppress(UsageError):
-                session.add_class(str(n))
-                session.label_now(n, 3 * WINDOW)
+                session.classes.add(str(n))
+                session.labels.now(n, 3 * WINDOW)
         else:
             getattr(session, name)()
             self.at *= name != "end_pass"
@@ -113,7 +117,7 @@ def restored(session: Session, options: dict[str, Any]) -> Session:
 def figures(session: Session) -> dict[str, Any]:
     """All that a session says of itself, but for how long things took."""
     seen = session.snapshot()
-    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith(("_ms", "step_counts"))}
+    return {k: getattr(seen, k) for k in seen.__slots__ if not k.endswith("_ms")}
 
 
 @settings(max_examples=60, deadline=None)
@@ -142,16 +146,16 @@ def busy() -> tuple[Session, dict[str, Any]]:
     options = {"live": True, "delay": 4000, "mode": "alongside"}
     run = Run(make(options))
     session = run.session
-    session.add_label(LABELS[0])
+    session.labels.add(LABELS[0])
     run.do("steps", 10)
     run.do("due", 100)
     run.do("steps", 5)
-    session.add_label(LabelInterval(10 * WINDOW, 15 * WINDOW, 1))
+    session.labels.add(LabelInterval(10 * WINDOW, 15 * WINDOW, 1))
     while session._due._run is None:  # remembered timesteps may be due first
         session.learn_due()
     run.do("steps", 5)
-    session.add_label(LabelInterval(17 * WINDOW, 19 * WINDOW, 2))
-    session.add_label(LabelInterval(20 * WINDOW, 40 * WINDOW, 2))
+    session.labels.add(LabelInterval(17 * WINDOW, 19 * WINDOW, 2))
+    session.labels.add(LabelInterval(20 * WINDOW, 40 * WINDOW, 2))
     run.do("steps", 2)
     return session, options
 
@@ -195,3 +199,20 @@ def test_stretches_keep_their_numbers_and_never_change() -> None:
     for key in stretches.keys() & after.keys():
         np.testing.assert_array_equal(after[key], stretches[key])
     assert max(int(k.rpartition("/")[2]) for k in after if k.startswith("memory/stretch/")) < after["memory/next_id"]
+
+
+def test_a_run_that_took_no_labels_may_take_some_when_it_goes_on() -> None:
+    before = Session(small_learner(lr=0.05))
+    for step in STEPS[:10]:
+        before.process(step)
+    after = Session(small_learner(seed=1, lr=0.05), timeline=LabelTimeline(), late_labels=True)
+    after.learner.load_state_dict(before.learner.state_dict())
+    after.load_state_dict(before.state_dict())
+    assert after.learning == "no labels"
+    for step in STEPS[10:20]:
+        after.process(step)
+    assert after.labels.now(2, 5 * WINDOW) == 5
+    assert after.learning == "on" and after.learns
+    while after.learn_due():
+        pass
+    assert after.snapshot().updates["deferred"] == 5

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from stream_ottt.errors import UsageError
 from stream_ottt.replay.config import ReplayConfig
-from stream_ottt.run.config import RunConfig, parse_overrides, to_tables
+from stream_ottt.run.config import RunConfig, parse_every, parse_overrides, to_tables
 from stream_ottt.settings import LONGEST_US, Delay, Duration, Settings, format_duration, model_of, parse_duration_us
 
 
@@ -63,6 +63,14 @@ def test_python_gives_microseconds_and_text_gives_a_unit() -> None:
     for value in (20, "20", 20.0):
         with pytest.raises(UsageError, match=r"inner\.window.*needs its unit: write '20(\.0)?ms', '20(\.0)?us'"):
             load(window=value)
+
+
+def test_checkpoints_come_after_a_time_or_so_many_timesteps() -> None:
+    assert parse_every("30s") == (30.0, None) and parse_every("10ms") == (0.01, None)
+    assert parse_every("1000") == (None, 1000) and parse_every("1") == (None, 1)
+    for nothing in ("0", "9ms", "-1", "often"):
+        with pytest.raises(ValueError):
+            parse_every(nothing)
 
 
 def test_none_takes_a_value_back() -> None:

@@ -139,10 +139,10 @@ def test_a_live_stream_that_falls_silent_is_predicted_to_its_end(patience: float
         sink = Waiting(3 if patience else 2)
         pipeline = pipeline_of(source, [sink], session, policy="drop-oldest", patience=patience)
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(sink.done.wait, 20)  # while the source still runs
+        assert await asyncio.to_thread(sink.done.wait, 60)  # while the source still runs
         seen = session.counters.timesteps
         source.go_on.set()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
         assert session.counters.timesteps == 3
         return seen
 

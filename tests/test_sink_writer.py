@@ -10,15 +10,34 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
-from helpers import ListSink, ListSource, LiveSource, labelled_events, pipeline_of, run, small_session, to_the_end
+from helpers import (
+    ListSink,
+    ListSource,
+    LiveSource,
+    labelled_events,
+    pipeline_of,
+    run,
+    small_session,
+    timesteps,
+    to_the_end,
+)
 
+from stream_ottt.events.packet import Ledger
+from stream_ottt.events.timestep import Prediction, StepResult
 from stream_ottt.pipeline import sink_writer
-from stream_ottt.pipeline.sink_writer import WAITING
+from stream_ottt.pipeline.sink_writer import WAITING, SinkWriter
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 from stream_ottt.sinks.opening import open_sink
 
 EVENTS = labelled_events(0, 60)  # 600 timesteps
+STEP = timesteps(EVENTS[:100])[0]
+RESULT = StepResult(STEP, Prediction.of(STEP, np.zeros(2), [1, 2]))
+VIEW = RunView(RunFacts("test"), lambda: RunSnapshot(None, Ledger()))
 
 
 def into(said: list[str]) -> Callable[..., None]:
@@ -75,6 +94,63 @@ def test_a_sink_that_blocks_holds_up_nobody_and_the_end_not_for_long(hasty: None
     assert len(said) == 1 and said[0].startswith("sink stuck: ")
 
 
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_sink_that_stands_for_long_is_given_no_more_time_at_the_end(hasty: None, lossy: bool) -> None:
+    said: list[str] = []
+    stuck = Stuck()
+
+    pipeline = pipeline_of(
+        LiveSource(EVENTS) if lossy else ListSource(EVENTS),
+        [stuck],
+        session := small_session(None),
+        policy="drop-oldest" if lossy else "block",
+        grace=100,
+        say=into(said),
+    )
+    process = session.process
+
+    def wait_at_the_last(timestep: Any) -> Any:
+        if timestep.index == 599:
+            stuck.stuck.wait(60)
+            threading.Event().wait(0.2)  # it stands for longer than it may
+        return process(timestep)
+
+    session.process = wait_at_the_last  # type: ignore[method-assign]
+    try:
+        assert run(pipeline, 50).reason == "end"
+    finally:
+        stuck.release.set()
+    assert pipeline.snapshot().sinks["stuck"].missed == 600 - 6
+    told = "takes nothing at the end" if lossy else "has taken nothing for 0.1 s"
+    assert len(said) == 1 and told in said[0]
+
+
+def test_a_sink_that_works_again_at_the_end_has_all_its_time(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_writer, "LAST_TRY_S", 0.1)
+    works = threading.Event()
+
+    class Slow(ListSink):
+        async def consume(self, result: StepResult) -> None:
+            if not works.is_set():
+                raise OSError("no room")
+            await asyncio.sleep(0.002)  # all that wait take longer than a last try
+            await super().consume(result)
+
+    pipeline = pipeline_of(ListSource(EVENTS), [slow := Slow()], session := small_session(None), grace=50)
+    process = session.process
+
+    def work_from_the_last_on(timestep: Any) -> Any:
+        if timestep.index == 599:
+            works.set()
+        return process(timestep)
+
+    session.process = work_from_the_last_on  # type: ignore[method-assign]
+    assert run(pipeline, 50).reason == "end"
+    state = pipeline.snapshot().sinks["list"]
+    assert len(slow.results) + state.missed == 600 and len(slow.results) >= WAITING - 2
+    assert state.working
+
+
 def test_a_sink_that_comes_back_goes_on(hasty: None) -> None:
     said: list[str] = []
     stuck, good = Stuck(), ListSink()
@@ -121,6 +197,28 @@ def test_a_sink_that_fails_for_a_while_is_tried_again_and_misses_nothing(hasty: 
     assert sum("No space left" in text for text in said) == 1  # once, however often it fails
 
 
+def test_whoever_counts_a_missed_result_it_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that found no room, and those that the sink did not take."""
+    monkeypatch.setattr(sink_writer, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(sink_writer, "WAITING", 1)
+
+    class Broken(ListSink):
+        async def consume(self, result) -> None:
+            raise RuntimeError("no")
+
+    async def hand_over() -> SinkWriter:
+        writer = SinkWriter(Broken(), "broken", lossy=True, say=lambda *_, **__: None)
+        await writer.open(VIEW)
+        for _ in range(1000):
+            assert writer.put(RESULT)
+        writer.end()
+        await writer.drain(60)
+        await writer.close(None, 60)
+        return writer
+
+    assert asyncio.run(hand_over()).missed == 1000
+
+
 def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_writer, "FIRST_PAUSE_S", 0.02)
     at: list[float] = []
@@ -146,6 +244,69 @@ def test_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(pause >= 0.02 * 2**i for i, pause in enumerate(pauses))
 
 
+def test_a_pause_is_short_again_once_the_sink_has_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_writer, "FIRST_PAUSE_S", 0.01)
+
+    class EverySecond(ListSink):
+        tries = 0
+
+        async def consume(self, result) -> None:
+            self.tries += 1
+            if self.tries <= 24 and self.tries % 2:
+                raise RuntimeError("no")
+            await super().consume(result)
+
+    sink = EverySecond()
+    writer = SinkWriter(sink, "list", lossy=False, say=lambda *_, **__: None)
+
+    async def go() -> float:
+        await writer.open(VIEW)
+        began = time.monotonic()
+        for _ in range(12):
+            assert writer.put(RESULT)
+        taken = writer.mark()
+        await asyncio.wrap_future(taken)
+        pauses = time.monotonic() - began
+        writer.end()
+        await writer.drain(60)
+        await writer.close(None, 60)
+        return pauses
+
+    assert 12 * 0.01 <= asyncio.run(go()) < 20  # twelve that double would take 40 s
+    assert len(sink.results) == 12 and writer.missed == 0
+
+
+def test_a_sink_that_is_full_again_and_again_does_not_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stalls when it takes nothing for long, not when it has been slow for long."""
+    now = 100.0
+    monkeypatch.setattr(sink_writer, "WAITING", 1)
+    monkeypatch.setattr(sink_writer, "time", SimpleNamespace(monotonic=lambda: now))
+    writer = SinkWriter(ListSink(), "list", lossy=False, say=lambda *_, **__: None)
+    assert writer.put(RESULT)
+    for _ in range(3):
+        assert not writer.put(RESULT)  # full: to be repeated
+        now += 0.9 * sink_writer.STALLED_S
+        assert not writer.put(RESULT)
+        assert writer._queue.get(0) is RESULT  # the sink takes one
+        assert writer.put(RESULT)
+    assert writer.working and writer.missed == 0
+    assert not writer.put(RESULT)
+    now += 1.1 * sink_writer.STALLED_S
+    assert writer.put(RESULT)  # given up
+    assert not writer.working and writer.missed == 1
+
+
+def test_a_sink_that_does_not_move_holds_one_mark_which_ends_with_it() -> None:
+    """However many checkpoints are written meanwhile."""
+    writer = SinkWriter(Stuck(), "stuck", lossy=False, say=lambda *_, **__: None)
+    assert writer.put(RESULT)
+    first = writer.mark()
+    assert not first.done()
+    assert [writer.mark().result(0) for _ in range(5)] == [None] * 5
+    asyncio.run(writer.drain(0.01))
+    assert first.result(0) is None and writer.missed == 1
+
+
 def test_commands_are_done_while_a_sink_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_writer, "STALLED_S", 60.0)
     stuck = Stuck()
@@ -153,7 +314,7 @@ def test_commands_are_done_while_a_sink_stalls(monkeypatch: pytest.MonkeyPatch) 
 
     async def go() -> None:
         running = asyncio.create_task(to_the_end(pipeline))
-        assert await asyncio.to_thread(stuck.stuck.wait, 20)
+        assert await asyncio.to_thread(stuck.stuck.wait, 60)
         while pipeline.writers[0]._queue.weight < WAITING:  # noqa: ASYNC110 - until the learner waits
             await asyncio.sleep(0.001)
         assert await asyncio.wait_for(asyncio.wrap_future(pipeline.do(lambda s: s.counters.timesteps)), 10) > WAITING
@@ -186,11 +347,11 @@ def piped(path: Path, read: Callable[[int], None] | None = None) -> list[str]:
     assert pipeline.snapshot().session.timesteps == 600
     said = list(said)  # as it was at the end
     if reader is not None and end is not None:
-        reader.join(20)
+        reader.join(60)
         os.close(end)  # whoever is still stuck in a write comes back
         for thread in threading.enumerate():
             if thread.name.startswith("left behind"):
-                thread.join(20)
+                thread.join(60)
     return said
 
 
@@ -222,12 +383,12 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     async def go() -> None:
         first = pipeline_of(ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None))
         second = pipeline_of(ListSource(EVENTS), [open_sink(f"jsonl:{path}")], small_session(None))
-        await first.open_sinks()
+        await first.writers.open(first.view)
         with pytest.raises(Exception, match="another program writes it"):
-            await second.open_sinks()
+            await second.writers.open(second.view)
         await first.run()
-        await first.drain_sinks()
-        await first.close_sinks(None)
+        await first.writers.drain()
+        await first.writers.close(None)
 
     asyncio.run(asyncio.wait_for(go(), 60))
     assert len(path.read_text().splitlines()) == 600

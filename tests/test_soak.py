@@ -61,7 +61,7 @@ pipeline = pipeline_of(Flood(), [Counting(), Stalled()], session, timeline, poli
                        max_steps=total, grace=0.2, say=lambda *_, **__: None)
 
 async def go():
-    await pipeline.open_sinks()
+    await pipeline.writers.open(pipeline.view)
     outcome = await pipeline.run()
     assert outcome.reason == "max-steps", outcome
     counts = pipeline.snapshot().ledger

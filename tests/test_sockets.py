@@ -38,11 +38,12 @@ def test_so_is_a_message_of_the_feed() -> None:
     async def go() -> None:
         ours = FeedSocket("zmq+pull://127.0.0.1:0", SocketOptions(bind=True))
         theirs = FeedSocket(ours.endpoint.replace("tcp", "zmq+push"), SocketOptions())
-        assert await theirs.wait(zmq.POLLOUT, 10)
+        assert await theirs.wait(zmq.POLLOUT, 60)
         assert not await ours.wait(zmq.POLLIN, WITHIN)
         waiting = asyncio.create_task(ours.wait(zmq.POLLIN, WITHIN))
         await asyncio.sleep(0)
         theirs.socket.send(b"x")
+        assert ours.socket.poll(60_000)  # this holds the loop up, too, until it has come
         await hold_up()
         assert await waiting
         theirs.close()

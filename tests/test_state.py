@@ -97,6 +97,14 @@ def test_a_learner_that_was_saved_goes_on_to_the_bit(
     assert whole.counts.updates > 3
 
 
+def test_which_way_each_product_takes_is_put_back() -> None:
+    network = learner_of(NETWORKS["layers"], {}, "fast").network
+    for wanted, holds in ((True, False), (False, False), (False, True), (True, True)):
+        layout = {name: [wanted, holds] for name in network.layout()}
+        network.set_layout(layout)
+        assert layout and network.layout() == layout
+
+
 def test_residual_networks_and_their_dropout_go_on_too() -> None:
     network = {"topology": "nf-resnet-18", "dropout": 0.2}
     whole, first, second = (learner_of(network, {}, "fast") for _ in range(3))

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from stream_ottt.events.binning import Binner
 from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.frames import FRAMES
-from stream_ottt.events.packet import Ledger
+from stream_ottt.events.packet import EventPacket, Ledger, make_events
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.labels.timeline import LabelTimeline
-from stream_ottt.pipeline.binning_thread import BinningThread, Handed, Pass
+from stream_ottt.pipeline.binning_thread import BinningThread
 from stream_ottt.pipeline.file_reader import FileReader
+from stream_ottt.pipeline.handed import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
+from stream_ottt.pipeline.source_reader import Arrived
 
 EVENTS = labelled_events(5, 6)
 BINNING = BinningConfig(window=WINDOW, width=SIZE, height=SIZE)
@@ -53,7 +55,11 @@ def thread_of(queue: BoundedQueue[Handed], passes: int, cut: int) -> BinningThre
     ready.set()
     reader = FileReader(ListSource(EVENTS, cut=cut), passes=passes, speed=None, stopped=Event(), ready=ready)
     begins = Pass(TIMELINE, tuple(TIMELINE.boundaries()))
-    return BinningThread(reader, BINNING, lambda *_: begins, queue, stopped=Event(), timed=False)
+    return BinningThread(reader, BINNING, lambda *_: begins, queue, stopped=Event(), fail=fail, timed=False)
+
+
+def fail(error: BaseException) -> None:
+    raise error
 
 
 def taken_from(queue: BoundedQueue[Handed]) -> list[Handed]:
@@ -95,3 +101,65 @@ def test_the_thread_goes_on_behind_what_it_took(passes: int, cut: int) -> None:
         assert np.sum([t.events for t in got]) == accounts[1].read - sum(
             one.events for one in handed[:i] if one.timestep is not None
         )
+
+
+def test_a_mark_that_is_wanted_before_the_first_packet_is_sent_behind_it() -> None:
+    """There is no pass that it could be a place in before."""
+    queue: BoundedQueue[Handed] = BoundedQueue(10**6)
+    thread = thread_of(queue, 1, 40)
+    thread.mark()
+    thread.run()
+    handed = taken_from(queue)
+    assert handed[0].begins is not None
+    (mark,) = [one.mark for one in handed if one.mark is not None]
+    assert mark["place"]["events"] == 40 and mark["binner"] is not None
+
+
+def test_no_mark_is_sent_within_a_packet() -> None:
+    """A stop gives up the rest of a packet, which nobody would read again after such a mark."""
+    queue: BoundedQueue[Handed] = BoundedQueue(10**6)
+    thread = thread_of(queue, 1, len(EVENTS))
+    put = queue.put
+
+    def stopping(handed: Handed) -> list[Handed]:
+        if handed.timestep is not None and handed.timestep.index == 3:
+            thread.mark()
+            thread._stopped.set()
+        return put(handed)
+
+    queue.put = stopping  # type: ignore[method-assign, assignment]
+    thread.run()
+    assert [one for one in taken_from(queue) if one.mark is not None] == []
+
+
+def test_a_thread_that_goes_on_sends_its_next_mark_when_the_one_before_would_have() -> None:
+    queue: BoundedQueue[Handed] = BoundedQueue(10**6)
+    whole = thread_of(queue, 1, 40)
+    whole._mark_every = 10
+    whole.run()
+    marks = [one.mark for one in taken_from(queue) if one.mark is not None]
+    assert len(marks) > 3
+    again: BoundedQueue[Handed] = BoundedQueue(10**6)
+    resumed = thread_of(again, 1, 40)
+    resumed._mark_every = 10
+    resumed.load_state_dict(marks[1])
+    resumed.run()
+    later = [one.mark for one in taken_from(again) if one.mark is not None]
+    for key in ("index", "place", "reader", "ledger"):
+        assert [mark[key] for mark in later] == [mark[key] for mark in marks[2:]]
+
+
+def test_what_came_before_a_loss_is_binned_before_it() -> None:
+    """Also what the clock still holds, so that no empty windows are made up for what was lost."""
+
+    def at(number: int, *times: int) -> Arrived:
+        n = len(times)
+        events = make_events([1] * n, [1] * n, list(times), [1] * n)
+        return Arrived(0.0, packet=EventPacket(events, SIZE, SIZE), number=number)
+
+    queue: BoundedQueue[Handed] = BoundedQueue(10**6)
+    thread = thread_of(queue, 1, 100)
+    thread._reader.arrivals = lambda: (one for one in (at(1, 0, 10), at(3, 5 * WINDOW + 1)))  # type: ignore[method-assign]
+    thread.run()
+    made = [one.timestep for one in taken_from(queue) if one.timestep is not None]
+    assert [(t.t_start, t.events) for t in made] == [(0, 2), (5 * WINDOW, 1)]

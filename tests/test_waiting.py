@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_all_bytes_that_are_held_count(side: int, labelled: bool) -> None:
     assert len(room.unlabelled) == room.timesteps == n - gone
 
 
+def test_what_no_interval_holds_goes_before_what_one_does() -> None:
+    frames = np.zeros((4, 2, 8, 8), np.uint8)
+    unlabelled, *labelled = (Waiting(frame, i + 0.5) for i, frame in enumerate(frames))
+    room, presentation = WaitingRoom(3 * unlabelled.nbytes), deque(labelled[:1])
+    room.count(presentation)
+    assert room.keep(unlabelled, room.unlabelled) == 0
+    assert [room.keep(waiting, presentation) for waiting in labelled[1:]] == [0, 1]
+    assert list(presentation) == labelled and not room.unlabelled
+    assert room.keep(Waiting(frames[0], 4.5), presentation) == 1
+    assert list(presentation)[:2] == labelled[1:]
+
+
 def room_for(steps: int, session: Session) -> int:
     """Memory that takes so many unlabelled timesteps."""
     session.process(STEPS[0])
@@ -54,8 +67,8 @@ def test_the_oldest_go_and_the_loss_is_counted() -> None:
         session.process(t)
         assert session.snapshot().waiting_bytes <= keep
     assert session.snapshot().timesteps_not_kept == len(STEPS) - 20
-    assert session.add_label(intervals(PRESENTATIONS)[-1]) == 10
-    assert session.add_label(intervals(PRESENTATIONS)[0]) == 0
+    assert session.labels.add(intervals(PRESENTATIONS)[-1]) == 10
+    assert session.labels.add(intervals(PRESENTATIONS)[0]) == 0
 
 
 def test_what_is_due_takes_room_until_it_is_learned() -> None:
@@ -63,14 +76,14 @@ def test_what_is_due_takes_room_until_it_is_learned() -> None:
     session = small_session(LabelTimeline(), late_labels=True, keep_bytes=keep)
     for t in STEPS[:20]:
         session.process(t)
-    session.add_label(LabelInterval(0, 20 * WINDOW, 1))
+    session.labels.add(LabelInterval(0, 20 * WINDOW, 1))
     for t in STEPS[20:40]:
         session.process(t)
     seen = session.snapshot()
     assert seen.due == 20 and seen.waiting_bytes <= keep
     kept = seen.waiting - seen.due
     assert seen.timesteps_not_kept == 20 - kept
-    assert session.add_label(LabelInterval(20 * WINDOW, 40 * WINDOW, 2)) == kept
+    assert session.labels.add(LabelInterval(20 * WINDOW, 40 * WINDOW, 2)) == kept
     while session.learn_due():
         pass
     assert session.snapshot().updates["deferred"] == 20 + kept
@@ -92,8 +105,8 @@ def test_the_end_gives_up_what_waits_and_keeps_what_is_due() -> None:
     session = small_session(LabelTimeline(delay="end"), late_labels=True)
     for t in STEPS[:10]:
         session.process(t)
-    session.add_label(LabelInterval(2 * WINDOW, 5 * WINDOW, 1))  # over, and due
-    session.add_label(LabelInterval(8 * WINDOW, 20 * WINDOW, 2))  # shown, and not known before its end
+    session.labels.add(LabelInterval(2 * WINDOW, 5 * WINDOW, 1))  # over, and due
+    session.labels.add(LabelInterval(8 * WINDOW, 20 * WINDOW, 2))  # shown, and not known before its end
     assert session.snapshot().waiting == 10
     session.finish()
     seen = session.snapshot()
@@ -111,9 +124,10 @@ def test_the_end_gives_up_what_waits_and_keeps_what_is_due() -> None:
     assert np.array_equal(fresh.process(replace(STEPS[7], new_sample=False, index=8)).prediction.logits, rested)
 
 
-def test_counts_above_255_are_stored_as_255_and_that_is_said_once() -> None:
+@pytest.mark.parametrize("largest", [1000, 255])
+def test_counts_above_255_are_stored_as_255_and_that_is_said_once(largest: int) -> None:
     frame = np.zeros((2, SIZE, SIZE), np.float32)
-    frame[1, 2, 3], frame[0, 4, 4] = 1000, 255
+    frame[1, 2, 3], frame[0, 4, 4] = largest, 255
     stored = np.minimum(frame, 255)
     seen: list[torch.Tensor] = []
     timeline = LabelTimeline([LabelInterval(0, 4 * WINDOW, 1)], delay="end")
@@ -132,4 +146,5 @@ def test_counts_above_255_are_stored_as_255_and_that_is_said_once() -> None:
     assert len(seen) == 4 + 3 + 4  # live, deferred, rehearsed
     assert all(np.array_equal(s, frame) for s in seen[:4])
     assert all(np.array_equal(s, stored) for s in seen[4:])
-    assert [w for w in session.snapshot().warnings if "more than 255 events" in w] == list(session.snapshot().warnings)
+    warnings = session.snapshot().warnings
+    assert ["more than 255 events" in line for line in warnings] == [True] * (largest > 255)

@@ -15,7 +15,7 @@ from stream_ottt.live.wishes import LONGEST, MOST
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 
-WITHIN_S = 20
+WITHIN_S = 60
 
 
 def with_a_sender(act: Callable[[Sender], Awaitable[None]]) -> None:

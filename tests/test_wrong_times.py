@@ -97,6 +97,25 @@ def test_a_run_and_a_conversion_use_what_is_good(
         assert events["malformed"] == case.left_out and (name == "glitches" or np.array_equal(t, good))
 
 
+@pytest.mark.parametrize("sources", [1, 2])
+def test_wrong_times_at_the_end_are_counted_in_each_pass_and_each_source(
+    sources: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = T.copy()
+    times[-3:] += 2**40
+    paths = []
+    for i in range(sources):
+        (tmp_path / str(i)).mkdir()
+        paths += ["--source", str(recording(tmp_path / str(i), times))]
+    words = [*SMALL, "--summary", str(tmp_path / "s.json"), *(["--passes", "2"] if sources == 1 else [])]
+    assert command(monkeypatch, "run", *paths, *words) == 3
+    summary = json.loads((tmp_path / "s.json").read_text())
+    events, clocks = summary["events"], [one["clock"] for one in summary.get("sources", {}).values()]
+    assert (events["read"], events["malformed"], events["late"]) == (2 * N, 6, 0)
+    assert events["read"] == events["binned"] + events["malformed"]
+    assert all(clock["epochs"] == 1 for clock in clocks or [summary["clock"]])
+
+
 def test_a_guessed_size_is_said_once_and_before_anything_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

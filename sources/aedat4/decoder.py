@@ -64,10 +64,11 @@ class Aedat4Decoder:
         reach: how far the events of the array yielded last go.
     """
 
-    def __init__(self, where: str, stream: int | None = None) -> None:
+    def __init__(self, where: str, stream: int | None = None, max_bytes: int = MAX_PACKET_BYTES) -> None:
         from stream_ottt.sources.aedat4.kernel import copy_events
 
         self.where = where
+        self.max_bytes = max_bytes
         self.header: Header | None = None
         self.stream: StreamInfo | None = None
         self.packets: Counter[int] = Counter()
@@ -268,8 +269,8 @@ class Aedat4Decoder:
             self._skip = size
             if not size:
                 self._next()
-        elif size > MAX_PACKET_BYTES:
-            raise self._fail(f"an event packet of {_mib(size)}; at most {_mib(MAX_PACKET_BYTES)} can be read")
+        elif size > self.max_bytes:
+            raise self._fail(f"an event packet of {_mib(size)}; at most {_mib(self.max_bytes)} can be read")
         else:
             self._body = size
             self._needed = size

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from stream_ottt.sources.aedat4.flatbuffer import Buffer, FlatbufferError, Table
 
+HEADER_BYTES = 8
+"""Stream and size, before each packet's body."""
 MAX_LAYOUTS = 64
 """A field of value 0 may be left out of its table, so that tables have some layouts, but not many."""
 FIELDS = (("offset", 0, "<i8", 0), ("stream", 1, "<i4", 0), ("size", 1, "<i4", 4), ("last", 4, "<i8", 0))
@@ -44,8 +46,35 @@ def read_index(table: Buffer) -> Index:
     return index
 
 
-def place_of(index: Index, stream: int, start: int) -> tuple[int, int]:
-    """(offset, size) of the first packet of a stream that holds an event of ``start`` (µs) or later; else of the last.
+def checked(index: Index, first: int, end: int) -> Index:
+    """The entries in the order of their packets.
+
+    Args:
+        index: as :func:`read_index` gives it.
+        first: byte offset of the first packet's body.
+        end: byte offset of the last packet's end.
+
+    Raises:
+        FlatbufferError: the packets are not all that lies between, or the times of a stream do not ascend: events
+            would be passed over.
+    """
+    order = np.argsort(index["offset"], kind="stable")
+    index = {name: column[order] for name, column in index.items()}
+    begins, ends = index["offset"], index["offset"] + index["size"]
+    if not len(begins) or begins[0] != first or ends[-1] != end or np.any(begins[1:] != ends[:-1] + HEADER_BYTES):
+        raise FlatbufferError("it does not list every packet")
+    for stream in np.unique(index["stream"]):
+        if np.any(np.diff(index["last"][index["stream"] == stream]) < 0):
+            raise FlatbufferError("its times do not ascend")
+    return index
+
+
+def place_of(index: Index, stream: int, start: int) -> int:
+    """Byte offset of the body from which a stream is read to find all of its events of ``start`` (µs) or later: one
+    packet before the first that holds some, so that a single wrong time in the table costs nothing.
+
+    Args:
+        index: as :func:`checked` gives it.
 
     Raises:
         FlatbufferError: the stream has no packets.
@@ -53,10 +82,8 @@ def place_of(index: Index, stream: int, start: int) -> tuple[int, int]:
     own = np.flatnonzero(index["stream"] == stream)
     if not len(own):
         raise FlatbufferError(f"it lists no packets of stream {stream}")
-    late = own[index["last"][own] >= start]
-    offsets = index["offset"]
-    chosen = late[offsets[late].argmin()] if len(late) else own[offsets[own].argmax()]
-    return int(offsets[chosen]), int(index["size"][chosen])
+    at = int(np.searchsorted(index["last"][own], start))
+    return int(index["offset"][own[max(min(at, len(own) - 1) - 1, 0)]])
 
 
 def _numbers(table: Buffer, kind: str, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

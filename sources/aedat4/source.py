@@ -1,4 +1,10 @@
-"""AEDAT4 files, as DV, dv-processing and faery write them, finished or still growing."""
+"""AEDAT4 files, as DV, dv-processing and faery write them, finished or still growing.
+
+Not read: frames, IMU samples, triggers and other streams; packets that were cut off.
+
+Traps of other readers: dv-processing 2.0.4 does not come to an end on some damaged files; others take coordinates
+outside the sensor for events.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,8 @@ from pydantic import Field
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EventPacket
-from stream_ottt.pipeline.source import FileConfig, FileSource, off_the_loop
+from stream_ottt.pipeline.off_the_loop import off_the_loop
+from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.settings import Flag
 from stream_ottt.sources.aedat4.decoder import PACKET_HEADER, Aedat4Decoder, unpacker
 from stream_ottt.sources.aedat4.flatbuffer import FlatbufferError
@@ -27,7 +34,7 @@ from stream_ottt.sources.aedat4.header import (
     header_size,
     parse_header,
 )
-from stream_ottt.sources.aedat4.index import place_of, read_index
+from stream_ottt.sources.aedat4.index import checked, place_of, read_index
 from stream_ottt.sources.decompress import DecompressError
 
 MAX_TABLE_BYTES = 64 << 20
@@ -99,14 +106,17 @@ class Aedat4Source(FileSource):
         stream = choose_stream(header, self.config.stream, str(self.path)).id
         try:
             table = packed if bytes(packed[8:12]) == b"FTAB" else unpacker(header.compression)(packed)
-            body, size = place_of(read_index(table), stream, start)
+            first = header.size + PACKET_HEADER.size
+            index = checked(read_index(table), first, header.table_position)
+            body = place_of(index, stream, start)
         except (DecompressError, FlatbufferError):
             return 0  # its damage is told when the reading comes to it
-        if not header.size + PACKET_HEADER.size <= body <= header.table_position - size:
-            return 0
-        file.seek(body - PACKET_HEADER.size)
-        true = file.read(PACKET_HEADER.size) == PACKET_HEADER.pack(stream, size)
-        return body - PACKET_HEADER.size if true else 0
+        for offset, number, size in zip(*(index[k].tolist() for k in ("offset", "stream", "size")), strict=True):
+            if os.pread(file.fileno(), PACKET_HEADER.size, offset - PACKET_HEADER.size) != PACKET_HEADER.pack(
+                number, size
+            ):
+                return 0
+        return body - PACKET_HEADER.size
 
     @property
     def synchronous(self) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, cast
 
-from stream_ottt.errors import InputError, UsageError
+from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket, Ledger
-from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.labels.timeline import LabelInterval, LabelsConfig
 from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.sources.merged.accounts import Accounts
 from stream_ottt.sources.merged.lane import Lane
+from stream_ottt.sources.merged.lane_labels import FileLabels
 from stream_ottt.sources.merged.order import Order, merged
 from stream_ottt.sources.merged.place import Plane, plane_of
 from stream_ottt.state import State, take
@@ -25,27 +26,41 @@ class MergedFiles(Accounts, BlockingSource):
     Args:
         lanes: the sources in their order.
         plane: width and height; None for the smallest that holds them all.
+        labels: of the run; where it has a file, what the sources bring plays no part.
     """
 
     name = "merged-files"
     Config = SourceConfig
 
-    def __init__(self, lanes: Sequence[Lane], plane: Plane | None) -> None:
+    def __init__(self, lanes: Sequence[Lane], plane: Plane | None, labels: LabelsConfig | None = None) -> None:
         super().__init__(SourceConfig())
         self.lanes = list(lanes)
         self.plane = plane
+        self._label_settings = labels or LabelsConfig()
+        self._labels: FileLabels | None = None
         self._pass = -1
         self._given = 0  # events of this pass
         self._restored: tuple[int, int, State] | None = None
 
     @property
     def labels(self) -> Sequence[LabelInterval] | None:
-        """Those of the one source that has any; they name what all sources see."""
-        return next((lane.source.labels for lane in self.lanes if lane.source.labels is not None), None)
+        """Those of all sources, as those of one; see :func:`stream_ottt.labels.merging.merge_labels`."""
+        return None if self._labels is None else self._labels.intervals
 
     @property
     def class_names(self) -> dict[int, str]:
-        return next((lane.source.class_names for lane in self.lanes if lane.source.class_names), {})
+        return super().class_names if self._labels is None else self._labels.names
+
+    def parts(self) -> dict[str, Any]:
+        found = super().parts()
+        if self._labels is not None and self._labels.intervals is not None:
+            for lane, (taken, against) in zip(self.lanes, self._labels.counts, strict=True):
+                found[lane.name]["labels"] = {"taken": taken, "refused": 0, "contradicted": against}
+        return found
+
+    def share_read(self, t: int = 0) -> float | None:
+        shares = [share for lane in self.lanes if (share := lane.source.share_read(t)) is not None]
+        return min(shares) if len(shares) == len(self.lanes) else None
 
     def packets(self) -> Iterator[EventPacket]:
         self._pass, self._given = self._pass + 1, 0
@@ -62,7 +77,8 @@ class MergedFiles(Accounts, BlockingSource):
             stack.callback(self._give_up, order)
             for i in range(len(self.lanes)):
                 self._read(i, readings[i], order, damage)
-            self._check_labels()
+            if self._label_settings.file is None:
+                self._labels = FileLabels(self.lanes, self._label_settings.shift)
             if all(lane.size is None for lane in self.lanes):
                 raise damage[0] if damage else InputError(f"{self.lanes[0].name}: no source holds an event")
             plane = self.plane or plane_of([(lane.place, lane.size) for lane in self.lanes if lane.size])
@@ -90,7 +106,7 @@ class MergedFiles(Accounts, BlockingSource):
         if packet is not None:
             order.feed(i, lane.take(packet), 0.0)
             return
-        order.feed(i, lane.last(), 0.0)
+        order.feed(i, lane.last(ended=True), 0.0)
         order.streams[i].awaited = False
 
     def _ready(self, order: Order, plane: Plane) -> Iterator[EventPacket]:
@@ -102,20 +118,12 @@ class MergedFiles(Accounts, BlockingSource):
             lane.ledger.binned += len(part)
         self._given += count
         self._restore()
-        yield EventPacket(merged(parts), *plane, well_formed=True)
+        events, of = merged(parts)
+        yield EventPacket(events, *plane, well_formed=True, of=of)
 
     def _give_up(self, order: Order) -> None:
         for lane, n in zip(self.lanes, order.give_up(), strict=True):
             lane.ledger.drop("stopped", n + lane.clock.forget())
-
-    def _check_labels(self) -> None:
-        """Raise UsageError where two sources bring labels: one learner can follow one."""
-        with_labels = [lane.name for lane in self.lanes if lane.source.labels is not None]
-        if len(with_labels) > 1:
-            raise UsageError(
-                f"{' and '.join(with_labels)}: both bring labels, and one learner follows one; give labels.file, "
-                "or run them one after the other"
-            )
 
     # --- going on --------------------------------------------------------------------------------------------------
 

@@ -10,15 +10,17 @@ from functools import partial
 from typing import Any
 
 from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EventArray, EventPacket
-from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger
+from stream_ottt.labels.timeline import LabelInterval, LabelsConfig
 from stream_ottt.pipeline.source import Source, SourceConfig
 from stream_ottt.sources.merged.accounts import Accounts
 from stream_ottt.sources.merged.lane import Lane
+from stream_ottt.sources.merged.lane_labels import LiveLabels
 from stream_ottt.sources.merged.order import Order, merged
 from stream_ottt.sources.merged.place import Plane, plane_of
 from stream_ottt.sources.merged.presence import Presence
 from stream_ottt.sources.merged.run_time import Mapping, RunTime
+from stream_ottt.state import State, take
 
 RETRY_S = 0.5
 """Pause before a source that has ended or failed is asked again."""
@@ -28,8 +30,6 @@ LOOK_S = 0.25
 """How often it is looked whether a source has fallen silent."""
 MAX_HELD = 1 << 20
 """Events that wait for the other sources; whoever has more waits with reading."""
-MAX_LABELS = 1000
-"""Labels that wait for their source's first event, which says what time it is there; more are left out."""
 
 
 class MergedLive(Accounts, Source):
@@ -42,23 +42,33 @@ class MergedLive(Accounts, Source):
         plane: width and height; None for the smallest that holds those that are heard in the beginning.
         wait: seconds that an event waits for the other sources.
         say: told in one line of a source that goes or comes back.
+        labels: ``delay`` and ``shift`` of the labels in the files of the sources.
     """
 
     name = "merged-live"
     Config = SourceConfig
     live = True
 
-    def __init__(self, lanes: Sequence[Lane], plane: Plane | None, wait: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        plane: Plane | None,
+        wait: float,
+        say: Callable[[str], None],
+        labels: LabelsConfig | None = None,
+    ) -> None:
         super().__init__(SourceConfig())
         self.lanes = list(lanes)
         self.plane = plane
-        self.gives_labels = any(lane.source.gives_labels for lane in lanes)  # type: ignore[misc]
+        self.gives_labels = any(  # type: ignore[misc]
+            lane.source.gives_labels or lane.labels is not None for lane in lanes
+        )
         self._wait = wait
         self._run_time = RunTime()
         self._mappings = [Mapping(self._run_time, own=lane.place.clock == "own") for lane in lanes]
         self._presence = [Presence(lane.name, say) for lane in lanes]
-        self._labels: list[list[LabelInterval]] = [[] for _ in lanes]
-        self._labels_lost = 0
+        of_files = labels or LabelsConfig()
+        self._labels = [LiveLabels(lane, of_files.delay, of_files.shift) for lane in lanes]
         self._order = Order(len(self.lanes), wait)
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -67,13 +77,16 @@ class MergedLive(Accounts, Source):
             lane.source.on_label = partial(self._take_label, i)
 
     @property
-    def class_names(self) -> dict[int, str]:
-        return next((lane.source.class_names for lane in self.lanes if lane.source.class_names), {})
+    def coming_classes(self) -> list[int]:
+        return sorted({i.label for lane in self.lanes if lane.labels is not None for i in lane.labels.intervals})
 
     def parts(self) -> dict[str, Any]:
         found = super().parts()
-        for lane, mapping, presence in zip(self.lanes, self._mappings, self._presence, strict=True):
-            found[lane.name] |= {"shift_us": mapping.shift, "shift_moves": mapping.moves, **presence.facts()}
+        for lane, mapping, presence, labels in zip(
+            self.lanes, self._mappings, self._presence, self._labels, strict=True
+        ):
+            clock = {"shift_us": mapping.shift, "shift_moves": mapping.moves}
+            found[lane.name] |= {**clock, **presence.facts(), "labels_lost": labels.lost}
         return found
 
     async def __aiter__(self) -> AsyncIterator[EventPacket]:
@@ -87,10 +100,13 @@ class MergedLive(Accounts, Source):
                 if self._fault is not None:
                     raise self._fault
                 self._look_for_the_silent(now)
-                if self._begun(now) and (events := self._ready(now)) is not None and self.plane is not None:
-                    yield EventPacket(events, *self.plane, well_formed=True)
+                if self._begun(now) and (packet := self._ready(now)) is not None:
+                    yield packet
+                    self._give_labels(self._order.passed)
                     continue
                 if all(one.ended for one in self._presence) and not self._order.held:
+                    for labels, mapping in zip(self._labels, self._mappings, strict=True):
+                        self._say_labels(labels.rest(mapping.shift))
                     break
                 await self._rest(now)
         finally:
@@ -102,6 +118,17 @@ class MergedLive(Accounts, Source):
         for presence in self._presence:
             if presence.error is not None:
                 raise presence.error
+
+    # --- going on --------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> State:
+        return {lane.name: Ledger.total([lane.ledger]).state_dict() for lane in self.lanes}
+
+    def load_state_dict(self, state: State, pass_number: int, events: int) -> None:
+        # They have gone on meanwhile: what they held then is lost.
+        for lane in self.lanes:
+            lane.ledger.load_state_dict(take(state, lane.name))
+            lane.ledger.drop("interrupted", lane.ledger.in_hand)
 
     # --- what comes of each source ---------------------------------------------------------------------------------
 
@@ -123,7 +150,7 @@ class MergedLive(Accounts, Source):
                             self._feed(i, lane.take(packet), now)
                 except InputError as e:
                     error = e
-                self._feed(i, lane.last(), time.monotonic())
+                self._feed(i, lane.last(ended=False), time.monotonic())
                 others = [one for one in self._presence if one is not presence]
                 presence.gone(time.monotonic(), error, alone=all(one.ended for one in others))
                 self._changed.set()
@@ -139,19 +166,21 @@ class MergedLive(Accounts, Source):
         late = self._order.feed(i, mapping.place(events, now), now)
         self.lanes[i].ledger.late += late
         mapping.came(len(events), late, now)
-        waiting, self._labels[i] = self._labels[i], []
-        for interval in waiting:
-            self._take_label(i, interval)
         self._changed.set()
 
     def _take_label(self, i: int, interval: LabelInterval) -> None:
-        shift = self._mappings[i].shift
-        if self.on_label is None:
-            return
-        if shift is not None:
-            self.on_label(LabelInterval(interval.t_start + shift, interval.t_end + shift, interval.label))
-        elif len(self._labels[i]) < MAX_LABELS:
-            self._labels[i].append(interval)
+        self._say_labels(self._labels[i].come(interval, self._mappings[i].shift))
+
+    def _give_labels(self, passed: int) -> None:
+        """Labels that can go on, now that the stream has come to ``passed`` (µs)."""
+        for labels, mapping in zip(self._labels, self._mappings, strict=True):
+            if mapping.shift is not None:
+                self._say_labels(labels.reach(passed - mapping.shift, mapping.shift))
+
+    def _say_labels(self, labels: Sequence[LabelInterval]) -> None:
+        if self.on_label is not None:
+            for interval in labels:
+                self.on_label(interval)
 
     # --- what goes on ----------------------------------------------------------------------------------------------
 
@@ -170,7 +199,7 @@ class MergedLive(Accounts, Source):
         self.plane = plane_of([(lane.place, lane.size) for lane in self.lanes if lane.size])
         return True
 
-    def _ready(self, now: float) -> EventArray | None:
+    def _ready(self, now: float) -> EventPacket | None:
         for stream, presence in zip(self._order.streams, self._presence, strict=True):
             stream.awaited = presence.there
         parts = self._order.ready(now)
@@ -179,7 +208,9 @@ class MergedLive(Accounts, Source):
         for lane, part in zip(self.lanes, parts, strict=True):
             lane.ledger.binned += len(part)
         self._room.set()
-        return merged(parts)
+        events, of = merged(parts)
+        assert self.plane is not None
+        return EventPacket(events, *self.plane, well_formed=True, of=of)
 
     def _look_for_the_silent(self, now: float) -> None:
         for presence in self._presence:

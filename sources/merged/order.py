@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from stream_ottt.events.clock import NO_EVENTS
 from stream_ottt.events.packet import LAST_US, EventArray, join_events
@@ -99,13 +100,18 @@ class Order:
         return max([bound, *(t + 1 for t in expired)])
 
 
-def merged(parts: list[EventArray]) -> EventArray:
-    """Events of several streams, each in order of time, as one [n]; those of one time in the streams' order."""
-    parts = [part for part in parts if len(part)]
-    if len(parts) == 1:
-        return parts[0]
-    events = join_events(parts)
-    return events[np.argsort(events["t"], kind="stable")]
+def merged(parts: list[EventArray]) -> tuple[EventArray, npt.NDArray[np.uint8]]:
+    """Events of several streams, each in order of time, as one [n], with the number of the stream of each [n].
+
+    Those of one time go in the streams' order.
+    """
+    of = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in parts])
+    some = [part for part in parts if len(part)]
+    if len(some) == 1:
+        return some[0], of
+    events = join_events(some)
+    order = np.argsort(events["t"], kind="stable")
+    return events[order], of[order]
 
 
 def _before(chunks: deque[tuple[float, EventArray]], bound: int) -> EventArray:

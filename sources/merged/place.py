@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -21,12 +22,14 @@ class Place(Settings):
         y: pixels down by which its events are moved.
         clock: ``arrival`` maps a live source's clock to the run's at its first event; ``own`` leaves all times as they
             are, for files and for cameras that share one clock.
+        labels: CSV file of the source's own labels, in its own time.
     """
 
     name: str | None = Field(None, min_length=1, max_length=100)
     x: int = Field(0, ge=0, lt=MAX_SIDE)
     y: int = Field(0, ge=0, lt=MAX_SIDE)
     clock: Literal["arrival", "own"] | None = None
+    labels: Path | None = None
 
     @field_validator("name")
     @classmethod

@@ -20,6 +20,7 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.sources.prophesee.words import WordDecoder
+from stream_ottt.sources.zero_tail import NEVER_WRITTEN, written_end
 
 MAX_HEADER = 1 << 16
 UNKNOWN_SHARE = 20
@@ -35,7 +36,9 @@ CAMERAS = (
 )
 """What names a camera, for headers that give no size (the first cameras' do not) → its width and height."""
 
-CAMERA_KEYS = ("plugin_name", "sensor_name", "generation", "data")
+CAMERA_KEYS = ("plugin_name", "sensor_name", "data")
+GENERATION_KEYS = ("sensor_generation", "generation")
+"""Whose values are numbers, such as 3.1 and 4.2, or names."""
 CONVERT = "convert it with OpenEB's `metavision_file_to_dat -i FILE -o OUT.dat`"
 
 
@@ -173,6 +176,7 @@ class PropheseeSource(FileSource):
     def _size_of_camera(self, header: Header) -> tuple[int, int] | None:
         """The size of the camera that the header names; None when it names none that is known."""
         names = " ".join(header.value(key) for key in CAMERA_KEYS)
+        names += "".join(f" gen{header.value(key)}" for key in GENERATION_KEYS)
         return next((size for pattern, size in CAMERAS if pattern.search(names)), None)
 
     def _size_in(self, header: Header) -> tuple[int, int] | None:
@@ -205,8 +209,10 @@ class PropheseeSource(FileSource):
         """
         offset = file.tell()
         word_bytes = self.decoder.word.itemsize
+        end = written_end(file, word_bytes)
+        size = os.fstat(file.fileno()).st_size
         buffer = np.empty(BLOCK_BYTES, np.uint8)
-        while filled := self.read_into(file, buffer):
+        while filled := self.read_into(file, buffer[: max(end - offset, 0)]):
             whole = filled - filled % word_bytes
             if whole:
                 yield offset, buffer[:whole]
@@ -217,6 +223,8 @@ class PropheseeSource(FileSource):
                     "it was cut off there",
                     offset,
                 )
+        if end < size:
+            raise self.fail(f"from here on {NEVER_WRITTEN}", end)
 
     def read(self, file: BinaryIO, size: int) -> bytes:
         """Up to ``size`` bytes. Raises InputError when the system cannot read them."""

@@ -2,6 +2,10 @@
 
 Version 2 holds x and y of 14 bits each; version 1, of the ATIS (304×240 pixels), of 9 and 8.
 Format: https://docs.prophesee.ai/stable/data/file_formats/dat.html
+
+Not read: events that are no changes of pixels (triggers).
+
+Traps of other readers: version 1 has x and y in other bits; times have 32 bits, and go on here after 71 minutes.
 """
 
 from __future__ import annotations

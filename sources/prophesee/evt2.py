@@ -1,4 +1,10 @@
-"""Prophesee RAW files in EVT 2.0: words of 32 bits, the time's upper bits in words of their own."""
+"""Prophesee RAW files in EVT 2.0: words of 32 bits, the time's upper bits in words of their own.
+
+Not read: triggers and the camera's messages; files without a header, but for ``?format=``.
+
+Traps of other readers: events before the first word of time have no time (here they are malformed); the first
+cameras' headers give no size.
+"""
 
 from __future__ import annotations
 

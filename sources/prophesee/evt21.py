@@ -1,4 +1,10 @@
-"""Prophesee RAW files in EVT 2.1: words of 64 bits, each of up to 32 neighbouring pixels."""
+"""Prophesee RAW files in EVT 2.1: words of 64 bits, each of up to 32 neighbouring pixels.
+
+Not read: triggers and the camera's messages; big-endian words.
+
+Traps of other readers: a GenX320 may send the two halves of a word in the other order (``endianness=legacy``), and
+some headers do not say so.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ class Evt21Source(RawSource):
     """Pixel events of a Prophesee RAW file in EVT 2.1; triggers and the camera's messages are passed over.
 
     The pixels of a word stand in its lower half, or, where the header says ``endianness=legacy``, in its upper half.
-    Where the header says nothing, the half is taken that holds no pixels in words of time, which have none.
+    Words of time have no pixels: where these say otherwise than the header, they are believed.
     """
 
     name = "evt21"
@@ -35,5 +41,5 @@ class Evt21Source(RawSource):
         usual = np.count_nonzero((upper >> 28 == TIME_HIGH) & (lower == 0))
         other = np.count_nonzero((lower >> 28 == TIME_HIGH) & (upper == 0))
         order = header.format.get("endianness", "").lower()
-        if order == "legacy" or (not order and other > usual):
+        if other > usual or (order == "legacy" and other == usual):
             decoder.swap()

@@ -1,4 +1,11 @@
-"""Prophesee RAW files in EVT 3.0: words of 16 bits, each of which changes one part of a state."""
+"""Prophesee RAW files in EVT 3.0: words of 16 bits, each of which changes one part of a state.
+
+Not read: triggers and the camera's messages; words of types that the format does not have are counted and passed
+over.
+
+Traps of other readers: expelliarmus 1.1.12 doubles the times, ends at words of triggers and writes damaged files;
+other readers end at unknown words; times have 24 bits, and must be continued every 16.8 s.
+"""
 
 from __future__ import annotations
 

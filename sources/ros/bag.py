@@ -54,6 +54,7 @@ class Bag(ABC):
 
     Attributes:
         at: byte offset of what is being read, where that is known.
+        share: how much of it was read for the message that was given last, 0 … 1.
     """
 
     def __init__(self, path: Path, fail: Fail) -> None:
@@ -61,6 +62,7 @@ class Bag(ABC):
         self.fail = fail
         self.size = path.stat().st_size
         self.at: int | None = None
+        self.share = 0.0
         self._unpacked = 0
 
     @abstractmethod
@@ -101,7 +103,9 @@ class Bag(ABC):
             raise
         except Exception as e:
             reason = " ".join(str(e).split()) or type(e).__name__
-            raise self.fail(f"cannot be read on: {reason[:200]}; the bag is cut off or damaged", self.at) from e
+            raise self.fail(
+                f"cannot be read on: {reason[:200].rstrip('.')}; the bag is cut off or damaged", self.at
+            ) from e
 
 
 class WithinFile(io.BufferedReader):

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,20 +43,28 @@ class Sqlite3Bag(Bag):
     def messages(self, topic: Topic, start: int = 0) -> Iterator[Message]:
         zstd = ZstdFrames()
         with self._database() as database:
-            first = 0
+            first, last = 0, self._last(database)
             if start:
                 found = database.execute("SELECT min(id) FROM messages WHERE timestamp >= ?", (start,)).fetchone()[0]
                 if found is None:
                     return
                 first = int(found)
-            query = f"SELECT data FROM messages WHERE id >= ? AND {OWN} ORDER BY id"
-            for (data,) in database.execute(query, (first, topic.name, topic.type)):
+            query = f"SELECT id, data FROM messages WHERE id >= ? AND {OWN} ORDER BY id"
+            for number, data in database.execute(query, (first, topic.name, topic.type)):
                 if data.startswith(ZSTD_MAGIC):  # the recorder's compression of single messages
                     data = bytes(zstd(data))
                 self.unpacked(len(data))
+                self.share = number / last if 0 < number <= last else 0.0
                 yield Message(data, cdr=True)
             if self.at is not None:
                 raise self.fail("the database was cut off here; copy the file again", self.at)
+
+    @staticmethod
+    def _last(database: sqlite3.Connection) -> int:
+        """Number of the last message; 0 in a database that was cut off before it."""
+        with suppress(sqlite3.Error):
+            return int(database.execute("SELECT max(id) FROM messages").fetchone()[0] or 0)
+        return 0
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

@@ -81,6 +81,7 @@ class McapBag(Bag):
                 file.seek(min(late))
             reader = StreamReader(file, skip_magic=bool(late), emit_chunks=True, record_size_limit=MAX_CHUNK)
             for outer in reader.records:
+                self.share = file.tell() / self.size
                 inner = [outer]
                 if isinstance(outer, Chunk):
                     inner = breakup_chunk(self._whole(outer, zstd))

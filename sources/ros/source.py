@@ -1,6 +1,17 @@
 """Recordings of ROS: the events of one topic of a bag, of ROS 1 (``.bag``) or 2 (``.db3``, ``.mcap``, a folder).
 
-Types of messages: event_camera_msgs/EventPacket, dvs_msgs/EventArray and prophesee_event_msgs/EventArray.
+Types of messages: event_camera_msgs/EventPacket in the encodings evt3, mono, libcaer and libcaer_cmp,
+dvs_msgs/EventArray and prophesee_event_msgs/EventArray. ``from=`` skips by the times of recording, except in evt3: its
+times have 24 bits, and their turns are counted from the first message on.
+
+Not read: messages of other types, such as frames; packed files (``.db3.zstd``) in a folder, which must be unpacked
+first.
+
+Bags of ROS 1 are read over the package rosbags, those in MCAP over mcap. rosbags refuses a bag that was cut off or that
+has no whole index (``.bag.active``); such a one is read from chunk to chunk up to there, and it is said where that is.
+
+Traps of other readers: times of evt3 are the camera's, not the host's; those of libcaer count from the driver's start
+or from the packet; a folder without metadata.yaml comes from a recorder that was ended early.
 """
 
 from __future__ import annotations
@@ -19,6 +30,7 @@ from stream_ottt.pipeline.excerpt import first_time
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
 from stream_ottt.sources.gather import gathered
+from stream_ottt.sources.natural_order import natural_order
 from stream_ottt.sources.ros import db3, mcap, ros1
 from stream_ottt.sources.ros.bag import Bag, Message, Topic
 from stream_ottt.sources.ros.encodings import ENCODINGS, Encoding
@@ -26,7 +38,10 @@ from stream_ottt.sources.ros.messages import ARRAY_TYPES, PACKET_TYPES, RosEvent
 
 MAX_SIDE = 1 << 15
 METADATA = "metadata.yaml"
+PIECE = re.compile(r"(.+)_\d+\.(?:db3|mcap)")
 KINDS: dict[bytes, type[Bag]] = {ros1.MAGIC: ros1.Ros1Bag, db3.MAGIC: db3.Sqlite3Bag, mcap.MAGIC: mcap.McapBag}
+PROBES = 16
+"""Places at which a bag is looked at, whether its events' times ascend."""
 NEAR_NS = 1_000_000_000
 """Messages that were recorded within this before a time may hold later events."""
 
@@ -48,7 +63,7 @@ class RosbagConfig(FileConfig):
 class RosbagSource(FileSource):
     """Events of one topic of a bag, in the order in which its messages were recorded.
 
-    A bag that was cut off is read up to there. What was packed as a whole (``.db3.zstd``) must be unpacked first.
+    A bag that was cut off is read up to there. Packed files (``.db3.zstd``) in a folder must be unpacked first.
     """
 
     name = "rosbag"
@@ -62,7 +77,7 @@ class RosbagSource(FileSource):
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
         if path.is_dir():
-            return (path / METADATA).is_file()
+            return (path / METADATA).is_file() or _is_unfinished(path)
         tables = b"topics" in head and b"messages" in head
         return head.startswith((ros1.MAGIC, mcap.MAGIC)) or (head.startswith(db3.MAGIC) and tables)
 
@@ -107,19 +122,23 @@ class RosbagSource(FileSource):
 
     def _decoded(self, start: int | None) -> Iterator[EventPacket]:
         """The events of each message of the topic; of ``start`` (µs) on, where that can be found."""
-        bags = self._bags()
+        bags = every = self._bags()
         topics = [t for bag in bags for t in bag.topics()]
         for bag in bags if not any(t.type in PACKET_TYPES + ARRAY_TYPES for t in topics) else []:
             list(bag.messages(Topic("", "")))  # says what is wrong with one that was cut off
         topic = self._choose(topics)
         recorded = 0
         if start is not None:
-            while len(bags) > 1 and (t := self._first_time(bags[1], topic)) is not None and t < start:
-                del bags[0]
-            recorded = self._recorded_at(bags[0], topic, start)
+            firsts = [self._first_time(bag, topic) for bag in bags]
+            if _ascend(firsts):
+                bags = bags[max(sum(t < start for t in firsts if t is not None) - 1, 0) :]
+                recorded = self._recorded_at(bags[0], topic, start)
         encodings: dict[str, Encoding] = {}
+        size = sum(bag.size for bag in every)
         for bag in bags:
+            before = sum(b.size for b in every[: every.index(bag)])
             for number, message in enumerate(bag.messages(topic, recorded if bag is bags[0] else 0), start=1):
+                self.rows_read((before + bag.share * bag.size) / size)
                 try:
                     if topic.type in ARRAY_TYPES:
                         yield from self._array(message)
@@ -134,6 +153,9 @@ class RosbagSource(FileSource):
         if (span := bag.span()) is None or self._first_time(bag, topic) is None:
             return 0
         low, high = span
+        step = max((high - low) // PROBES, 1)
+        if not _ascend([self._first_time(bag, topic, at) for at in range(low, high, step)]):
+            return 0
         while high - low > NEAR_NS:
             middle = (low + high) // 2
             t = self._first_time(bag, topic, middle)
@@ -210,6 +232,16 @@ class RosbagSource(FileSource):
         return size
 
 
-def natural_order(path: Path) -> list[Any]:
-    """Sorts ``bag_10`` behind ``bag_9``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+def _ascend(times: list[int | None]) -> bool:
+    """Whether all times are known and none is before another: else a sensor's clock has jumped."""
+    known = [t for t in times if t is not None]
+    return len(known) == len(times) and known == sorted(known)
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds only the bags ``NAME_0``, ``NAME_1``, … of one recording, of which the recorder was ended
+    before it wrote what they are."""
+    with suppress(OSError):
+        parts = [PIECE.fullmatch(f.name) for f in folder.iterdir() if not f.name.startswith(".")]
+        return bool(parts) and None not in parts and len({part[1] for part in parts if part}) == 1
+    return False

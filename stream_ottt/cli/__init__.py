@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream_ottt.cli import offline  # noqa: F401 - adds its commands
+from stream_ottt.cli import offline, sockets  # noqa: F401 - add their commands
 from stream_ottt.cli.app import main
 
 __all__ = ["main"]

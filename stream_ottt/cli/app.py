@@ -1,5 +1,5 @@
-"""``stream-ottt``: the commands and their options; the work is done elsewhere. Those for work offline are in
-``offline.py``."""
+"""``stream-ottt``: the commands and their options; the work is done elsewhere. Those for sockets are in
+``sockets.py``, those for work offline in ``offline.py``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from typing import Annotated
 
 import typer
 
-from stream_ottt.errors import StreamOtttError, UsageError
+from stream_ottt.cli.usage import WRONG_USAGE, App, in_one_line
+from stream_ottt.errors import ModelError, StreamOtttError, UsageError
+from stream_ottt.leaving import leave
 from stream_ottt.log import say, set_up
 
-app = typer.Typer(
+app = App(
     name="stream-ottt",
     help="Watch an event camera and train a spiking network on it, at every timestep.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
-keys_app = typer.Typer(help="Keys for sockets that others can reach.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(keys_app, name="keys")
 
 DOTTED = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -37,7 +35,13 @@ def main() -> None:
     # "-?format=csv" is standard input with an option, which the parser of options would take for one of its own.
     sys.argv[1:] = ["stdin:" + word[1:] if word.startswith("-?") else word for word in sys.argv[1:]]
     try:
-        app(args=_with_web_address(sys.argv[1:]))
+        sys.exit(app(args=_with_web_address(sys.argv[1:]), standalone_mode=False))
+    except WRONG_USAGE as e:
+        if (line := in_one_line(e)) is None:
+            print(e, file=sys.stderr)
+        else:
+            say(line, "error", level=logging.ERROR, code=UsageError.exit_code)
+        sys.exit(UsageError.exit_code)
     except StreamOtttError as e:
         say(str(e), "error", level=logging.ERROR, code=e.exit_code)
         sys.exit(e.exit_code)
@@ -45,6 +49,7 @@ def main() -> None:
         if any(t.name.startswith(LEFT_BEHIND) for t in threading.enumerate()):
             # A sink in a write to a terminal or pipe that nobody reads; ending in order would wait for its lock.
             sys.stderr.flush()
+            leave()
             os._exit(e.code if isinstance(e.code, int) else 1)
         raise
 
@@ -79,7 +84,10 @@ def run(
         text("Recording, folder or address; repeatable: several are merged into one stream.", "SOURCE"),
     ] = None,
     config: Annotated[str | None, text("Preset name, or a TOML file.", "NAME|FILE")] = None,
-    labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
+    labels: Annotated[
+        list[str] | None,
+        text("CSV of class, startTime_usec, endTime_usec; of several sources one for all, or one for each.", "FILE"),
+    ] = None,
     label_delay: Annotated[
         str | None, text("When a label becomes known after its start: 500ms, 0, or end.", "DURATION|end")
     ] = None,
@@ -137,13 +145,13 @@ def run(
 
             if (folder := resumable(checkpoint)) is not None:
                 raise typer.Exit(go_on(folder, force=force, stopping=stopping))
-        from stream_ottt.cli.check import check_run
         from stream_ottt.cli.options import overrides
         from stream_ottt.run.config import RunConfig
+        from stream_ottt.run.opening import with_labels
 
         named: dict[str, dict[str, object]] = {
             "binning": {"filters": filter_ or None},
-            "labels": {"file": labels, "delay": label_delay},
+            "labels": {"delay": label_delay},
             "engine": {"precision": precision, "device": device},
             "stream": {
                 "passes": passes,
@@ -155,6 +163,8 @@ def run(
             },
         }
         sinks = [] if quiet else ["terminal"]
+        if sys.stderr.isatty() and log_format == "text" and (quiet or not sys.stdout.isatty()):
+            sinks.append("progress")  # there is no view
         if predictions is not None:
             sinks.append(f"jsonl:{predictions}")
         if record is not None:
@@ -173,14 +183,12 @@ def run(
 
             source = [allow_exposure(s) for s in source or ()]
             sinks = [allow_exposure(s) for s in sinks]
+        source, named["labels"]["file"] = with_labels(source or [], labels or [])
         first, more = (source[0], source[1:]) if source else (None, [])
         named["stream"]["sources"] = more or None
         settings = overrides(context, RunConfig, named)
-        check_run(source=first, preset=config, overrides=settings, sinks=sinks, load=load)
-        if sys.stderr.isatty():
-            say(f"loading {' + '.join(source or ())} …", quiet=log_format == "json")
-        from stream_ottt.run.run import RunRequest
-        from stream_ottt.run.run import run as run_request
+        from stream_ottt.cli.check import check_run
+        from stream_ottt.run.request import RunRequest
 
         request = RunRequest(
             source=first,
@@ -194,6 +202,13 @@ def run(
             force=force,
             checkpoints=checkpoint,
         )
+        check_run(request)
+        if log_format == "text":
+            from stream_ottt.cli.progress import loading
+
+            loading(" + ".join(source or ()))
+        from stream_ottt.run.run import run as run_request
+
         raise typer.Exit(run_request(request, stopping))
 
 
@@ -203,11 +218,17 @@ def resume(
     force: Annotated[bool, typer.Option("--force", help="Go on also where lines of an output are gone.")] = False,
     log_format: Annotated[str, text("Lines on stderr: for people, or one JSON object each.", "text|json")] = "text",
 ) -> None:
-    """Go on with a run that was stopped, from its newest good checkpoint, as if it had never stopped."""
+    """Go on with a run that was stopped, as if it had never stopped. It goes on from its newest good checkpoint."""
+    if not folder.is_dir():  # said before torch is imported
+        raise ModelError(f"{folder}: there is no such folder of checkpoints")
     from stream_ottt.run.stopping import Stopping
 
     set_up(log_format)
     with Stopping() as stopping:
+        from stream_ottt.cli.progress import loading
+
+        if log_format == "text":
+            loading(str(folder))
         from stream_ottt.cli.resume import resume as go_on
 
         raise typer.Exit(go_on(folder, force=force, stopping=stopping))
@@ -225,7 +246,7 @@ def info(
     source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Say what is in a recording: format, resolution, events, span, rate, polarity, streams."""
+    """Say what is in a recording: format, sensor, events, span, rate."""
     # Nothing is multiplied here, and the threads that numpy's BLAS starts take a tenth of a second of processor time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from stream_ottt.cli.info import show
@@ -239,9 +260,9 @@ def convert(
     target: Annotated[
         str, typer.Argument(help="File to write; its ending names the format, or ?format=NAME.", metavar="TARGET")
     ],
-    shift: Annotated[str | None, typer.Option(help="auto: the first event to 0; or µs added to all times.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="Leave out what comes before, such as 10s.")] = None,
-    to: Annotated[str | None, typer.Option(help="Leave out what comes from then on, such as 20s.")] = None,
+    shift: Annotated[str | None, text("The first event to 0, or so much is added.", "auto|MICROSECONDS")] = None,
+    from_: Annotated[str | None, text("Leave out what comes before, such as 10s.", "DURATION", "--from")] = None,
+    to: Annotated[str | None, text("Leave out what comes from then on, such as 20s.", "DURATION")] = None,
     filter_: Annotated[
         list[str] | None, text("Filter of events, such as hot; repeatable.", "FILTER", "--filter")
     ] = None,
@@ -252,91 +273,3 @@ def convert(
 
     times = {"shift": shift, "from": from_, "to": to}
     raise typer.Exit(convert_file(source, target, filters=filter_ or (), force=force, **times))
-
-
-@app.command()
-def publish(
-    source: Annotated[str, typer.Argument(help="Recording, folder or address.", metavar="SOURCE")],
-    to: Annotated[str, text("zmq+pub://HOST:PORT, zmq+push://HOST:PORT, zenoh://KEY or tcp://HOST:PORT.", "ADDRESS")],
-    speed: Annotated[str, text("max, or a multiple of the stream's pace such as 1x.", "max|FACTOR")] = "1x",
-    labels: Annotated[str | None, text("CSV: class,startTime_usec,endTime_usec.", "FILE")] = None,
-    label_delay: Annotated[
-        str, text("When to send a label after its start: 500ms, 0, or end.", "DURATION|end")
-    ] = "end",
-    filter_: Annotated[
-        list[str] | None, text("Filter of events, such as hot; repeatable.", "FILTER", "--filter")
-    ] = None,
-    name: Annotated[str | None, text("The source's name in topics.", "NAME")] = None,
-    wait: Annotated[int, typer.Option(help="Readers to wait for.", metavar="INTEGER", min=0)] = 1,
-    wait_for: Annotated[float, typer.Option(help="Longest such wait, seconds.", metavar="NUMBER", min=0)] = 60.0,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let others reach the socket without keys.")] = False,
-) -> None:
-    """Play any source onto a socket, with its labels."""
-    from stream_ottt.cli.publish import PublishRequest
-    from stream_ottt.cli.publish import publish as publish_request
-    from stream_ottt.pipeline.pace import parse_speed
-
-    request = PublishRequest(
-        source=source,
-        to=to,
-        speed=parse_speed(speed),
-        labels=labels,
-        label_delay=label_delay,
-        filters=tuple(filter_ or ()),
-        name=name,
-        wait=wait,
-        wait_for=wait_for,
-        insecure=insecure,
-    )
-    raise typer.Exit(publish_request(request))
-
-
-@app.command()
-def listen(
-    source: Annotated[str, typer.Argument(help="zmq+sub://HOST:PORT, or any other source.", metavar="SOURCE")],
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a message.")] = False,
-    count: Annotated[int | None, typer.Option(help="Stop after so many messages.", metavar="INTEGER", min=1)] = None,
-) -> None:
-    """Print what passes: events, labels, predictions."""
-    from stream_ottt.cli.listen import listen as listen_to
-
-    raise typer.Exit(listen_to(source, as_json=json_output, count=count))
-
-
-@app.command()
-def control(
-    address: Annotated[
-        str, typer.Argument(help="zmq+rep://HOST:PORT, as given to `run --control`.", metavar="ADDRESS")
-    ],
-    command: Annotated[
-        str,
-        typer.Argument(
-            help="label, add_class, correct, pause, resume, reset, save, checkpoint, hold, step, speed or status.",
-            metavar="COMMAND",
-        ),
-    ],
-    of: Annotated[
-        str | None,
-        typer.Argument(
-            help="For label, add_class, correct: name or number of a class. For speed: max, or a factor. "
-            "For hold: on or off.",
-            metavar="VALUE",
-        ),
-    ] = None,
-    at: Annotated[str | None, text("For correct: a time in what was labelled, such as 12.5s.", "TIME")] = None,
-    last: Annotated[str | None, text("For label: how far back it reaches, such as 2s.", "DURATION")] = None,
-) -> None:
-    """Send a command to a run, and print its answer."""
-    from stream_ottt.cli.control import control as send
-
-    raise typer.Exit(send(address, command, of, at, last))
-
-
-@keys_app.command("new")
-def keys_new(
-    folder: Annotated[Path, typer.Argument(help="Where to put them.", metavar="FOLDER")] = Path("keys"),
-) -> None:
-    """Make a pair of keys for each end of a socket."""
-    from stream_ottt.cli.keys import new
-
-    raise typer.Exit(new(folder))

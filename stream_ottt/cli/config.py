@@ -1,4 +1,4 @@
-"""``stream-ottt config``: settings with what they mean, and lists of what comes with the package."""
+"""``stream-ottt config show``: settings with what they mean."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def show(context: typer.Context, name: str | None) -> None:
         kind, found = _kind_of(name)
         tables = kind.read(found)
         if "rows" in tables:  # a table, the package's or the user's
+            if context.args:
+                raise UsageError(f"{name} is a table of runs, which is shown as it is; leave out {context.args[0]}")
             print(kind.find(found).read_text(encoding="utf-8"), end="")
             return
         if kind is REPLAYS or not tables.keys() <= RunConfig.model_fields.keys():
@@ -44,22 +46,6 @@ def _kind_of(name: str) -> tuple[Presets, str]:
         RUNS.find(name)
     except UsageError:
         known = [n for kind in (RUNS, REPLAYS, TABLES) for n in kind.names()]
-        raise UsageError(f"unknown preset {name!r}{near_miss(name, known)}") from None
+        cure = near_miss(name, known, "stream-ottt config list shows all")
+        raise UsageError(f"unknown preset {name!r}{cure}") from None
     return RUNS, name
-
-
-def list_all() -> None:
-    """Print all presets and tables."""
-    for heading, kind, use in (
-        ("presets", RUNS, "run --config NAME"),
-        ("replay presets", REPLAYS, "replay --config NAME"),
-        ("tables", TABLES, "bench NAME"),
-    ):
-        print(f"{heading} (stream-ottt {use})")
-        list_presets(kind, indent="  ")
-
-
-def list_presets(kind: Presets, *, indent: str = "") -> None:
-    """Print the presets of one kind, each with what it is."""
-    for name in kind.names():
-        print(f"{indent}{name:18} {kind.title(name)}")

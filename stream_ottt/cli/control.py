@@ -10,6 +10,7 @@ import zmq
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.live import feed
+from stream_ottt.live.commands import check_address
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
 from stream_ottt.registry import split_uri
 from stream_ottt.settings import parse_duration_us
@@ -32,8 +33,12 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
         The exit code: 0, or 2 when the run refuses.
 
     Raises:
+        UsageError: a command that no run takes, or a wrong address.
         InputError: nobody answers.
     """
+    scheme, rest, query = split_uri(uri)
+    address = f"{scheme}:{rest}"
+    check_address(uri)
     asked: dict[str, object] = {"v": feed.VERSION, "command": command}
     try:
         about = {
@@ -43,7 +48,8 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
         }
     except ValueError as e:
         raise UsageError(f"{'--last' if at is None else '--at'}: {e}") from e
-    answer = asyncio.run(_ask(uri, asked | {key: value for key, value in about.items() if value is not None}))
+    asked |= {key: value for key, value in about.items() if value is not None}
+    answer = asyncio.run(_ask(uri, address, query, asked))
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer.get("ok") is not True:
         print(f"stream-ottt: {answer.get('error')}", file=sys.stderr)
@@ -51,14 +57,12 @@ def control(uri: str, command: str, of: str | None = None, at: str | None = None
     return 0
 
 
-async def _ask(uri: str, asked: dict[str, object]) -> dict[str, object]:
-    scheme, rest, query = split_uri(uri)
-    address = f"{scheme}:{rest}"
-    kind, host, port = parse_address(address)
-    if kind != "rep" or port == "*":
-        raise UsageError(f"{uri}: commands go to zmq+rep://HOST:PORT")
+async def _ask(uri: str, address: str, options: dict[str, str], asked: dict[str, object]) -> dict[str, object]:
+    _, host, port = parse_address(address)
+    if port == "*":
+        raise UsageError(f"{uri}: name the port, as given to `run --control`")
     await _reach(uri, host.strip("[]"), int(port))
-    link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(query), where="control"))
+    link = FeedSocket(address.replace("rep", "req", 1), SocketOptions.load(dict(options), where="control"))
     try:
         link.socket.send(json.dumps(asked).encode())
         if not await link.wait(zmq.POLLIN, ANSWER_S):

@@ -12,17 +12,16 @@ from typing import Any, cast
 
 from stream_ottt.errors import InputError, OutputError, UsageError
 from stream_ottt.events.clock import Clock
-from stream_ottt.events.packet import EventArray, split_well_formed
+from stream_ottt.events.misfits import Misfits
+from stream_ottt.events.packet import EventArray
 from stream_ottt.filters.chain import FilterChain, Spec, open_filters, parse_filter
 from stream_ottt.pipeline.source import BlockingSource
 from stream_ottt.pipeline.verdict import CURE_OF_TIMES, size_note, unusable
-from stream_ottt.registry import split_uri
+from stream_ottt.progress import Bar
+from stream_ottt.registry import options_of, split_uri
 from stream_ottt.sinks.writers import WRITERS
 from stream_ottt.sinks.writers.base import EventWriter
 from stream_ottt.sources.opening import open_source
-
-PROGRESS_S = 1.0
-"""Between two lines of progress."""
 
 
 def convert(
@@ -51,14 +50,18 @@ def convert(
         raise UsageError(f"{source_uri}: a live source has no end; record it with its own tools first")
     if path.exists() and path.resolve() == Path(split_uri(source_uri)[1]).resolve():
         raise UsageError(f"{target}: source and target are the same file; name another target")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}; name a file to be written")
     if path.exists() and not force:
         raise OutputError(f"{path}: exists already; replace it with --force, or name another target")
+    path = path.resolve() if path.is_symlink() else path  # what it leads to is replaced, and the link stays
     for spec in filters:
         parse_filter(spec)
     work = _Conversion(source, path, writer_class, filters)
     error: InputError | None = None
     try:
-        work.run()
+        with Bar(f"writing {path.name}") as bar:
+            work.run(bar)
     except InputError as e:
         error = e
     except OutputError as e:
@@ -74,6 +77,8 @@ def convert(
         raise OutputError(work.explained(e)) from e
     if work.read == 0 and error is None:
         error = InputError("the recording holds no events; nothing was written", path=source_uri)
+    if not work.written and work.dropped and error is None:
+        error = InputError(f"the filters left none of {work.read:,} events; nothing was written", path=source_uri)
     for line in (str(error) if error else None, *work.remarks(source_uri)):
         if line:
             print(f"stream-ottt: {line}", file=sys.stderr)
@@ -99,11 +104,10 @@ class _Conversion:
     t_first: int | None = None
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.source.config.tolerance)
+        self.clock, self.misfits = Clock(self.source.config.tolerance), Misfits()
         self._part = self.path.with_name(f".{self.path.name}.part")
         self._writer: EventWriter | None = None
         self._chain: FilterChain | None = None
-        self._shown = self._begun = time.monotonic()
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -114,24 +118,22 @@ class _Conversion:
     def left_out(self) -> int:
         return self.outside + self.clock.left_out
 
-    def run(self) -> None:
-        """Write all events, those before a damage too."""
-        try:
-            for packet in self.source.excerpt():
-                self.size = packet.width, packet.height
-                self.read += len(packet)
-                events, outside = split_well_formed(packet)
-                self.outside += outside
-                self._write(self.clock.feed(events))
-                self._progress()
-        finally:
-            if self._shown != self._begun:
-                print(file=sys.stderr)
-        # What a damage leaves undecided is written by finish().
+    def run(self, bar: Bar) -> None:
+        """Write all events, those before a damage too; what a damage leaves undecided is written by :meth:`finish`."""
+        began = time.monotonic()
+        for packet in self.source.excerpt():
+            self.size = packet.width, packet.height
+            self.read += len(packet)
+            events, outside = self.misfits.sift(packet)
+            self.outside += outside
+            self._write(self.clock.feed(events))
+            rate = self.written / (time.monotonic() - began) / 1e6
+            t = int(packet.events["t"][-1]) if len(packet) else 0
+            bar.at(self.source.share_read(t), f"{self.written:,} events, {rate:.1f} M/s")
 
     def finish(self) -> None:
         """Write what is undecided, and put the file in its place."""
-        self._write(self.clock.flush())
+        self._write(self.clock.flush(ended=True))
         if self._writer is not None:
             self._writer.close()
             self._part.replace(self.path)
@@ -159,7 +161,8 @@ class _Conversion:
                 f"{source_uri}: {self.outside} events outside the sensor and {self.clock.left_out} with wrong times "
                 "were left out" + (f"; {CURE_OF_TIMES}" if self.clock.left_out else "")
             )
-            lines.append(unusable(self.source, self.read, self.outside, self.clock.left_out, self.size))
+            left_out = self.outside, self.clock.left_out
+            lines.append(unusable(self.source, self.read, *left_out, self.size, self.misfits))
         if self.clock.epochs > 1:
             jump = self.clock.jumps[0]
             lines.append(
@@ -167,6 +170,10 @@ class _Conversion:
                 f"{jump.after} µs; times after a jump back go on after those before it"
             )
         lines.append(size_note(self.source, self.size))
+        if self.written and (labels := self.source.labels):
+            lines.append(
+                f"{source_uri}: its {len(labels):,} labels were not written, since these formats have no place for them"
+            )
         return lines
 
     def _write(self, events: EventArray) -> None:
@@ -183,23 +190,19 @@ class _Conversion:
         self._writer.write(events)
         self.written += len(events)
 
-    def _progress(self) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self._shown > PROGRESS_S:
-            self._shown = now
-            rate = self.written / (now - self._begun) / 1e6
-            print(f"\r{self.written:,} events, {rate:.1f} M/s", end="", file=sys.stderr, flush=True)
-
 
 def _writer_for(target: str) -> tuple[Path, type[EventWriter]]:
     """The path and the writer that a target means."""
-    _, rest, options = split_uri(target)
-    path = Path(rest)
-    name = options.pop("format", None)
+    name, mark, query = target.rpartition("?")
+    options = options_of(query) if mark and "=" in query else {}
+    path = Path(name if options else target)
+    if target == "-" or name == "stdin:":
+        raise UsageError("-: convert writes no standard output; name a file")
+    chosen = options.pop("format", None)
     if options:
         raise UsageError(f"{target}: unknown option {next(iter(options))!r}; only 'format' is known")
-    if name is not None:
-        return path, cast("type[EventWriter]", WRITERS.get(name))
+    if chosen is not None:
+        return path, cast("type[EventWriter]", WRITERS.get(chosen))
     for known in WRITERS.names():
         writer = cast("type[EventWriter]", WRITERS.get(known))
         if path.name.lower().endswith(writer.suffixes):

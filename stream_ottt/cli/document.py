@@ -52,7 +52,7 @@ stderr say so.
 
 | | |
 |---|---|
-| `from`, `to` | a part, such as `?from=10s&to=20s`, from the first event on; AEDAT4, NumPy, HDF5 and bags skip to it |
+| `from`, `to` | a part (`?from=10s&to=20s`) from the first event; AEDAT4, NumPy, HDF5, bags without EVT3 skip to it |
 | `shift` | `auto` moves the first event to 0; a number of µs (or `-1.5s`) is added to all times |
 | `tolerance` | events that come up to so much too late are put in their place; 10 ms for files, 0 for live sources |
 | `sort` | `true` puts a whole recording in order, in memory |
@@ -62,11 +62,15 @@ clock jumps back for good, a new epoch begins one second after the events before
 a minute, a new epoch begins, too, but its times stay. Where more than 2 % of the events cannot be used, the exit code
 is 3 and one line names the likeliest cause.
 
+**Damage.** What comes before it is read; then the exit code is 3 and one line says where it is and what to do. Zeros at
+a recording's end, as a recorder that was cut off leaves them, are no events.
+
 **Tables** (CSV, NumPy, HDF5, MAT) have four columns. They are told by their names, or by the values where these leave
 one reading: times do not decrease, polarities are 0 and 1 or -1 and 1, x stands before y. Else `?columns=x,y,t,p` is
 asked for. Times with fractions are seconds, where they cannot be milliseconds; whole numbers are µs, or ns from 10^17
-on; `?time=s|ms|us|ns` decides. They are rounded to the nearest µs, halves up. µs of 32 bits that begin again at 0 go
-on.
+on; `?time=s|ms|us|ns` decides. They are rounded to the nearest µs, halves up. NumPy's dates say their unit. µs of 32
+bits that begin again at 0, or below it, go on, and of 31 bits (libcaer's) where they begin again at once; `time=us`
+takes them as they are.
 """
 
 
@@ -138,7 +142,9 @@ def commands() -> str:
 
 def _command(name: str, command: Any) -> str:
     arguments = [p for p in command.params if not any(o.startswith("-") for o in p.opts)]
-    usage = " ".join([f"stream-ottt {name}", *(p.metavar or p.name.upper() for p in arguments)])
+    usage = " ".join(
+        [f"stream-ottt {name}", *((p.metavar or p.name.upper()) + "…" * (p.nargs == -1) for p in arguments)]
+    )
     lines = [f"## {name}\n", f"    {usage}\n", " ".join((command.help or "").split()) + "\n"]
     lines += ["| | | |", "|---|---|---|"] if command.params else []
     for p in command.params:

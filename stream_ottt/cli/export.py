@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from stream_ottt.errors import UsageError
+from stream_ottt.cli.progress import loading
+from stream_ottt.errors import ModelError, UsageError
 from stream_ottt.log import say
 from stream_ottt.outputs import check_writable
 from stream_ottt.registry import near_miss
+from stream_ottt.run.model_file import load_checkpoint
 
 Kind = Literal["nir", "onnx", "pt"]
 NEEDS = {"nir": "nir", "onnx": "onnx"}
@@ -29,9 +31,11 @@ def export(model: Path, kind: str, out: Path | None, *, pooling: str, force: boo
         raise UsageError(f"--pooling {pooling!r}{near_miss(pooling, ('average', 'sum', 'fold'))}")
     if kind != "nir" and pooling != "average":
         raise UsageError(f"--pooling {pooling}: only nir has it")
+    load_checkpoint(model)  # what is wrong with it is said before torch is imported
     out = out or model.with_suffix(f".{kind}")
     check_writable(out, overwrite=force)
     _require(kind)
+    loading(str(model))
     from stream_ottt.export.model import facts, load_network
 
     network, checkpoint = load_network(model)
@@ -50,6 +54,11 @@ def export(model: Path, kind: str, out: Path | None, *, pooling: str, force: boo
         write_released(out, network)
     say(str(out))
     return 0
+
+
+def _find(model: Path) -> None:
+    if not model.is_file():  # said before torch is imported
+        raise ModelError(f"{model}: no such model file")
 
 
 def _require(kind: str) -> None:
@@ -75,8 +84,10 @@ def import_(file: Path, out: Path | None, overrides: dict[str, Any], *, force: b
     Raises:
         StreamOtttError: one line for the user.
     """
+    _find(file)
     out = out or file.with_suffix(".safetensors")
     check_writable(out, overwrite=force)
+    loading(str(file))
     from stream_ottt.export.importing import import_released
 
     line = import_released(file, out, overrides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,22 +12,48 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.clock import Clock
-from stream_ottt.events.packet import EventArray, split_well_formed
+from stream_ottt.events.misfits import Misfits
+from stream_ottt.events.packet import EventArray
 from stream_ottt.pipeline.source import BlockingSource, Source
 from stream_ottt.pipeline.verdict import size_note, unusable
+from stream_ottt.progress import Bar
 from stream_ottt.sources.opening import open_source
 
 DATED_FROM_US = 10**15
 DATED_TO_US = 4 * 10**15
 """Times between these are shown with a date: µs since 1970, of the years 2001 to 2096."""
 
-UNITS = {"t_first": "µs", "t_last": "µs", "rate": "events/s", "width": "pixels", "height": "pixels"}
+TITLES = {
+    "size_from": "size from",
+    "malformed": "left out",
+    "wrong_times": "of them for their times",
+    "epochs": "epochs of the clock",
+    "t_first": "first event",
+    "t_last": "last event",
+    "duration_us": "duration",
+    "time_step_us": "times told apart by",
+}
+"""Names of facts in text, where they are not the key's own."""
+
+NUMBERS_OF_PARTS = ("id", "stream", "seed", "version")
+"""Numbers that count nothing."""
+
+UNITS = {
+    **dict.fromkeys(("t_first", "t_last", "before", "after", "at", "time_step_us"), "µs"),
+    **dict.fromkeys(("width", "height"), "pixels"),
+    **dict.fromkeys(("malformed", "wrong_times", "on", "off"), "events"),
+    "rate": "events/s",
+    "labels": "intervals",
+}
 
 
 def show(uri: str, *, as_json: bool) -> int:
     """Print the facts; the exit code is 3 when the recording is damaged, holds no events, or few that can be used."""
     source = open_source(uri)
-    facts, error = examine(source)
+    with Bar(f"reading {uri}") as bar:
+        facts, error = examine(source, bar.at)
+    if error is not None and not facts["events"] and not as_json:
+        raise error  # there is nothing to say of the recording
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
     else:
@@ -42,8 +68,10 @@ def show(uri: str, *, as_json: bool) -> int:
     return 0 if error is None else error.exit_code
 
 
-def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
-    """Read a source to its end.
+def examine(
+    source: Source, at: Callable[[float | None, str], None] = lambda share, told: None
+) -> tuple[dict[str, Any], InputError | None]:
+    """Read a source to its end, and say ``at`` how far one has come.
 
     Returns:
         The facts, JSON-ready: ``format, width, height, size_from, events, malformed`` (of which ``wrong_times``),
@@ -53,7 +81,7 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
     """
     if not isinstance(source, BlockingSource):
         raise InputError(f"{type(source).name} is a live source, without an end; use 'listen' to watch it")
-    clock = Clock(source.config.tolerance)
+    clock, misfits = Clock(source.config.tolerance), Misfits()
     read = outside = on = good = width = height = 0
     first: int | None = None
     last: int | None = None
@@ -65,12 +93,13 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
             for packet in source.excerpt():
                 width, height = packet.width, packet.height
                 read += len(packet)
-                events, malformed = split_well_formed(packet)
+                events, malformed = misfits.sift(packet)
                 outside += malformed
                 yield clock.feed(events)
+                at(source.share_read(int(packet.events["t"][-1]) if len(packet) else 0), f"{read:,} events")
         except InputError as e:
             error = e
-        yield clock.flush()
+        yield clock.flush(ended=True)
 
     for events in filter(len, usable()):
         first = int(events["t"][0]) if first is None else first
@@ -80,7 +109,7 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
     path = getattr(source.config, "path", None)
     if error is None and not read:
         error = InputError("the recording holds no events", path=path)
-    elif error is None and (why := unusable(source, read, outside, clock.left_out, (width, height))):
+    elif error is None and (why := unusable(source, read, outside, clock.left_out, (width, height), misfits)):
         error = InputError(why, path=path)
     duration = 0 if first is None or last is None else last - first
     facts: dict[str, Any] = {
@@ -111,22 +140,28 @@ def examine(source: Source) -> tuple[dict[str, Any], InputError | None]:
 def lines(facts: dict[str, Any]) -> Iterator[str]:
     """The facts as text, with units; what holds several things is indented below its name."""
     for key, value in facts.items():
+        name = TITLES.get(key, key)
         if isinstance(value, dict) and value:
-            yield f"{key}:"
+            yield f"{name}:"
             yield from (f"  {inner}" for inner in lines(value))
         elif isinstance(value, list) and value:
-            yield f"{key}:"
+            yield f"{name}:"
             for item in value:
-                yield "  " + (", ".join(f"{k} {v}" for k, v in item.items()) if isinstance(item, dict) else str(item))
-        elif value is not None and value != {} and value != []:
-            yield f"{key}: {_shown(key, value)}"
+                told = item.items() if isinstance(item, dict) else ()
+                parts = [f"{k} {_shown(k, v)}" for k, v in told if v is not None]
+                yield "  " + (", ".join(parts) if parts else str(item))
+        elif value not in (None, "", {}, []):
+            yield f"{name}: {_shown(key, value)}"
 
 
 def _shown(key: str, value: object) -> str:
-    text = f"{value:,}" if isinstance(value, (int, float)) and key not in ("width", "height") else str(value)
-    if key == "duration_us" and isinstance(value, int):
-        return f"{text} µs ({value / 1e6:,.6f} s)"
-    if key in ("t_first", "t_last") and isinstance(value, int) and DATED_FROM_US <= value < DATED_TO_US:
-        seconds, micro = divmod(value, 1_000_000)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return str(value)
+    unit = UNITS.get(key, "")
+    if key == "duration_us":
+        return f"{value / 1e6:,.6f} s"
+    text = str(value) if unit == "pixels" or key in NUMBERS_OF_PARTS else f"{value:,}"
+    if unit == "µs" and DATED_FROM_US <= value < DATED_TO_US:
+        seconds, micro = divmod(int(value), 1_000_000)
         return f"{text} µs ({datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{micro:06} UTC)"
-    return f"{text} {UNITS[key]}" if key in UNITS else text
+    return f"{text} {unit}".rstrip()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
 import zmq
 
+from stream_ottt.cli.listen_text import ListenText
 from stream_ottt.errors import UsageError
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.live.zmq_socket import FeedSocket, parse_address
 from stream_ottt.pipeline.source import Source
 from stream_ottt.registry import split_uri
@@ -40,9 +42,10 @@ async def _listen(uri: str, *, as_json: bool, count: int | None) -> None:
         lines = _messages(config)
     else:
         lines = _packets(open_source(uri))
+    text = ListenText(grouped=sys.stdout.isatty())
     async with aclosing(lines):
         async for topic, values in lines:
-            print(json.dumps({"topic": topic, **values}) if as_json else _text(topic, values), flush=True)
+            print(json.dumps({"topic": topic, **values}) if as_json else text.of(topic, values), flush=True)
             if count is not None:
                 count -= 1
                 if count <= 0:
@@ -57,20 +60,20 @@ async def _messages(config: ZmqConfig) -> AsyncGenerator[Line, None]:
     expected: dict[str, int] = {}
     try:
         if link.kind == "sub":
-            for kind in feed.KINDS:
+            for kind in topics.KINDS:
                 link.socket.subscribe(f"{kind}/{config.topic or ''}".encode())
         while await link.wait(zmq.POLLIN, None if config.idle is None else config.idle / 1e6):
             frames = link.socket.recv_multipart()
             try:
-                kind, source = feed.split_topic(frames[0])
+                kind, source = topics.split_topic(frames[0])
                 if config.topic is not None and source != config.topic:
                     continue
                 if len(frames) != feed.count_frames(kind):
-                    raise feed.FeedError(f"{len(frames)} frames, where {kind} have {feed.count_frames(kind)}")
+                    raise topics.FeedError(f"{len(frames)} frames, where {kind} have {feed.count_frames(kind)}")
                 if kind == "events":
                     feed.unpack_events(frames[1], frames[2])
                 values = feed.unpack_json(frames[1])
-            except feed.FeedError as e:
+            except topics.FeedError as e:
                 yield "malformed", {"error": str(e)}
                 continue
             topic = f"{kind}/{source}"
@@ -101,31 +104,3 @@ async def _packets(source: Source) -> AsyncGenerator[Line, None]:
                 "height": packet.height,
             },
         )
-
-
-def _text(topic: str, values: dict[str, Any]) -> str:
-    """One line for people."""
-    if "error" in values:
-        return f"{topic}: {values['error']}"
-    if "lost_messages" in values:
-        return f"{topic}  {values['lost_messages']} messages lost"
-    if values.get("eos") is True:
-        return f"{topic}  #{values.get('seq')}  end of the stream"
-    t0, t1 = values.get("t0"), values.get("t1")
-    span = f"{t0 / 1e6:11.6f} … {t1 / 1e6:.6f} s" if isinstance(t0, int) and isinstance(t1, int) else "no time"
-    if topic.startswith("labels/"):
-        return f"{topic}  {span}  class {values.get('class')}"
-    if topic.startswith("predictions/"):
-        name = f" ({values['name']})" if values.get("name") else ""
-        learned = "learned" if values.get("learned") else "not learned"
-        truth = "" if values.get("truth") is None else f"  truth {values['truth']}"
-        sure, late = _number(values.get("confidence"), ".0%"), _number(values.get("latency_ms"), ".1f")
-        said = f"class {values.get('class')}{name}  {sure}  {late} ms"
-        return f"{topic}  #{values.get('seq')}  {span}  {said}  {learned}{truth}"
-    number = f"  #{values['seq']}" if "seq" in values else ""
-    size = f"{values.get('width')}×{values.get('height')}"
-    return f"{topic or 'events'}{number}  {span}  {values.get('n'):,} events  {size}"
-
-
-def _number(value: object, form: str) -> str:
-    return format(value, form) if isinstance(value, (int, float)) else "?"

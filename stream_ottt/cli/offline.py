@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from stream_ottt.cli.app import DOTTED, app, text
+from stream_ottt.cli.usage import App
 
-config_app = typer.Typer(help="Look at presets and settings.", no_args_is_help=True, rich_markup_mode=None)
+config_app = App(help="Look at presets and settings.")
 app.add_typer(config_app, name="config")
 
 
@@ -23,7 +24,7 @@ def config_show(
         ),
     ] = None,
 ) -> None:
-    """Print every setting as TOML, with what it means; --table.key VALUE changes it as in `run`.
+    """Print every setting as TOML, with what it means. --table.key VALUE changes it as in `run`.
 
     A name that both a preset and a replay preset have means the preset; replay/NAME means the other.
     """
@@ -36,8 +37,8 @@ def config_show(
 
 @config_app.command("list")
 def config_list() -> None:
-    """Print the presets, the replay presets and the tables, each with what it is."""
-    from stream_ottt.cli.config import list_all
+    """Print all presets and tables, each with what it is."""
+    from stream_ottt.cli.presets import list_all
 
     list_all()
 
@@ -56,20 +57,19 @@ def replay(
     out: Annotated[Path, text("The run's folder; an interrupted run in it goes on.", "FOLDER")] = Path("out/replay"),
     presets: Annotated[bool, typer.Option("--list", help="Print the presets.")] = False,
 ) -> None:
-    """Run a learning method over a data set under a protocol, and leave a folder that can be compared.
+    """Run a learning method over a data set, by a protocol. It leaves a folder that `compare` and `report` take.
 
     Any setting can be given as --table.key VALUE, such as --data.time_steps 6; see docs/replay.md.
     """
-    from stream_ottt.cli.options import overrides
-    from stream_ottt.replay.config import ReplayConfig
-
     if presets:
-        from stream_ottt.cli.config import list_presets
+        from stream_ottt.cli.presets import list_presets
         from stream_ottt.run.presets import REPLAYS
 
         list_presets(REPLAYS)
         return
+    from stream_ottt.cli.options import overrides
     from stream_ottt.cli.replay import run_replay
+    from stream_ottt.replay.config import ReplayConfig
 
     named = {
         "data": {"path": data},
@@ -84,7 +84,8 @@ def replay(
 def bench(
     context: typer.Context,
     table: Annotated[
-        str | None, typer.Argument(help="A table's name or TOML file; nothing lists them.", metavar="NAME|FILE")
+        str | None,
+        typer.Argument(help="A table's name or TOML file; else all are listed.", metavar="NAME|FILE"),
     ] = None,
     data: Annotated[list[str] | None, text("Where a data set is; repeatable.", "NAME=PATH")] = None,
     out: Annotated[Path, text("Folder of the runs and the table.", "FOLDER")] = Path("out/bench"),
@@ -94,7 +95,7 @@ def bench(
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
     scheduler: Annotated[str | None, text("A Dask scheduler whose workers make the runs.", "tcp://HOST:PORT")] = None,
 ) -> None:
-    """Reproduce a table of results; what is there already is kept, and a run that fails does not end the rest."""
+    """Reproduce a table of results. What is there already is kept; a run that fails does not end the rest."""
     from stream_ottt.cli.bench import run_bench
     from stream_ottt.cli.options import overrides
     from stream_ottt.replay.config import ReplayConfig
@@ -121,7 +122,7 @@ def search(
     device: Annotated[str | None, text("cpu, cuda or cuda:1.", "DEVICE")] = None,
     out: Annotated[Path, text("Folder of the journal and the runs.", "FOLDER")] = Path("out/search"),
 ) -> None:
-    """Search for the settings of the best accuracy with Optuna; the same command goes on with what is missing."""
+    """Search for the settings of the best accuracy. The same command goes on with what is missing; it needs Optuna."""
     from stream_ottt.cli.options import overrides
     from stream_ottt.cli.search import run_search
     from stream_ottt.replay.config import ReplayConfig
@@ -132,24 +133,27 @@ def search(
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Folders that replay wrote.", metavar="FOLDER…")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of `run --record` or `replay`, or summaries.", metavar="RUN")
+    ],
 ) -> None:
-    """Print finished replays side by side: their figures, and every setting that differs."""
+    """Print finished runs side by side. It shows their figures, and every setting that differs."""
+    from stream_ottt.cli.markdown import show
     from stream_ottt.replay.compare import compare as compare_runs
 
-    print(compare_runs(folders), end="")
+    show(compare_runs(runs))
 
 
 @app.command()
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Folders of `run --record`, `replay` or `bench`, or summaries.", metavar="RUN…"),
+        typer.Argument(help="Folders of `run --record`, `replay` or `bench`, or summaries.", metavar="RUN"),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.", metavar="FILE")] = Path("report.html"),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Write one HTML file about runs: scores over time, classes, firing rates, time, memory, settings.
+    """Write one HTML file about runs. It shows scores over time, classes, firing rates, time, memory, settings.
 
     Runs that differ in their seeds alone are drawn as mean and deviation.
     """
@@ -183,7 +187,7 @@ def import_(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Model file; else beside it.", metavar="FILE")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
-    """Read a checkpoint of the paper's released code; `run --load` takes what is written.
+    """Read a checkpoint of the paper's released code. `run --load` takes what is written.
 
     Settings are given as in `run`, such as --binning.width 48 --binning.height 48 --network.decay 0.5.
     """

@@ -26,16 +26,29 @@ def overrides(context: typer.Context, model: type[BaseModel], named: Tables) -> 
         named: table → key → value of the options that stand for settings; None where one was not given.
 
     Raises:
-        UsageError: a word that is no option, or an option without a value.
+        UsageError: a word that is no option, an option without a value, or an option of a source.
     """
     given = {t: {k: v for k, v in keys.items() if v is not None} for t, keys in named.items()}
     words = list(context.args)
     for i, word in enumerate(words):
         name = word.partition("=")[0]
         value_of_dotted = i > 0 and words[i - 1].startswith("--") and "=" not in words[i - 1]
-        if name.startswith("--") and "." not in name and not value_of_dotted:
+        if value_of_dotted:
+            continue
+        if name.startswith("--source."):
+            option = name.removeprefix("--source.")
+            raise UsageError(f"{name}: a source's options stand behind its address: --source 'ADDRESS?{option}=…'")
+        if name.startswith("-") and "." not in name:
             raise UsageError(f"unknown option {name!r}{_suggestion(name, context, model)}")
+        if not name.startswith("-") and (meant := _option_for_a_word(context)):
+            raise UsageError(f"{word!r} belongs to no option; did you mean {meant} {word}?")
     return merge(given, parse_overrides(words))
+
+
+def _option_for_a_word(context: typer.Context) -> str | None:
+    """The option that a word alone was probably meant for: what is run."""
+    options = [o for p in context.command.params for o in p.opts]
+    return next((o for o in ("--source", "--config") if o in options), None)
 
 
 def _suggestion(name: str, context: typer.Context, model: type[BaseModel]) -> str:
@@ -46,7 +59,8 @@ def _suggestion(name: str, context: typer.Context, model: type[BaseModel]) -> st
         if setting.endswith(f".{key}"):
             return f"; did you mean '--{setting}'?"
     options = [o for p in context.command.params for o in p.opts]
-    return near_miss(name, [*options, *(f"--{s}" for s in settings)])
+    where = f"options are shown by '{context.command_path} --help', settings by 'stream-ottt config show'"
+    return near_miss(name, [*options, *(f"--{s}" for s in settings)], where)
 
 
 def setting_keys(model: type[BaseModel]) -> list[str]:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from stream_ottt.errors import INTERRUPTED, InputError, UsageError
+from stream_ottt.errors import InputError, UsageError
 from stream_ottt.filters.chain import Spec, parse_filter
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelTimeline
-from stream_ottt.live import feed
+from stream_ottt.live import topics
 from stream_ottt.live.publisher import Counts, FeedOutput, Output, play
 from stream_ottt.live.sockets import is_loopback
 from stream_ottt.live.zenoh_peer import ZenohOptions, ZenohSender
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.live.zmq_socket import SocketOptions
 from stream_ottt.pipeline.source import Source
+from stream_ottt.pipeline.verdict import unusable
 from stream_ottt.registry import split_uri
+from stream_ottt.run.stopping import Stopping
 from stream_ottt.settings import parse_duration_us
 from stream_ottt.sinks.aedat4_tcp import TcpOutput
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.tcp import split_address
+
+STOP_S = 0.3
+"""Longest wait for readers, once a signal has come."""
 
 
 @dataclass(slots=True)
@@ -65,40 +69,49 @@ def publish(request: PublishRequest) -> int:
     """Play to the end.
 
     Returns:
-        The exit code: 0, 3 for damaged input (everything good was sent), 130 after Ctrl-C.
+        The exit code: 0, also after SIGTERM and SIGHUP; 3 for damaged input, of which everything good was sent; 130
+        after Ctrl-C.
 
     Raises:
         StreamOtttError: a source, labels or an address that cannot be used; no reader.
     """
-    return asyncio.run(_publish(request))
+    with Stopping() as stopping:
+        return asyncio.run(_publish(request, stopping))
 
 
-async def _publish(request: PublishRequest) -> int:
+async def _publish(request: PublishRequest, stopping: Stopping) -> int:
     for spec in request.filters:
         parse_filter(spec)
     source = open_source(request.source)
     labels = _labels(request, source)
     try:
-        name = feed.check_name(request.name or feed.source_name(request.source))
+        name = topics.check_name(request.name or topics.source_name(request.source))
     except ValueError as e:
         raise UsageError(f"--name: {e}") from None
     output = await _open(request, name)
     counts = Counts()
     error: InputError | None = None
-    interrupted = False
     print(f"publishing {name} on {output.endpoint}", flush=True)
     playing = asyncio.ensure_future(_wait_and_play(request, source, output, counts, labels))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, playing.cancel)
+    now = playing  # what there is to be stopped
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(lambda: now.cancel())
+
+    stopping.act = stop
     try:
         await playing
     except InputError as e:
         error = e
     except asyncio.CancelledError:
-        interrupted = True
+        if stopping.signal is None:
+            raise
     finally:
-        await output.end()
+        now = asyncio.ensure_future(output.end(None if stopping.signal is None else STOP_S))
+        await asyncio.wait([now])
+    if not now.cancelled():
+        now.result()
     rate = counts.events / counts.seconds if counts.seconds else 0.0
     print(
         f"{counts.events:,} events in {counts.messages:,} messages and {counts.labels} labels "
@@ -107,13 +120,19 @@ async def _publish(request: PublishRequest) -> int:
     for reason, n in counts.dropped.items():
         print(f"{reason}: {n:,} events left out")
     if (counts.malformed or counts.wrong_times) and error is None:
+        left_out = counts.malformed, counts.wrong_times
+        why = unusable(source, counts.read, *left_out, counts.size, counts.misfits)
         error = InputError(
             f"{request.source}: {counts.malformed} events outside the sensor or the range of times and "
-            f"{counts.wrong_times} with wrong times were not sent"
+            f"{counts.wrong_times} with wrong times were not sent" + (f"; {why}" if why else "")
         )
+    if not counts.read and error is None and stopping.signal is None and not type(source).live:
+        error = InputError("the recording holds no events; nothing was sent", path=request.source)
     if error is not None:
         print(f"stream-ottt: {error}", file=sys.stderr)
-    return INTERRUPTED if interrupted else (error.exit_code if error is not None else 0)
+    if stopping.signal is not None:
+        return stopping.exit_code
+    return error.exit_code if error is not None else 0
 
 
 async def _wait_and_play(
@@ -131,7 +150,9 @@ def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:
     except ValueError as e:
         raise UsageError(f"--label-delay: {e}; or say end") from None
     if request.labels is not None:
-        return LabelTimeline(read_label_csv(request.labels).intervals, delay=delay, name=request.labels)
+        found = read_label_csv(request.labels)
+        named = [replace(interval, name=found.names.get(interval.label)) for interval in found.intervals]
+        return LabelTimeline(named, delay=delay, name=request.labels)
     own = source.labels
     return None if own is None else LabelTimeline(own, delay=delay, name=request.source)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stream_ottt.cli.progress import progress
+from stream_ottt.cli.markdown import show
+from stream_ottt.cli.progress import loading, progress
 from stream_ottt.errors import INTERRUPTED
+from stream_ottt.progress import Bar
 
 
 def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
@@ -30,15 +32,19 @@ def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
 
     config = ReplayConfig.load(merge({} if preset is None else REPLAYS.read(preset), overrides))
     check(config)  # before torch is imported, which takes seconds
+    loading("the replay")
     from stream_ottt.replay.distributed import join_world
     from stream_ottt.replay.runs import replay
 
     try:
         with join_world(config.compute.device) as world:
-            result = replay(config, out, world=world, say=progress if world.rank == 0 else _silent)
             if world.rank == 0:
-                print((out / "row.md").read_text(), end="")
+                with Bar(f"{config.method.name}, {config.protocol.name}") as bar:
+                    result = replay(config, out, world=world, say=progress, at=bar.at)
+                show((out / "row.md").read_text(encoding="utf-8"))
                 progress(f"accuracy {result['accuracy']:.4f}; {out}")
+            else:
+                replay(config, out, world=world, say=_silent)
     except KeyboardInterrupt:
         progress(f"stopped; the same command goes on at the last completed interval of {out}")
         return INTERRUPTED

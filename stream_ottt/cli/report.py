@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stream_ottt.cli.progress import loading
 from stream_ottt.errors import OutputError
 from stream_ottt.log import say
 from stream_ottt.outputs import check_writable, write_atomically
@@ -20,6 +21,7 @@ def write_report(paths: Sequence[Path], out: Path, *, force: bool) -> int:
         StreamOtttError: one line for the user.
     """
     check_writable(out, overwrite=force)
+    loading(" + ".join(map(str, paths)))
     from stream_ottt.report.page import report
 
     data = report(paths)

@@ -8,7 +8,6 @@ from stream_ottt.errors import UsageError
 from stream_ottt.log import say
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import run
 from stream_ottt.run.stopping import Stopping
 
 
@@ -25,6 +24,8 @@ def resume(folder: Path, *, force: bool, stopping: Stopping) -> int:
         how = found.finished or {}
         say(f"{folder}: this run has finished ({how.get('reason')}, {how.get('timesteps')} timesteps); nothing is left")
         return 0
+    from stream_ottt.run.run import run  # imports torch, which takes seconds
+
     return run(found.request, stopping)
 
 

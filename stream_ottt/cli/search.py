@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stream_ottt.cli.progress import progress
+from stream_ottt.cli.progress import loading, progress
 from stream_ottt.errors import INTERRUPTED
+from stream_ottt.progress import Bar
 
 
 def run_search(
@@ -21,6 +22,7 @@ def run_search(
     scheduler: str | None,
 ) -> int:
     """Search, print what was best as JSON; 0, or 130 after Ctrl-C. Arguments as of the command."""
+    loading("the search")
     from stream_ottt.replay.search import Vary, search
     from stream_ottt.run.config import merge
     from stream_ottt.run.presets import REPLAYS
@@ -28,7 +30,8 @@ def run_search(
     base = merge({} if preset is None else REPLAYS.read(preset), overrides)
     try:
         space = [Vary.parse(word) for word in vary]
-        found = search(base, space, out, trials=trials, jobs=jobs, scheduler=scheduler, say=progress)
+        with Bar(f"{trials} trials") as bar:
+            found = search(base, space, out, trials=trials, jobs=jobs, scheduler=scheduler, say=progress, at=bar.at)
     except KeyboardInterrupt:
         progress(f"stopped; the same command goes on in {out}")
         return INTERRUPTED

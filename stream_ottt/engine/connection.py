@@ -60,9 +60,8 @@ class CompiledConnection:
         self.decay = like.decay
         self.kernel, self.stride, self.padding = 2 * like.padding + 1, like.stride, like.padding
         self.size = size
-        height, width, channels = size
         out = len(rows.array)
-        self.shape = Shape(-(-height // self.stride), -(-width // self.stride), channels, self.kernel, out, self.stride)
+        self.shape = Shape.of(like, size, out)
         self.dtype = rows.rows.dtype
         self.stale = True
         self.known_centred = False

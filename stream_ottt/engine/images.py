@@ -18,7 +18,7 @@ class Image:
 
     Attributes:
         tensor: the whole of it; ``array`` is the same memory.
-        inside: without the border, [height, width, channels].
+        inside: without the border, [height, width, channels]; ``inside_array`` is the same memory.
         shape: empty; layers that compute in torch keep the shapes of their inputs.
     """
 
@@ -29,6 +29,7 @@ class Image:
         self.tensor = torch.zeros(height + 2 * border, width + 2 * border, channels, dtype=dtype)
         self.array: Array = self.tensor.numpy()
         self.inside = self.tensor[border : border + height, border : border + width]
+        self.inside_array: Array = self.inside.numpy()
         self._patches: dict[tuple[int, int], Tensor] = {}
 
     def patches(self, kernel: int, stride: int) -> Tensor:

@@ -76,6 +76,7 @@ class CompiledNetwork(Network):
         return SavedTimestep(self._buffers.take())
 
     def layout(self) -> dict[str, list[bool]]:
+        self.refresh()
         held = [(part.name, rows) for part, rows in zip(self.parts.made, self.rows, strict=True)]
         return {
             name: [rows.transpose.wanted, rows.transpose.holds(rows)] for name, rows in held if isinstance(rows, Rows)

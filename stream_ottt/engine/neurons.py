@@ -64,9 +64,13 @@ class CompiledNeuronState:
         """[neurons], above 0 where a neuron fired (and was not dropped out)."""
         return self.image.inside.reshape(-1).numpy()
 
-    def potential(self, neuron: int, threshold: float) -> float:
-        """One neuron's membrane potential before reset."""
-        return float(self.v.reshape(-1)[neuron] + threshold * (self.spikes()[neuron] > 0))
+    def spike_image(self) -> Array:
+        """:meth:`spikes` as [height, width, channels], without a copy."""
+        return self.image.inside_array
+
+    def potential(self, place: tuple[int, ...], threshold: float) -> float:
+        """Membrane potential before reset of the neuron at (row, column, channel)."""
+        return float(self.v[place] + threshold * (self.image.inside_array[place] > 0))
 
     def reset(self) -> None:
         """Back to rest, for a new sample."""

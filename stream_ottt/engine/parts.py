@@ -11,7 +11,7 @@ from stream_ottt.engine.feedback import CompiledFeedback
 from stream_ottt.engine.neurons import CompiledNeurons
 from stream_ottt.engine.pooling import CompiledFeatures, CompiledPooling
 from stream_ottt.engine.precision import EXACT, Rounding
-from stream_ottt.engine.products import Buffers, products_over
+from stream_ottt.engine.products import Buffers, Shape, may_round, products_over
 from stream_ottt.engine.rows import Rows
 from stream_ottt.engine.skip import CompiledSkip, GainSet
 from stream_ottt.network.connection import Connection, FeedbackConnection, SkipGain
@@ -39,8 +39,10 @@ class CompiledParts:
 
     def connection(self, like: Connection, plane: Plane, border: int = 0) -> tuple[CompiledConnection, Plane]:
         """A convolution or a dense product onto a plane of currents."""
-        dense = like.parameters["weight"].dim() == 2
-        rounding = EXACT if dense or plane.height * plane.width == 1 else self._rounding
+        weight = like.parameters["weight"]
+        dense = weight.dim() == 2
+        rounds = not dense and may_round(Shape.of(like, plane.size, len(weight)), self._dtype)
+        rounding = self._rounding if rounds else EXACT
         rows = Rows(like.parameters, plane.scale, keep_means=self._keep_means, rounding=rounding)
         kind = CompiledDense if dense else CompiledConnection
         part = kind(like, len(self.made), plane.size, rows, border)
@@ -85,8 +87,7 @@ class CompiledParts:
         """The products of all connections over buffers of their own, for one thread."""
         shapes = [part.shape for part in self.made if part.shape is not None]
         space = Buffers(shapes, self._dtype)
-        wide = {s for s in shapes if s.patches and not s.outer}
-        make = products_over(space, wide, self._rounding)
+        make = products_over(space, shapes, self._rounding)
         return [None if part.shape is None else part.products(space, make) for part in self.made]
 
 

@@ -21,6 +21,7 @@ from stream_ottt.engine.precision import Rounding, one_dnn, one_dnn_is_faster
 
 if TYPE_CHECKING:
     from stream_ottt.engine.rows import Rows
+    from stream_ottt.network.connection import Connection
 
 BLOCK = 600_000
 """Numbers of a gradient that are made at a time: 2.4 MB of float32, about a core's own cache."""
@@ -49,6 +50,14 @@ class Shape:
     out: int
     stride: int = 1
     patches: bool = True
+
+    @classmethod
+    def of(cls, like: Connection, size: tuple[int, int, int], out: int) -> Shape:
+        """Those of a convolution from ``size`` (height, width, channels) to ``out`` channels."""
+        height, width, channels = size
+        return cls(
+            -(-height // like.stride), -(-width // like.stride), channels, 2 * like.padding + 1, out, like.stride
+        )
 
     @property
     def pixels(self) -> int:
@@ -197,27 +206,34 @@ def parts(whole: int, most: int) -> list[slice]:
     return [slice(first, min(first + most, whole)) for first in range(0, whole, most)]
 
 
-def products_over(space: Buffers, wide: set[Shape], rounding: Rounding) -> Callable[[Shape], Products]:
-    """What makes a connection's products over ``space``: those of ``wide`` shapes with rounded operands."""
-    if rounding.reduced and wide:
+def may_round(shape: Shape, dtype: torch.dtype) -> bool:
+    """Whether rounded operands can gain anything: not where memory is the bound, nor where there are no patches."""
+    return shape.patches and not shape.outer and not _is_direct(shape, dtype)
+
+
+def products_over(space: Buffers, shapes: Sequence[Shape], rounding: Rounding) -> Callable[[Shape], Products]:
+    """What makes the products of each of the shapes over ``space``."""
+    dtype = space.error.dtype
+    large = OneDnnProducts if dtype == torch.float32 and one_dnn_is_faster() else Products
+    wide = {s for s in shapes if rounding.reduced and may_round(s, dtype)}
+    if wide:
         from stream_ottt.engine.bfloat16 import BFloat16Buffers, BFloat16Products
 
         half = BFloat16Buffers(list(wide))
 
-        def rounded(shape: Shape) -> Products:
-            if shape not in wide:
-                return Products(shape, space)
+    def make(shape: Shape) -> Products:
+        if shape in wide:
             return BFloat16Products(shape, space, half, forward=rounding.forward)
+        if _is_direct(shape, dtype):
+            from stream_ottt.engine.direct import DirectProducts
 
-        return rounded
-    from stream_ottt.engine import direct
-
-    dtype = space.error.dtype
-    large = OneDnnProducts if dtype == torch.float32 and one_dnn_is_faster() else Products
-
-    def exact(shape: Shape) -> Products:
-        if direct.has_the_registers() and direct.fits(shape, dtype):
-            return direct.DirectProducts(shape, space)
+            return DirectProducts(shape, space)
         return (large if shape.work >= LARGE else Products)(shape, space)
 
-    return exact
+    return make
+
+
+def _is_direct(shape: Shape, dtype: torch.dtype) -> bool:
+    from stream_ottt.engine import direct
+
+    return direct.has_the_registers() and direct.fits(shape, dtype)

@@ -7,6 +7,7 @@ that starts at the first event and starts anew at each boundary of a sample and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,12 +16,15 @@ import numpy.typing as npt
 
 from stream_ottt.events.config import BinningConfig
 from stream_ottt.events.frames import Counts, open_frames
-from stream_ottt.events.packet import EventArray, Ledger
+from stream_ottt.events.packet import EventArray, Ledger, Shares, shares
 from stream_ottt.events.pixel_map import PixelMap
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.state import part, take, under
 
 FOREVER = 2**63 - 1
+
+Of = npt.NDArray[np.uint8]
+"""The numbers of the sources of events [n]."""
 
 Kept = tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]
 """Room for the pixels and the times of events, of which a frame wants more than counts."""
@@ -66,6 +70,8 @@ class Binner:
         self._newest: int | None = None  # latest time seen
         self._new_sample = True
         self._waiting = 0
+        self._of: Of | None = None  # the sources of the events of the packet not yet used up
+        self._shares: Shares = Counter()  # of the events in the open window
         self._gap = False  # events are missing before the next
         self._walk = walk
 
@@ -74,14 +80,16 @@ class Binner:
         """Events taken that are in no timestep yet: those of the open window, and of a packet not yet used up."""
         return self._n + self._waiting
 
-    def feed(self, events: EventArray) -> Iterator[Timestep]:
+    def feed(self, events: EventArray, of: Of | None = None) -> Iterator[Timestep]:
         """Take well-formed events [n] and yield the timesteps that they complete.
 
-        Use the iterator up before the next call; what it has not reached is counted by :attr:`held`.
+        ``of`` [n] are the sources of the events, where they are several. Use the iterator up before the next call; what
+        it has not reached is counted by :attr:`held`.
 
         Raises:
             ValueError: an event lies outside the sensor.
         """
+        self._of = of
         if self._pixels.crops:
             events = self._without_cropped(events)
         n = self._waiting = len(events)
@@ -121,6 +129,7 @@ class Binner:
             "index": self._index,
             **under("frame", self._frames.state_dict()),
             "events": self._n,
+            "shares": {str(source): n for source, n in self._shares.items()},
             "start": self._start,
             "end": self._end,
             "newest": self._newest,
@@ -134,6 +143,7 @@ class Binner:
         self._index = int(take(state, "index"))
         self._frames.load_state_dict(part(state, "frame"))
         self._n = int(take(state, "events"))
+        self._shares = Counter({int(source): n for source, n in take(state, "shares").items()})
         self._start = take(state, "start")
         self._end = int(take(state, "end"))
         self._newest = take(state, "newest")
@@ -173,13 +183,18 @@ class Binner:
 
     def abandon(self, reason: str) -> None:
         """Give up the open window and the rest of the packet, counted as dropped for ``reason``."""
-        self.ledger.drop(reason, self.held)
+        rest = None if self._of is None else self._of[len(self._of) - self._waiting :]
+        self.ledger.drop(reason, self.held, self._shares + shares(rest))
         self._frames.reset()
         self._n = self._waiting = 0
+        self._shares = Counter()
 
     def _without_cropped(self, events: EventArray) -> EventArray:
         inside = self._pixels.inside(events)
-        self.ledger.drop("cropped", int(len(events) - np.count_nonzero(inside)))
+        of = self._of
+        cropped = None if of is None else of[~inside]
+        self.ledger.drop("cropped", int(len(events) - np.count_nonzero(inside)), shares(cropped))
+        self._of = None if of is None else of[inside]
         kept: EventArray = events[inside]
         return kept
 
@@ -196,7 +211,12 @@ class Binner:
             self._frames.add(kept[0][:n], kept[1][:n])
         self._n += n
         self._waiting -= stop - at
-        self.ledger.late += stop - at - n
+        late: Shares = Counter()
+        if self._of is not None:
+            of, too_old = self._of[at:stop], events["t"][at:stop] < self._start
+            late = shares(of[too_old])
+            self._shares += shares(of[~too_old])
+        self.ledger.count("late", stop - at - n, late)
         return stop
 
     def _end_window(self) -> Iterator[Timestep]:
@@ -232,7 +252,10 @@ class Binner:
         frame = self._frames.close(self._start, end)
         if self.config.clamp is not None:
             np.minimum(frame, self.config.clamp, out=frame)
-        timestep = Timestep(frame, self._start, end, self._index, self._n, self._new_sample, self._counting)
+        timestep = Timestep(
+            frame, self._start, end, self._index, self._n, self._new_sample, self._counting, self._shares
+        )
+        self._shares = Counter()
         self._index += 1
         self._n, self._new_sample = 0, False
         return timestep

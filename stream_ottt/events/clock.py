@@ -15,7 +15,8 @@ be wrong: left over from the last session, a bit flipped, or a clock that was se
   end: short steps back are mostly packets in the wrong order, for which ``tolerance`` is the cure. The new epoch goes
   on one silence (``SILENCE_US``) after the newest event before it.
 - A step forward of more than ``PAUSE_US`` that lasts is a new epoch, too. Its times stay as they are: a clock that was
-  set forward cannot be told from a pause, and labels are given in the recording's own time.
+  set forward cannot be told from a pause, and labels are given in the recording's own time. Fewer than ``CONFIRM``
+  events behind such a step at the very end, after an epoch of at least as many, are wrong times and are left out.
 - Times below 0 or from ``LIMIT_US`` on are no times; such events are left out.
 
 A stream whose times never decrease therefore passes unchanged. Every event is passed on, held or left out.
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray, join_events
+from stream_ottt.events.packet import EVENT_DTYPE, EventArray, join_events, make_events
 from stream_ottt.state import take
 
 GAP_US = 10_000
@@ -85,7 +86,6 @@ class Clock:
         self._state = np.zeros(11, np.int64)  # see the kernel
         self._state[[0, 1]] = -LIMIT_US  # newest and passed on: no event yet
         self._disordered = NO_EVENTS  # passed on by the line, sorted, but an earlier one may still come
-        self._latest = -LIMIT_US  # of the times that the line passed on
 
     @property
     def epochs(self) -> int:
@@ -108,13 +108,18 @@ class Clock:
         if not self._undecided.size and self._is_plain(events["t"]):
             ready = self._shifted(events)
             self._state[[0, 1]] = int(events["t"][-1])
+            self._state[10] += len(events)
         else:
             ready = self._walk(events)
         return self._in_place(ready, end=False)
 
-    def flush(self) -> EventArray:
-        """Decide on the events that are held, since no more are to come for now; those that are ready."""
-        return self._in_place(self._walk(None) if len(self._undecided) else NO_EVENTS, end=True)
+    def flush(self, *, ended: bool = False) -> EventArray:
+        """Decide on the events that are held, since no more are to come for now; those that are ready.
+
+        Args:
+            ended: whether none come at all.
+        """
+        return self._in_place(self._walk(None, ended=ended) if len(self._undecided) else NO_EVENTS, end=True)
 
     def forget(self) -> int:
         """Give up the events that are held; how many they were."""
@@ -141,7 +146,6 @@ class Clock:
             "rivals": list(self._rivals),
             "state": self._state.tolist(),
             "disordered": self._disordered.view(np.uint8).copy(),
-            "latest": self._latest,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -154,7 +158,6 @@ class Clock:
         self._rivals = list(take(state, "rivals"))
         self._state = np.array(take(state, "state"), np.int64)
         self._disordered = np.array(take(state, "disordered"), np.uint8).view(EVENT_DTYPE)
-        self._latest = int(take(state, "latest"))
 
     def _is_plain(self, t: npt.NDArray[np.int64]) -> bool:
         """Whether all of these times go on with the line without a gap: the common case."""
@@ -170,7 +173,7 @@ class Clock:
         steps = np.diff(t)
         return bool(steps.min() >= 0 and steps.max() <= GAP_US)
 
-    def _walk(self, events: EventArray | None) -> EventArray:
+    def _walk(self, events: EventArray | None, *, ended: bool = False) -> EventArray:
         from stream_ottt.events.clock_kernel import END, JUMPS, PASSED, RIVALS, finish, walk
 
         before = len(self._undecided)
@@ -184,7 +187,7 @@ class Clock:
         rules = np.array([self.tolerance, GAP_US, CONFIRM, CLIMB_US, FAR_US, PAUSE_US, SILENCE_US, LIMIT_US])
         s[[PASSED, END, JUMPS]] = 0, len(self._held), 0
         if events is None:
-            finish(t, line, kinds, times, rivals, jumps, s, rules)
+            finish(t, line, kinds, times, rivals, jumps, s, rules, ended)
         else:
             walk(t, before, line, kinds, times, rivals, jumps, s, rules)
         self.jumps += [Jump(*jump) for jump in jumps[: s[JUMPS]].tolist()]
@@ -195,7 +198,7 @@ class Clock:
         self._kinds = kinds[n:end].tolist()
         self._rivals = np.searchsorted(undecided, rivals[: s[RIVALS]]).tolist()
         self._undecided = every[undecided]
-        if n and line[n - 1] - line[0] == n - 1:
+        if n and line[n - 1] - line[0] == n - 1 and (np.diff(line[:n]) == 1).all():  # an epoch may have gone before
             ready = every[line[0] : line[0] + n]
             if np.array_equal(times[:n], t[line[0] : line[0] + n]):
                 return ready
@@ -218,14 +221,20 @@ class Clock:
         if len(self._disordered):
             ready = join_events([self._disordered, np.ascontiguousarray(ready)])
         t = np.ascontiguousarray(ready["t"])
-        if len(t):
-            self._latest = max(self._latest, int(t.max()))
         if len(t) > 1 and np.any(t[1:] < t[:-1]):
             order = np.argsort(t, kind="stable")
             ready, t = ready[order], t[order]
-        done = len(t) if end else int(np.searchsorted(t, self._latest - self.tolerance, "left"))
+        # The latest one is always among those that are held, so that nothing else has to be remembered.
+        done = len(t) if end or not len(t) else int(np.searchsorted(t, t[-1] - self.tolerance, "left"))
         self._disordered = ready[done:].copy()
         return ready[:done]
+
+
+def load_kernel() -> None:
+    """Have the clock's kernel loaded before an event needs it."""
+    clock = Clock()
+    clock.feed(make_events([0, 0], [0, 0], [1_000, 0], [0, 0]))
+    clock.flush()
 
 
 def _filled(values: list[int], size: int) -> npt.NDArray[np.int64]:

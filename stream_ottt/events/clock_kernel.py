@@ -20,8 +20,9 @@ from stream_ottt.compiled import jit
     PASSED,  # how many events of the line are passed on
     END,  # how many events the line has
     JUMPS,  # how many are noted
+    IN_EPOCH,  # how many events of the present epoch are passed on, its pauses counted as its ends
     STATE,  # the state's length
-) = range(11)
+) = range(12)
 
 (TOLERANCE, GAP, CONFIRM, CLIMB, FAR, PAUSE, SILENCE, LIMIT) = range(8)
 """The rules, as the module of the clock has them; µs but for CONFIRM."""
@@ -98,8 +99,8 @@ def walk(t: Any, first: int, line: Any, kinds: Any, times: Any, rivals: Any, jum
 
 
 @jit
-def finish(t: Any, line: Any, kinds: Any, times: Any, rivals: Any, jumps: Any, s: Any, rules: Any) -> None:
-    """Decide on what is undecided: nothing more comes for now."""
+def finish(t: Any, line: Any, kinds: Any, times: Any, rivals: Any, jumps: Any, s: Any, rules: Any, ended: bool) -> None:
+    """Decide on what is undecided: nothing more comes for now, or none at all where it has ``ended``."""
     if s[RIVALS]:
         if branches_off(t, rivals, s, rules[TOLERANCE]):
             if s[RIVALS] > ahead(t, line, rivals, s, rules[TOLERANCE]):
@@ -107,8 +108,24 @@ def finish(t: Any, line: Any, kinds: Any, times: Any, rivals: Any, jumps: Any, s
         elif s[RIVALS] >= rules[CONFIRM]:
             begin_epoch(t, line, kinds, times, rivals, jumps, s, rules)
         s[RIVALS] = 0
+    if ended:
+        leave_out_unconfirmed(kinds, s, rules)
     while s[PASSED] < s[END]:
         release(t, line, kinds, times, jumps, s)
+    s[NEWEST] = s[NEWEST_PASSED]
+
+
+@jit
+def leave_out_unconfirmed(kinds: Any, s: Any, rules: Any) -> None:
+    """Take the held events back from where they would begin a new epoch behind one that was confirmed."""
+    before = s[IN_EPOCH]
+    for k in range(s[PASSED], s[END]):
+        if kinds[k] == 2:
+            if before >= rules[CONFIRM]:
+                s[END] = k
+                break
+            before = 0
+        before += 1
 
 
 @jit
@@ -143,6 +160,8 @@ def release(t: Any, line: Any, kinds: Any, times: Any, jumps: Any, s: Any) -> No
     now = t[line[k]]
     if kinds[k] == 2:
         note(jumps, s, s[NEWEST_PASSED], now, now + s[SHIFT])
+        s[IN_EPOCH] = 0
+    s[IN_EPOCH] += 1
     times[k] = now + s[SHIFT]
     s[NEWEST_PASSED] = max(s[NEWEST_PASSED], now)
     s[PASSED] = k + 1
@@ -157,6 +176,7 @@ def follow(t: Any, i: int, stop: int, line: Any, kinds: Any, times: Any, jumps: 
     # Numbers of its own are what makes this loop fast.
     tolerance, gap, pause, confirm, limit = rules[TOLERANCE], rules[GAP], rules[PAUSE], rules[CONFIRM], rules[LIMIT]
     newest, newest_passed, shift, passed, end = s[NEWEST], s[NEWEST_PASSED], s[SHIFT], s[PASSED], s[END]
+    in_epoch = s[IN_EPOCH]
     while i < stop and max(newest - tolerance, 0) <= t[i] < limit:
         now = t[i]
         kind = 0
@@ -172,12 +192,14 @@ def follow(t: Any, i: int, stop: int, line: Any, kinds: Any, times: Any, jumps: 
                 at = t[line[passed]]
                 if kinds[passed] == 2:
                     note(jumps, s, newest_passed, at, at + shift)
+                    in_epoch = 0
+                in_epoch += 1
                 times[passed] = at + shift
                 newest_passed = max(newest_passed, at)
                 passed += 1
                 first = False
         i += 1
-    s[NEWEST], s[NEWEST_PASSED], s[PASSED], s[END] = newest, newest_passed, passed, end
+    s[NEWEST], s[NEWEST_PASSED], s[PASSED], s[END], s[IN_EPOCH] = newest, newest_passed, passed, end, in_epoch
     return i
 
 
@@ -214,6 +236,7 @@ def begin_epoch(t: Any, line: Any, kinds: Any, times: Any, rivals: Any, jumps: A
         note(jumps, s, s[NEWEST_PASSED], oldest, oldest + shift)
         s[SHIFT] = shift
         s[NEWEST_PASSED] = oldest
+        s[IN_EPOCH] = 0
         for k in range(s[RIVALS]):
             line[s[END]] = rivals[k]
             kinds[s[END]] = 0

@@ -10,13 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from typing import Any, ClassVar, cast
-from urllib.parse import parse_qsl
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stream_ottt.registry import Registry
+from stream_ottt.registry import Registry, options_of
 from stream_ottt.settings import Duration, Settings
 from stream_ottt.state import take
 
@@ -248,7 +247,7 @@ def parse_frame(spec: str) -> tuple[type[FrameBuilder], FrameConfig]:
     head, _, query = spec.partition("?")
     name = head.strip().removesuffix(":")
     builder = cast("type[FrameBuilder]", FRAMES.get(name))
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    options = options_of(query)
     return builder, builder.Config.load(options, where=f"frame:{name}")
 
 

@@ -5,9 +5,10 @@ An event is a pixel, a time in microseconds and a polarity (True: the pixel got 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,15 +35,27 @@ class EventPacket:
         height: sensor height in pixels; y is expected in [0, height).
         well_formed: True when whoever made it knows that all its events lie on the sensor and at times in
             [0, ``LAST_US``); False says nothing.
+        of: uint8 [n], the number of the source that each event is of, where the stream is several; None for one source.
     """
 
     events: EventArray
     width: int
     height: int
     well_formed: bool = False
+    of: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.events)
+
+    def part(self, start: int, stop: int | None = None) -> EventPacket:
+        """The events from ``start`` to before ``stop``, in the same memory."""
+        of = None if self.of is None else self.of[start:stop]
+        return EventPacket(self.events[start:stop], self.width, self.height, self.well_formed, of)
+
+    @property
+    def shares(self) -> Shares:
+        """How many events are of which of several sources."""
+        return shares(self.of)
 
 
 def make_events(x: npt.ArrayLike, y: npt.ArrayLike, t: npt.ArrayLike, p: npt.ArrayLike) -> EventArray:
@@ -72,8 +85,29 @@ def join_events(pieces: Sequence[EventArray]) -> EventArray:
     return np.concatenate([piece.view(whole) for piece in pieces]).view(EVENT_DTYPE)
 
 
+Shares = Counter[int]
+"""How many of some events are of which of several sources, by their numbers; empty where there is one source."""
+
+NOBODY: Mapping[int, int] = {}
+"""No shares: there is one source."""
+
+MOST_SOURCES = 256
+"""Sources that one stream can be made of."""
+
+
+def shares(of: npt.NDArray[np.uint8] | None) -> Shares:
+    """The shares of events whose sources are ``of`` [n]."""
+    if of is None or not len(of):
+        return Counter()
+    return Counter({source: n for source, n in enumerate(np.bincount(of).tolist()) if n})
+
+
 LAST_US = 2**62
 """Times from here on (µs) are no times: sums of two of them would leave int64."""
+
+
+Fate = Literal["read", "binned", "late", "malformed"]
+FATES: tuple[Fate, ...] = ("read", "binned", "late", "malformed")
 
 
 @dataclass(slots=True)
@@ -88,6 +122,7 @@ class Ledger:
         late: events older than the timestep that was open when they came.
         malformed: events outside the sensor, or outside the times 0 … ``LAST_US``.
         dropped: events given up on purpose, by reason (``"overflow"``, ``"stopped"``, ``"cropped"``, …).
+        sources: the same of each of several sources, by its number; empty for one.
     """
 
     read: int = 0
@@ -95,26 +130,51 @@ class Ledger:
     late: int = 0
     malformed: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    sources: dict[int, Ledger] = field(default_factory=dict)
 
-    def drop(self, reason: str, n: int) -> None:
-        """Count ``n`` events given up for ``reason``."""
+    def count(self, fate: Fate, n: int, of: Mapping[int, int] = NOBODY) -> None:
+        """Count ``n`` events, and their shares."""
+        setattr(self, fate, getattr(self, fate) + n)
+        for source, share in of.items():
+            self._of(source).count(fate, share)
+
+    def drop(self, reason: str, n: int, of: Mapping[int, int] = NOBODY) -> None:
+        """Count ``n`` events given up for ``reason``, and their shares."""
         if n:
             self.dropped[reason] = self.dropped.get(reason, 0) + n
+        for source, share in of.items():
+            self._of(source).drop(reason, share)
+
+    def _of(self, source: int) -> Ledger:
+        return self.sources.setdefault(source, Ledger())
+
+    def share(self, source: int) -> Ledger:
+        """The account of one of several sources, to be read."""
+        return self.sources.get(source) or Ledger()
 
     @property
     def accounted(self) -> int:
         """Events whose fate is known; equals ``read`` once the stream has ended."""
         return self.binned + self.late + self.malformed + sum(self.dropped.values())
 
+    def facts(self) -> dict[str, Any]:
+        """JSON-ready: the counts of all, with ``in_hand``."""
+        counts = {"read": self.read, "binned": self.binned, "late": self.late, "malformed": self.malformed}
+        return {**counts, "dropped": dict(self.dropped), "in_hand": self.in_hand}
+
     def state_dict(self) -> dict[str, Any]:
         """The counts, plain."""
-        return asdict(self)
+        sources = {str(source): ledger.state_dict() for source, ledger in self.sources.items()}
+        return {**{name: getattr(self, name) for name in FATES}, "dropped": dict(self.dropped), "sources": sources}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from counts that :meth:`state_dict` gave."""
-        for name in asdict(self):
-            value = take(state, name)
-            setattr(self, name, dict(value) if isinstance(value, dict) else int(value))
+        for name in FATES:
+            setattr(self, name, int(take(state, name)))
+        self.dropped = dict(take(state, "dropped"))
+        self.sources.clear()
+        for source, counts in take(state, "sources").items():
+            self._of(int(source)).load_state_dict(counts)
 
     @property
     def in_hand(self) -> int:
@@ -123,7 +183,7 @@ class Ledger:
 
     @classmethod
     def total(cls, accounts: Iterable[Ledger]) -> Ledger:
-        """The sum of several accounts, while their owners go on writing.
+        """The sum of several accounts, while their owners go on writing; without shares.
 
         Args:
             accounts: those downstream first. An event is counted as read before anything else is counted of it, so that

@@ -57,7 +57,7 @@ def axis_map(sensor: int, frame: int, *, reduce: str, scale: float) -> npt.NDArr
     elif reduce == "sum":
         at = at * frame // sensor
     else:
-        used = min(frame, max(1, round(sensor * scale)))
+        used = round(sensor * scale)  # 0 of a sensor that is so thin: all of it falls in the middle
         at = at * used // sensor + (frame - used) // 2
     at[(at < 0) | (at >= frame)] = -1
     return at

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from stream_ottt.events.packet import Shares
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +25,7 @@ class Timestep:
         events: how many events it was made of (before clamping).
         new_sample: True when the network's state must be reset before it.
         counts: whether the frame holds counts.
+        shares: how many of the events are of which of several sources; empty for one.
     """
 
     frame: npt.NDArray[np.float32]
@@ -31,6 +35,7 @@ class Timestep:
     events: int
     new_sample: bool = False
     counts: bool = True
+    shares: Shares = field(default_factory=Counter)
 
     def picture(self) -> npt.NDArray[np.float32]:
         """The frame for people, in at most two planes: of four, the two of each polarity are added up."""

@@ -9,13 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.engine.config import EngineConfig
-from stream_ottt.errors import ModelError, UsageError
-from stream_ottt.learning.build import build_learner
 from stream_ottt.network.connection import Connection
 from stream_ottt.network.network import Network
-from stream_ottt.network.topologies import build_network
-from stream_ottt.run.config import RunConfig
-from stream_ottt.run.model_file import Checkpoint, load_checkpoint, settings_to_keep
+from stream_ottt.run.model_file import Checkpoint, load_checkpoint
+from stream_ottt.run.models import learner_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,21 +24,7 @@ def load_network(path: Path) -> tuple[Network, Checkpoint]:
         ModelError: no such file, no model, or one whose parts do not fit each other.
     """
     checkpoint = load_checkpoint(path)
-    config = RunConfig.load(settings_to_keep(checkpoint))
-    planes, height, width = checkpoint.facts.input_shape
-    try:
-        network = build_network(config.network, input_shape=(planes, height, width), classes=len(checkpoint.classes))
-        learner = build_learner(
-            network,
-            config=config.learner.with_known_end(),
-            classes=checkpoint.classes,
-            engine=EngineConfig(engine="plain"),
-            threads=None,
-        )
-    except UsageError as e:
-        raise ModelError(f"{path}: no network can be built by the settings in it: {e}") from e
-    checkpoint.restore(learner)
-    return learner.predictor, checkpoint
+    return learner_of(checkpoint, engine=EngineConfig(engine="plain"), threads=None).predictor, checkpoint
 
 
 def plain(connection: Connection, scale: float = 1.0) -> tuple[Floats, Floats]:

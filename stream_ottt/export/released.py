@@ -9,6 +9,7 @@ the networks with feedback the first convolution is ``conv1``, before the sequen
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
 from stream_ottt.network.network import Network
-from stream_ottt.outputs import sync_folder
+from stream_ottt.outputs import write_atomically
 
 A_CONVOLUTION = 3
 """Places in the sequence that a convolution, its neurons and the factor take."""
@@ -78,12 +79,9 @@ def write_released(path: Path, network: Network) -> None:
         UsageError: a network that the released code has not.
         OutputError: the file cannot be written.
     """
-    state = to_released(network)
-    partial = path.with_name(path.name + ".partial")
+    data = BytesIO()
+    torch.save({"net": to_released(network)}, data)
     try:
-        torch.save({"net": state}, partial)
-        partial.replace(path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as e:  # torch's writer raises the second where a disk is full
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {e}") from e
+        write_atomically(path, data.getvalue())
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e

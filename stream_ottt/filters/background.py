@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from stream_ottt.compiled import jit
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.filters.base import NEVER, UNSIGNED, Filter, FilterConfig
+from stream_ottt.events.packet import EventArray
+from stream_ottt.filters.base import NEVER, Filter, FilterConfig, unsigned
 from stream_ottt.settings import Duration
 
 
@@ -34,6 +34,7 @@ class BackgroundFilter(Filter):
     """Leaves out events that too few neighbours support."""
 
     name = "background"
+    argument = "time"
     Config = BackgroundConfig
     config: BackgroundConfig
 
@@ -44,10 +45,10 @@ class BackgroundFilter(Filter):
 
     def __call__(self, events: EventArray) -> EventArray:
         """The events that enough neighbours support."""
-        kept = np.empty(len(events), EVENT_DTYPE)
+        kept = np.empty(len(events), events.dtype)
         n = _sift(
-            events.view(UNSIGNED),
-            kept.view(UNSIGNED),
+            unsigned(events),
+            unsigned(kept),
             self._last,
             np.uint64(self.config.time),
             self.config.neighbours,

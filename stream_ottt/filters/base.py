@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.errors import ModelError
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray
+from stream_ottt.events.packet import EventArray
 from stream_ottt.settings import Settings
 
 UNSIGNED = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<u8"), ("p", "u1")])
@@ -60,10 +60,11 @@ class Filter(ABC):
         """The events that are kept.
 
         Args:
-            events: contiguous [n] of EVENT_DTYPE, well-formed, in time order. They are not changed.
+            events: contiguous [n] of EVENT_DTYPE, well-formed, in time order. They are not changed. Those of several
+                sources have one field more, ``of``, which goes along with each event.
 
         Returns:
-            [m ≤ n] of EVENT_DTYPE in the same order, on the sensor of ``width`` × ``height``. It may be ``events``.
+            [m ≤ n] of the same dtype in the same order, on the sensor of ``width`` × ``height``. It may be ``events``.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,6 +95,13 @@ class Filter(ABC):
 
 def select(events: EventArray, keep: npt.NDArray[np.bool_]) -> EventArray:
     """The events [m] for which ``keep`` [n] is true. Whole records are copied, which is faster than field by field."""
-    whole = events.view(f"V{EVENT_DTYPE.itemsize}")
-    kept: EventArray = np.compress(keep, whole).view(EVENT_DTYPE)
+    whole = events.view(f"V{events.dtype.itemsize}")
+    kept: EventArray = np.compress(keep, whole).view(events.dtype)
     return kept
+
+
+def unsigned(events: EventArray) -> EventArray:
+    """The same memory, with the fields of :data:`UNSIGNED`, for a kernel."""
+    dtype = np.dtype([*UNSIGNED.descr, ("of", "u1")]) if "of" in (events.dtype.names or ()) else UNSIGNED
+    view: EventArray = events.view(dtype)
+    return view

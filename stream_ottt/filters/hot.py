@@ -20,8 +20,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from stream_ottt.compiled import jit
 from stream_ottt.errors import ModelError, UsageError
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.filters.base import NEVER, UNSIGNED, Filter, FilterConfig
+from stream_ottt.events.packet import EventArray
+from stream_ottt.filters.base import NEVER, Filter, FilterConfig, unsigned
 from stream_ottt.settings import Duration
 
 FEWEST = 10
@@ -72,6 +72,7 @@ class HotPixelFilter(Filter):
     """Leaves out the events of hot pixels."""
 
     name = "hot"
+    argument = "pixels"
     Config = HotPixelConfig
     config: HotPixelConfig
 
@@ -96,12 +97,12 @@ class HotPixelFilter(Filter):
 
     def __call__(self, events: EventArray) -> EventArray:
         """The events of the other pixels."""
-        kept = np.empty(len(events), EVENT_DTYPE)
+        kept = np.empty(len(events), events.dtype)
         n = at = 0
         while True:
             at, n, self._most = _sift(
-                events.view(UNSIGNED),
-                kept.view(UNSIGNED),
+                unsigned(events),
+                unsigned(kept),
                 at,
                 n,
                 self._counted,

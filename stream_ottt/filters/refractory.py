@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from stream_ottt.compiled import jit
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.filters.base import NEVER, UNSIGNED, Filter, FilterConfig
+from stream_ottt.events.packet import EventArray
+from stream_ottt.filters.base import NEVER, Filter, FilterConfig, unsigned
 from stream_ottt.settings import Duration
 
 
@@ -45,10 +45,10 @@ class RefractoryFilter(Filter):
 
     def __call__(self, events: EventArray) -> EventArray:
         """The events that come later than the period after the one before."""
-        kept = np.empty(len(events), EVENT_DTYPE)
+        kept = np.empty(len(events), events.dtype)
         n = _sift(
-            events.view(UNSIGNED),
-            kept.view(UNSIGNED),
+            unsigned(events),
+            unsigned(kept),
             self._last,
             np.uint64(self.config.period),
             self.config.since == "any",

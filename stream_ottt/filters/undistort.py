@@ -90,7 +90,10 @@ def read_calibration(
     if distortion is None or distortion.size not in lengths or not np.isfinite(distortion).all():
         raise InputError(f"expected {lengths} numbers under {DISTORTION[0]!r}", path=path)
     if any(size) and size != [width, height]:
-        raise InputError(f"is of a {size[0]}×{size[1]} sensor; the events are of one of {width}×{height}", path=path)
+        cure = "put undistort in front of filters that change the size"
+        raise InputError(
+            f"is of a {size[0]}×{size[1]} sensor; the events are of one of {width}×{height}; {cure}", path=path
+        )
     return matrix, distortion.ravel(), fisheye
 
 

@@ -97,7 +97,7 @@ class Cifar10(_Cifar):
     name = "cifar10"
     published = (
         "CIFAR-10 is published at https://www.cs.toronto.edu/~kriz/cifar.html: "
-        "unpack cifar-10-python.tar.gz and name the folder cifar-10-batches-py with --data.path"
+        "unpack cifar-10-python.tar.gz and name the folder cifar-10-batches-py with --data"
     )
     files = (tuple(f"data_batch_{i}" for i in range(1, 6)), ("test_batch",))
     label_key = "labels"
@@ -138,7 +138,7 @@ class Cifar100(_Cifar):
     name = "cifar100"
     published = (
         "CIFAR-100 is published at https://www.cs.toronto.edu/~kriz/cifar.html: "
-        "unpack cifar-100-python.tar.gz and name the folder cifar-100-python with --data.path"
+        "unpack cifar-100-python.tar.gz and name the folder cifar-100-python with --data"
     )
     files = (("train",), ("test",))
     label_key = "fine_labels"

@@ -18,7 +18,7 @@ class ImageFolder(ImageSet):
 
     name = "folder"
     published = (
-        "name a folder of images with --data.path, as <class>/*.jpg or as train/<class>/*.jpg with val/<class>/*.jpg "
+        "name a folder of images with --data, as <class>/*.jpg or as train/<class>/*.jpg with val/<class>/*.jpg "
         "(ImageNet is published at https://www.image-net.org; sort its validation images into class folders)"
     )
 

@@ -21,7 +21,7 @@ class Mnist(ImageSet):
     name = "mnist"
     published = (
         "MNIST is published at http://yann.lecun.com/exdb/mnist: put train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or their .gz) into one folder and name it with --data.path"
+        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or their .gz) into one folder and name it with --data"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from stream_ottt.errors import UsageError
+from stream_ottt.settings import UNITS_US
 
-LONGEST = 366 * 86_400 * 1_000_000
+LONGEST = 366 * 24 * UNITS_US["h"]
 """No stream goes on for longer, µs: labels that begin later are those of another clock."""
 
 Span = tuple[int, int]
 """Start (inclusive) and end (exclusive), µs."""
+DATED = 10**15
+"""Times from here on are µs since 1970, of 2001 and later."""
+DAY = 24 * UNITS_US["h"]
+MISTAKEN = ("ms", "s")
+"""What labels may have been written in."""
 
 
 def misfit(labels: Span | None, stream: tuple[int, int | None], *, name: str) -> str | None:
@@ -31,13 +37,29 @@ def unmet(labels: Span, stream: tuple[int, int | None], *, name: str) -> str:
     """The line of :func:`misfit`, where it is known that no label meets the stream."""
     first, last = stream
     covers = f"begins at {first} µs" if last is None else f"covers {first} … {last} µs"
-    if labels[1] <= first:
+    if unit := mistaken_unit(labels, stream):
+        cure = f"their times look like {unit}; write them in µs"
+    elif labels[1] <= first:
         cure = 'with labels.shift = "auto" they count from its first event'
     elif labels[0] >= (first if last is None else last):
         cure = f'labels.shift = "-{labels[0] - first}us" moves the first label to its first event'
     else:
         cure = "they lie between its timesteps; labels.shift moves them"
     return f"{name}: no label meets the stream: labels cover {labels[0]} … {labels[1]} µs, the stream {covers}; {cure}"
+
+
+def mistaken_unit(labels: Span, stream: tuple[int, int | None]) -> str | None:
+    """The unit, ``ms`` or ``s``, in which labels would cover at least half of the stream, where in µs they are a
+    thousandth of it; None where they are in µs, or where the stream has not ended and its times are no dates."""
+    first, last = stream
+    for unit in MISTAKEN:
+        start, end = (t * UNITS_US[unit] for t in labels)
+        if last is None:
+            if first >= DATED and first - DAY <= start <= first + DAY:
+                return unit
+        elif start < last and first + last < 2 * end <= 2 * last + (last - first):
+            return unit
+    return None
 
 
 def shift_of(shift: int | Literal["auto"], labels: Span, first: int, *, name: str) -> int:

@@ -11,7 +11,7 @@ PKDD 2015).
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stream_ottt.labels.presentation_score import PresentationScore, Verdict
+from stream_ottt.labels.recent_steps import RecentSteps
 from stream_ottt.labels.score import Score
 from stream_ottt.settings import Settings
-from stream_ottt.state import State, take
+from stream_ottt.state import State, part, take, under
 
 
 class EvaluationConfig(Settings):
@@ -34,6 +35,10 @@ class EvaluationConfig(Settings):
 
     fading: float = Field(0.999, gt=0, le=1)
     window: int = Field(1000, ge=1, le=1_000_000)
+
+
+NOTHING = 1e-9
+"""A sum of fading weights below this is what rounding left of none."""
 
 
 class Evaluator:
@@ -52,11 +57,11 @@ class Evaluator:
         self.steps = Score()
         self.presentations = Score()
         self.hits = bytearray()
-        self._scored = 0  # timesteps
+        self._scored = 0  # timesteps, also those that no longer count
         self._early: dict[int, tuple[int, int]] = {}  # mark → right, of how many
         self._faded_hits = 0.0
         self._faded_n = 0.0
-        self._recent: deque[bool] = deque(maxlen=self.config.window)
+        self._recent = RecentSteps(self.config.window)
         self._seen: dict[int, int] = {}
         self._previous: int | None = None
         self._no_change_hits = 0
@@ -70,13 +75,13 @@ class Evaluator:
             predicted: the predicted label.
             softmax: [classes] probabilities.
         """
-        score.add(self._scored, predicted, softmax)
+        score.add(self._scored, predicted, softmax, self.config.fading)
         self._scored += 1
         self.steps.add(score.truth, predicted)
         hit = score.truth == predicted
         self._faded_hits = self._faded_hits * self.config.fading + hit
         self._faded_n = self._faded_n * self.config.fading + 1
-        self._recent.append(hit)
+        self._recent.add(score.number, predicted, hit)
 
     def close(self, score: PresentationScore) -> None:
         """A presentation is over: count its prediction, where one of its steps was scored; once."""
@@ -117,13 +122,12 @@ class Evaluator:
         What the baselines said of later presentations, they said with the wrong one.
         """
         wrong, score.truth = score.truth, truth
-        for number, predicted in score.said():
-            self.steps.add(wrong, predicted, -1)
-            self.steps.add(truth, predicted)
-            age = self._scored - 1 - number
-            self._faded_hits += ((predicted == truth) - (predicted == wrong)) * self.config.fading**age
-            if age < len(self._recent):
-                self._recent[-1 - age] = predicted == truth
+        for predicted, count in score.said.items():
+            self.steps.add(wrong, predicted, -count)
+            self.steps.add(truth, predicted, count)
+        faded = score.faded.get(truth, 0.0) - score.faded.get(wrong, 0.0)
+        self._faded_hits += faded * self.config.fading ** (self._scored - 1 - score.latest)
+        self._recent.correct(score.number, truth)
         for mark, predicted in score.early:
             self._count_early(mark, predicted, wrong, -1)
             self._count_early(mark, predicted, truth, +1)
@@ -132,6 +136,35 @@ class Evaluator:
             self._count(score.verdict, truth, +1)
             if score.verdict.place == len(self.hits) - 1:
                 self._previous = truth
+
+    def retract(self, score: PresentationScore, others: Iterable[PresentationScore]) -> None:
+        """The label of a presentation was wrong and the right one is not known: nothing of it counts any more.
+
+        What the baselines said of later presentations, they said with the wrong one.
+
+        Args:
+            score: what was scored of it.
+            others: those of presentations that may still be corrected.
+        """
+        for predicted, count in score.said.items():
+            self.steps.add(score.truth, predicted, -count)
+        faded = self.config.fading ** (self._scored - 1 - score.latest)
+        self._faded_hits -= score.faded.get(score.truth, 0.0) * faded
+        self._faded_n -= sum(score.faded.values()) * faded
+        self._recent.retract(score.number)
+        if self._faded_n < NOTHING:
+            self._faded_hits = self._faded_n = 0.0
+        for mark, predicted in score.early:
+            self._count_early(mark, predicted, score.truth, -1)
+        verdict = score.verdict
+        if verdict is not None:
+            self._count(verdict, score.truth, -1)
+            if verdict.place == len(self.hits) - 1:
+                self._previous = verdict.no_change
+            del self.hits[verdict.place]
+            for other in others:
+                if other.verdict is not None and other.verdict.place > verdict.place:
+                    other.verdict = other.verdict._replace(place=other.verdict.place - 1)
 
     def accuracy(self) -> dict[str, float | None]:
         """The summary's ``accuracy`` table. Values are in [0, 1] (kappas ≤ 1), None where nothing was scored.
@@ -152,7 +185,7 @@ class Evaluator:
             "second_half": half.count(1) / len(half) if half else None,
             "steps": self.steps.accuracy,
             "faded": self._faded_hits / self._faded_n if self._faded_n else None,
-            "windowed": sum(self._recent) / len(self._recent) if self._recent else None,
+            "windowed": self._recent.accuracy,
             "kappa": self.presentations.kappa,
             "kappa_t": kappa_t,
             "majority": self._majority_hits / n if n else None,
@@ -190,10 +223,11 @@ class Evaluator:
         """All that was counted."""
         return {
             "steps": self.steps.rows(),
+            "scored": self._scored,
             "presentations": self.presentations.rows(),
             "hits": np.frombuffer(bytes(self.hits), np.uint8).copy(),
             "faded": [self._faded_hits, self._faded_n],
-            "recent": np.array(self._recent, np.uint8),
+            **under("recent", self._recent.state_dict()),
             "seen": sorted(self._seen.items()),
             "previous": self._previous,
             "early": [(mark, *counts) for mark, counts in sorted(self._early.items())],
@@ -203,11 +237,11 @@ class Evaluator:
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.steps = Score.of(take(state, "steps"))
-        self._scored = self.steps.n
+        self._scored = take(state, "scored")
         self.presentations = Score.of(take(state, "presentations"))
         self.hits = bytearray(take(state, "hits").tobytes())
         self._faded_hits, self._faded_n = take(state, "faded")
-        self._recent = deque(map(bool, take(state, "recent")), maxlen=self.config.window)
+        self._recent.load_state_dict(part(state, "recent"))
         self._seen = dict(take(state, "seen"))
         self._previous = take(state, "previous")
         self._early = {mark: (hits, n) for mark, hits, n in take(state, "early")}

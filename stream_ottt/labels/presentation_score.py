@@ -1,9 +1,11 @@
-"""What was scored of one presentation: enough to count it anew, should its label have been wrong."""
+"""What was scored of one presentation: enough to count it anew, should its label have been wrong.
+
+It takes the same memory however long the presentation lasts.
+"""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,13 +40,30 @@ class PresentationScore:
         classes: the label at each position of a softmax.
 
     Attributes:
+        number: of its first scored timestep among all that were scored, which tells it from others; -1 before that.
+        said: label → timesteps that were scored as it.
+        faded: label → the sum of the weights of these, each as of the latest timestep that was scored of this
+            presentation: :attr:`latest`.
+        latest: its number among all that were scored.
         early: (mark, what was predicted by then) for each of :data:`MARKS_US` at which it was still scored.
         softmax: sum of the probabilities of its scored timesteps [classes].
         steps: how many these are; 0 again once the presentation is over.
         verdict: once it is over.
     """
 
-    __slots__ = ("_marks", "_numbers", "_said", "classes", "early", "softmax", "steps", "truth", "verdict")
+    __slots__ = (
+        "_marks",
+        "classes",
+        "early",
+        "faded",
+        "latest",
+        "number",
+        "said",
+        "softmax",
+        "steps",
+        "truth",
+        "verdict",
+    )
 
     def __init__(self, truth: int, classes: Sequence[int]) -> None:
         self.truth = truth
@@ -53,21 +72,34 @@ class PresentationScore:
         self.steps = 0
         self.verdict: Verdict | None = None
         self.early: list[tuple[int, int]] = []
+        self.number = self.latest = -1
+        self.said: dict[int, int] = {}
+        self.faded: dict[int, float] = {}
         self._marks = 0  # passed
-        self._numbers = array("q")
-        self._said = array("q")
 
-    def add(self, number: int, predicted: int, softmax: npt.NDArray[np.float64]) -> None:
-        """Take one timestep: its number among all that were scored, what was predicted, and the probabilities.
+    def add(self, number: int, predicted: int, softmax: npt.NDArray[np.float64], fading: float) -> None:
+        """Take one timestep.
 
-        The probabilities are [classes], fewer before a class was added.
+        Args:
+            number: of it among all that were scored.
+            predicted: the predicted label.
+            softmax: [classes] probabilities, fewer before a class was added.
+            fading: factor of the weights from one scored timestep to the next.
         """
         if len(softmax) > len(self.softmax):
             self.softmax = np.append(self.softmax, np.zeros(len(softmax) - len(self.softmax)))
         self.softmax[: len(softmax)] += softmax
         self.steps += 1
-        self._numbers.append(number)
-        self._said.append(predicted)
+        self.said[predicted] = self.said.get(predicted, 0) + 1
+        self._fade(fading ** (number - self.latest))
+        self.faded[predicted] = self.faded.get(predicted, 0.0) + 1
+        self.latest = number
+        if self.number < 0:
+            self.number = number
+
+    def _fade(self, factor: float) -> None:
+        for label in self.faded:
+            self.faded[label] *= factor
 
     def pass_marks(self, since: float) -> tuple[int, ...]:
         """The marks up to ``since`` (µs from its start) that were not passed before."""
@@ -75,13 +107,6 @@ class PresentationScore:
         while self._marks < len(MARKS_US) and MARKS_US[self._marks] <= since:
             self._marks += 1
         return MARKS_US[first : self._marks]
-
-    def said(self) -> Iterator[tuple[int, int]]:
-        """Number and predicted label of each scored timestep."""
-        return zip(self._numbers, self._said, strict=True)
-
-    def __len__(self) -> int:
-        return len(self._said)
 
     @property
     def predicted(self) -> int:
@@ -91,14 +116,18 @@ class PresentationScore:
     def state_dict(self) -> State:
         """All but the truth."""
         verdict: Any = None if self.verdict is None else list(self.verdict)
-        said = np.array([self._numbers, self._said], np.int64)
+        said = [[label, count, self.faded[label]] for label, count in self.said.items()]
         kept = {"softmax": self.softmax.copy(), "steps": self.steps, "said": said, "verdict": verdict}
-        return {**kept, "early": list(self.early), "marks": self._marks}
+        numbers = {"number": self.number, "latest": self.latest, "marks": self._marks}
+        return {**kept, **numbers, "early": list(self.early)}
 
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         self.softmax, self.steps = take(state, "softmax").copy(), take(state, "steps")
-        self._numbers, self._said = (array("q", row.tolist()) for row in take(state, "said"))
+        said = take(state, "said")
+        self.said = {label: count for label, count, _ in said}
+        self.faded = {label: weight for label, _, weight in said}
+        self.number, self.latest = take(state, "number"), take(state, "latest")
         self.early = [(mark, said) for mark, said in take(state, "early")]
         self._marks = take(state, "marks")
         verdict = take(state, "verdict")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -30,8 +30,9 @@ class LabelsConfig(Settings):
         key_span: how far back reaches a label that a person gives in a viewer.
         new_classes: whether a label of an unknown class, that comes while the stream runs, adds that class; else it is
             refused.
-        unknown: predictions say ``unknown`` where the read-out's features are farther from all classes than this share
-            of what is remembered of them, such as 0.95; 0 never says so.
+        unknown: share of remembered timesteps that count as known, such as 0.8 or 0.95; predictions say ``unknown``
+            where what is seen lies farther from all that is remembered, and is predicted with less confidence, than
+            these; 0 never says so.
     """
 
     file: str | None = None
@@ -57,23 +58,33 @@ class LabelsConfig(Settings):
         return value
 
 
+LONGEST_NAME = 64
+"""Characters of a class's name."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class LabelInterval:
     """The class shown from ``t_start`` (inclusive) to ``t_end`` (exclusive), both in µs of event time.
 
     Attributes:
         label: the class; -1 where only its ``name`` was told.
-        name: the class's name, of a label that came with the stream and is not yet taken.
+        name: the class's name, where it came with a label that is not yet taken.
+        source: which of several sources says so; empty where there is one, or it is said of what all see.
     """
 
     t_start: int
     t_end: int
     label: int
     name: str | None = field(default=None, compare=False)
+    source: str = field(default="", compare=False)
 
     def holds(self, t: float) -> bool:
         """Whether time ``t`` (µs) lies in it."""
         return self.t_start <= t < self.t_end
+
+    def overlaps(self, other: LabelInterval) -> bool:
+        """Whether a moment lies in both."""
+        return self.t_start < other.t_end and other.t_start < self.t_end
 
     def check(self, name: str) -> None:
         """Raise UsageError, which begins with ``name``, where the interval holds no time."""
@@ -133,7 +144,7 @@ class LabelTimeline:
         interval.check(self.name)
         i = bisect_right(self._intervals, interval)
         for other in self._intervals[max(i - 1, 0) : i + 1]:
-            if other.t_start < interval.t_end and interval.t_start < other.t_end:
+            if other.overlaps(interval):
                 raise UsageError(
                     f"{self.name}: intervals {other.t_start}..{other.t_end} (class {other.label}) and "
                     f"{interval.t_start}..{interval.t_end} (class {interval.label}) overlap; "
@@ -146,18 +157,46 @@ class LabelTimeline:
             )
         return i
 
+    def left_by_others(self, interval: LabelInterval) -> tuple[list[LabelInterval], bool]:
+        """What of a label is left where other sources said something before, and whether that was anything else.
+
+        Raises:
+            UsageError: it overlaps another one of its own source; or it holds no time.
+        """
+        first = bisect_right(self._intervals, interval.t_start, key=lambda o: o.t_end)
+        others = self._intervals[first : bisect_left(self._intervals, interval.t_end, key=lambda o: o.t_start)]
+        if not interval.source or not others or any(o.source == interval.source for o in others):
+            self.check(interval)
+            return [interval], False
+        start, parts = interval.t_start, []
+        for other in others:
+            if start < other.t_start:
+                parts.append(replace(interval, t_start=start, t_end=other.t_start))
+            start = max(start, other.t_end)
+        if start < interval.t_end:
+            parts.append(replace(interval, t_start=start))
+        return parts, any(other.label != interval.label for other in others)
+
     def correct(self, wrong: LabelInterval, label: int) -> None:
         """Give an interval another label, where it is not forgotten."""
         if wrong in self._intervals:
-            right = LabelInterval(wrong.t_start, wrong.t_end, label)
+            right = replace(wrong, label=label)
             self._intervals[self._intervals.index(wrong)] = right
             if wrong in self._met:
                 self._met.remove(wrong)
                 self._met.add(right)
 
+    def retract(self, wrong: LabelInterval) -> None:
+        """Take an interval out, where it is not forgotten; its time is free again."""
+        if wrong in self._intervals:
+            self._intervals.remove(wrong)
+            if wrong in self._met:
+                self._met.remove(wrong)
+                self.met -= 1
+
     def shifted(self, us: int) -> LabelTimeline:
         """The same labels, each ``us`` µs later."""
-        moved = (LabelInterval(i.t_start + us, i.t_end + us, i.label) for i in self._intervals)
+        moved = (replace(i, t_start=i.t_start + us, t_end=i.t_end + us) for i in self._intervals)
         return LabelTimeline(moved, delay=self.delay, name=self.name)
 
     def meet(self, interval: LabelInterval) -> None:
@@ -166,13 +205,15 @@ class LabelTimeline:
             self._met.add(interval)
             self.met += 1
 
-    def forget_before(self, t: int) -> None:
-        """Give up the intervals that end at or before ``t`` (µs); no later interval may overlap them."""
-        n = bisect_right(self._intervals, t, key=lambda i: i.t_end)
-        if n:
+    def forget_before(self, t: int, *, keep: int = 0) -> None:
+        """Give up the intervals that end at or before ``t`` (µs), but for the latest ``keep``; no later interval may
+        overlap them."""
+        n = bisect_right(self._intervals, t, key=lambda i: i.t_end) - keep
+        if n > 0:
             self._forgotten += n
             self._met.difference_update(self._intervals[:n])
-            self._forgotten_until = self._intervals[n - 1].t_end
+            latest = self._intervals[n - 1].t_end
+            self._forgotten_until = latest if self._forgotten_until is None else max(self._forgotten_until, latest)
             del self._intervals[:n]
 
     def begin_again(self) -> None:
@@ -225,6 +266,7 @@ class LabelTimeline:
         rows = [(i.t_start, i.t_end, i.label, i in self._met) for i in self._intervals]
         return {
             "intervals": np.array(rows, np.int64).reshape(-1, 4),
+            "sources": [i.source for i in self._intervals],
             "delay": self.delay,
             "met": self.met,
             "forgotten": self._forgotten,
@@ -235,7 +277,10 @@ class LabelTimeline:
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
         rows = take(state, "intervals").tolist()
-        self._intervals = [LabelInterval(start, end, label) for start, end, label, _ in rows]
+        self._intervals = [
+            LabelInterval(start, end, label, source=source)
+            for (start, end, label, _), source in zip(rows, take(state, "sources"), strict=True)
+        ]
         self._met = {i for i, row in zip(self._intervals, rows, strict=True) if row[3]}
         self.delay, self.met = take(state, "delay"), take(state, "met")
         self._forgotten, self._forgotten_until = take(state, "forgotten"), take(state, "forgotten_until")

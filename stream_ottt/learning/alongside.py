@@ -81,6 +81,10 @@ class Alongside:
             if run is not None and run.of == of:
                 run.label = label
 
+    def forget(self, of: int) -> None:
+        """What is under way of a presentation is given up."""
+        self._runs = [None if run is not None and run.of == of else run for run in self._runs]
+
     def rest(self) -> None:
         """All that is under way goes on from rest."""
         for run in self._runs:
@@ -131,5 +135,4 @@ class Alongside:
 
 def begin(stretch: Stretch, learner: OnlineLearner, memory: RehearsalMemory, how: RehearsalConfig) -> StretchRun:
     """A remembered stretch as it is learned again, changed a little where the settings say so."""
-    frames = how.changed(stretch.frames, memory.rng)
-    return StretchRun("rehearsed", stretch.label, frames, learner.rest(), of=stretch.of)
+    return StretchRun("rehearsed", stretch.label, memory.varied(stretch, how), learner.rest(), of=stretch.of)

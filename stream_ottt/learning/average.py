@@ -32,7 +32,6 @@ class Average:
         """Called after each update of the other network, with their number so far."""
         if updates % EVERY:
             return
-        learning.settle()
         share = min(1.0, max(EVERY / updates, EVERY / self.horizon))
         weights = learning.parameters
         for name, mean in self.network.parameters.items():

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stream_ottt.errors import UsageError
+from stream_ottt.labels.timeline import LONGEST_NAME
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.registry import near_miss
 from stream_ottt.state import State, take
 
 MOST_CLASSES = 1000
 """Most classes to which a network grows while it runs: each makes all its steps a little slower."""
-LONGEST_NAME = 64
-"""Characters."""
 
 
 class Classes:
@@ -21,6 +20,7 @@ class Classes:
     Args:
         learner: whose classes they are.
         names: label → name, as far as known.
+        make_room: told of the label of each class that the learner has just been given.
 
     Attributes:
         names: the same, with those of classes that were added.
@@ -28,8 +28,9 @@ class Classes:
         on_change: called after they have changed, in the learner's thread.
     """
 
-    def __init__(self, learner: OnlineLearner, names: Mapping[int, str]) -> None:
+    def __init__(self, learner: OnlineLearner, names: Mapping[int, str], make_room: Callable[[int], None]) -> None:
         self._learner = learner
+        self._make_room = make_room
         self.names = dict(names)
         self.added: list[int] = []
         self.on_change: Callable[[], None] = lambda: None
@@ -63,7 +64,7 @@ class Classes:
         return found
 
     def add(self, name: str) -> int:
-        """Have the learner tell one class more apart.
+        """Have the learner tell one class more apart from now on.
 
         Args:
             name: a name of the class, which gets the next free number, or its number as text.
@@ -83,9 +84,16 @@ class Classes:
             raise UsageError(f"there are {len(self.labels)} classes; a network grows to {MOST_CLASSES} at most")
         label = self._number(name)
         self._learner.add_class(label)
+        self._make_room(label)
         self.added.append(label)
         self.on_change()
         return label
+
+    def hear_name(self, label: int, name: str) -> None:
+        """Note the name of a class that has none; a name that another class has is none of this one."""
+        if label not in self.names and name not in self.names.values():
+            self.names[label] = name
+            self.on_change()
 
     def _number(self, name: str) -> int:
         """The label of a new class; where it has a name, that is noted."""

@@ -20,6 +20,8 @@ class LearnerConfig(OptimizerConfig):
         error_delay: Δ in timesteps.
         average: horizon in updates of the average of the weights that predicts, from 25; 0 predicts with the weights
             themselves.
+        perturb: share of each weight that is lost at an update and made up for by noise, such as 2e-4, so that a stream
+            of changing classes is learned as fast after long as at its start; 0 leaves the rule as it is.
         delay_mode: which traces a delayed error meets, ``paper`` (today's) or ``snapshot`` (those of its own step).
     """
 
@@ -29,3 +31,4 @@ class LearnerConfig(OptimizerConfig):
     error_delay: int = Field(0, ge=0, le=10_000)
     delay_mode: Literal["paper", "snapshot"] = "paper"
     average: int = Field(0, ge=0, le=2**40)
+    perturb: float = Field(0.0, ge=0, le=0.1)

@@ -102,6 +102,22 @@ class DueLearning:
             self.defer(again, label, of)
         return len(again)
 
+    def forget(self, of: int) -> None:
+        """A presentation's label was taken back: nothing of it is due, under way or remembered any more."""
+        self._learner.discard()
+        for d in self._deferred:
+            if d.of == of:
+                self._room.free(d.waited)
+        self._deferred = deque(d for d in self._deferred if d.of != of)
+        if self._run is not None and self._run.of == of:
+            self._room.free(self._held)
+            self._held.clear()
+            self._run = None
+        self.alongside.forget(of)
+        self._memory.forget(of)
+        if self._novelty is not None:
+            self._novelty.forget(of)
+
     def learned(self) -> None:
         """A timestep was learned for the first time."""
         if self._how.mode == "alongside":

@@ -9,6 +9,8 @@ import numpy as np
 from stream_ottt.state import State, take
 
 BUCKETS_PER_DECADE = 50
+WIDTH = 10
+"""Buckets that make one of those which others are told of: five a decade."""
 
 
 class DurationHistogram:
@@ -36,16 +38,14 @@ class DurationHistogram:
         return 0.0
 
     @staticmethod
-    def edges_s(per_decade: int) -> tuple[float, ...]:
+    def edges_s() -> tuple[float, ...]:
         """The upper edge of each bucket of :meth:`counts`, seconds; the last is infinite."""
-        width = BUCKETS_PER_DECADE // per_decade
-        ends = range(width, 9 * BUCKETS_PER_DECADE + 1, width)
+        ends = range(WIDTH, 9 * BUCKETS_PER_DECADE + 1, WIDTH)
         return (*(float(10 ** ((end - 0.5) / BUCKETS_PER_DECADE)) / 1e6 for end in ends), math.inf)
 
-    def counts(self, per_decade: int) -> tuple[int, ...]:
-        """How many durations in each bucket from 1 µs up, so many a decade (a divisor of 50), the last one open."""
-        width = BUCKETS_PER_DECADE // per_decade
-        return tuple(sum(self._counts[at : at + width]) for at in range(0, len(self._counts), width))
+    def counts(self) -> tuple[int, ...]:
+        """How many durations in each bucket from 1 µs up, five a decade, the last one open."""
+        return tuple(sum(self._counts[at : at + WIDTH]) for at in range(0, len(self._counts), WIDTH))
 
     def state_dict(self) -> State:
         """What was counted."""

@@ -27,10 +27,6 @@ SMALLER = 0.1
 """Factor on the learning rate after each rollback."""
 MOST_ROLLBACKS = 5
 """So many pause the learning."""
-LOOK_EVERY, LOOKS = 20, 25
-"""The spikes are looked at every so many timesteps, and said to be silent or everywhere after so many looks."""
-EVERYWHERE = 0.95
-"""Share of a layer's neurons that fire."""
 
 
 @dataclass(slots=True)
@@ -55,9 +51,6 @@ class Guard:
         self._counters = counters
         self._good: Good | None = None
         self._updates = 0  # looked at
-        self._timesteps = 0
-        self._silent: dict[str, int] = {}  # layer → looks in a row
-        self._everywhere: dict[str, int] = {}
 
     @property
     def gives_up(self) -> bool:
@@ -134,38 +127,12 @@ class Guard:
         assert self._good is not None
         return square <= LARGEST_MEAN_SQUARE * max(self._good.squares[name], size)
 
-    # --- spikes ------------------------------------------------------------------------------------------------------
-
-    def look_at_spikes(self, events: int) -> None:
-        """Now and then, whether a layer is silent, though there are events, or fires everywhere; said once."""
-        self._timesteps += 1
-        if self._timesteps % LOOK_EVERY or not events:
-            return
-        for name, share in self._learner.network.firing().items():
-            self._silent[name] = self._silent.get(name, 0) + 1 if not share else 0
-            self._everywhere[name] = self._everywhere.get(name, 0) + 1 if share >= EVERYWHERE else 0
-            if self._silent[name] == LOOKS:
-                self._counters.warn(
-                    f"silent/{name}",
-                    f"no neuron of layer {name} has fired for {LOOKS * LOOK_EVERY} timesteps, so that nothing is "
-                    "learned below it; use a larger network.input_scale or a lower network.threshold",
-                )
-            if self._everywhere[name] == LOOKS:
-                self._counters.warn(
-                    f"everywhere/{name}",
-                    f"nearly all neurons of layer {name} have fired at each of {LOOKS * LOOK_EVERY} timesteps, so that "
-                    "it tells nothing apart; use a smaller network.input_scale or a higher network.threshold",
-                )
-
     # --- a checkpoint ------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> State:
         """All of it, the good weights among it: a run that goes back after a restart goes back to the same."""
         state: State = {
             "updates": self._updates,
-            "timesteps": self._timesteps,
-            "silent": dict(self._silent),
-            "everywhere": dict(self._everywhere),
             "scale": self._learner.optimizer.scale,
             "kept": self._good is not None,
         }
@@ -177,8 +144,7 @@ class Guard:
 
     def load_state_dict(self, state: State) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self._updates, self._timesteps = take(state, "updates"), take(state, "timesteps")
-        self._silent, self._everywhere = dict(take(state, "silent")), dict(take(state, "everywhere"))
+        self._updates = take(state, "updates")
         self._learner.optimizer.set_scale(take(state, "scale"))
         self._good = None
         if take(state, "kept"):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from stream_ottt.events.timestep import Prediction, Timestep
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
+from stream_ottt.learning.firing import FiringWatch
 from stream_ottt.learning.guard import MOST_ROLLBACKS, Guard
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.novelty import Novelty
@@ -18,6 +19,7 @@ class Guarded:
     Args:
         learner: the learner.
         guard: keeps its good weights.
+        firing: looks at its spikes.
         due: what is under way, which begins from rest after the weights went back.
         counters: where it is said.
         novelty: says what is unknown, or None.
@@ -28,6 +30,7 @@ class Guarded:
         self,
         learner: OnlineLearner,
         guard: Guard,
+        firing: FiringWatch,
         due: DueLearning,
         counters: SessionCounters,
         novelty: Novelty | None,
@@ -36,6 +39,7 @@ class Guarded:
     ) -> None:
         self._learner = learner
         self._guard = guard
+        self._firing = firing
         self._due = due
         self._counters = counters
         self._novelty = novelty
@@ -51,10 +55,12 @@ class Guarded:
         if learns and not self._guard.is_well(prediction.logits):
             self._go_back("the network's output was no number")
             prediction = self._learner.step(timestep, learn=keep)
-        if self._novelty is not None and self._novelty.is_unknown(self._learner.network.state):
-            prediction.unknown = True
-            self._counters.unknown += 1
-        self._guard.look_at_spikes(timestep.events)
+        if self._novelty is not None:
+            if timestep.new_sample:
+                self._novelty.begin()
+            prediction.unknown = self._novelty.is_unknown(self._learner.network.state, prediction.confidence)
+            self._counters.unknown += prediction.unknown
+        self._firing.look(timestep.events)
         return prediction
 
     def look_at_weights(self) -> None:

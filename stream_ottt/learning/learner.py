@@ -27,6 +27,7 @@ from stream_ottt.learning import learner_checkpoint, loss
 from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerCounts, LearnerState
+from stream_ottt.learning.perturbation import Perturbation
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
 from stream_ottt.state import State
@@ -65,6 +66,7 @@ class OnlineLearner:
         self.optimizer = optimizer or build_optimizer(self.config)
         self.history = history
         self.average = average
+        self.perturbation = Perturbation(network, self.config.perturb) if self.config.perturb else None
         self.classes = list(range(network.outputs)) if classes is None else list(classes)
         if len(self.classes) != network.outputs:
             raise ValueError(f"{len(self.classes)} classes for a network with {network.outputs} outputs")
@@ -187,6 +189,13 @@ class OnlineLearner:
             state.predicting.reset()
         self._state = LearnerState(state.network, state.outputs, step=state.step, predicting=state.predicting)
 
+    def discard(self) -> None:
+        """Error signals under way, and what OTTT_A has summed up, never reach the synapses; the neurons go on."""
+        state = self._state
+        self.counts.discarded += len(state.pending)
+        state.pending.clear()
+        state.sums, state.summed = GradientSum(), 0
+
     # --- state as a value --------------------------------------------------------------------------------------------
 
     def rest(self) -> LearnerState:
@@ -308,6 +317,8 @@ class OnlineLearner:
 
     def _count_update(self) -> None:
         self.counts.updates += 1
+        if self.perturbation is not None:
+            self.perturbation.follow(self.network, self.optimizer.steps)
         if self.average is not None:
             self.average.follow(self.network, self.optimizer.steps)
 

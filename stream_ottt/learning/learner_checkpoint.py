@@ -17,6 +17,7 @@ def pack(learner: OnlineLearner, state: LearnerState) -> State:
     """All of a learner, which is in this state, as tensors and plain JSON values."""
     network = learner.network
     network.settle()
+    layout = network.layout()  # first: it brings the weights into the form in which they go on
     found: State = {
         **under("weights", {k: v.clone() for k, v in network.parameters.items()}),
         **under("optimizer", {k: v.clone() for k, v in learner.optimizer.state().items()}),
@@ -26,7 +27,7 @@ def pack(learner: OnlineLearner, state: LearnerState) -> State:
         "counts": asdict(learner.counts),
         "learned_from": learner.learned_from,
         "centred": network.centred,
-        "layout": network.layout(),
+        "layout": layout,
     }
     if network.generator is not None:
         found["generator"] = network.generator.get_state()

@@ -24,7 +24,8 @@ class LearnerCounts:
         updates: optimizer steps.
         learned: timesteps whose error signal reached the synapses.
         too_late: labels of timesteps no longer kept.
-        discarded: error signals still on their way when a new sample began.
+        discarded: error signals that never reached the synapses: a new sample began while they were on their way, a
+            label was taken back, the weights went back, or nothing was learned of the timestep that they met.
     """
 
     updates: int = 0

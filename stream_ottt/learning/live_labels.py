@@ -1,8 +1,8 @@
-"""Labels and classes that come while the stream runs, and labels that are taken back."""
+"""Labels that come while the stream runs, and labels that are corrected or taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.timeline import LabelInterval
@@ -18,7 +18,6 @@ class LiveLabels:
         classes: what is told apart.
         presentations: whose labels they are.
         counters: where they are counted.
-        added: called with the label of a class that was added.
         new_classes: True adds the class of a label, where it is unknown; False refuses that label.
     """
 
@@ -27,34 +26,19 @@ class LiveLabels:
         classes: Classes,
         presentations: Presentations,
         counters: SessionCounters,
-        added: Callable[[int], None],
         *,
         new_classes: bool,
     ) -> None:
         self._classes = classes
         self._presentations = presentations
         self._counters = counters
-        self._added = added
         self._new_classes = new_classes
-
-    def add_class(self, name: str) -> int:
-        """Tell one class more apart from now on.
-
-        Args:
-            name: its name, or its number as text.
-
-        Returns:
-            Its label.
-
-        Raises:
-            UsageError: there is such a class, there are too many, or the name cannot be shown.
-        """
-        label = self._classes.add(name)
-        self._added(label)
-        return label
 
     def add(self, interval: LabelInterval) -> int:
         """Take a label that comes with the stream, late or early.
+
+        Of several sources, the one that said something first has the word: of what another one says of the same time
+        the rest is taken, and what is another class there is counted as contradicted.
 
         Returns:
             How many timesteps had waited for it.
@@ -62,30 +46,44 @@ class LiveLabels:
         Raises:
             UsageError: it overlaps another interval, holds no time, its class is unknown, or too many lie ahead.
         """
+        counters = self._counters
         try:
-            self._presentations.check_label(interval)
-            interval = LabelInterval(interval.t_start, interval.t_end, self._label_of(interval))
-            waited = self._presentations.take_label(interval)
+            if not interval.source:
+                self._presentations.check_label(interval)
+            interval = replace(interval, label=self._label_of(interval), name=None)
+            parts, contradicted = self._presentations.left_by_others(interval)
+            waited = sum(self._presentations.take_label(part) for part in parts)
         except UsageError as e:
-            self._counters.refuse(str(e))
+            counters.refuse(str(e), interval.source)
             raise
-        self._counters.labels_taken += 1
+        counters.take(interval, contradicted=contradicted)
         return waited
 
     def _label_of(self, interval: LabelInterval) -> int:
         """The label that an interval names, which adds a class where that is wanted."""
-        asked = interval.label if interval.name is None else interval.name
+        name = interval.name
+        asked = name if name is not None and interval.label < 0 else interval.label
         known = asked in self._classes.labels if isinstance(asked, int) else self._classes.find(asked) is not None
-        if self._new_classes and not known:
-            return self.add_class(str(asked))
-        return self._classes.expect(asked)
+        adds = self._new_classes and not known
+        label = self._classes.add(str(asked)) if adds else self._classes.expect(asked)
+        if name is not None:
+            self._classes.hear_name(label, name)
+        return label
 
     def now(self, label: int, span: int) -> int:
-        """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add`."""
+        """Take a label for the last ``span`` µs, or as much of it as has no label yet; as :meth:`add`.
+
+        Raises:
+            UsageError: as :meth:`add`; all of it has a label.
+        """
         now, timeline = self._presentations.now, self._presentations.timeline
         start = max(now - span, 0)
         if timeline is not None:
             start = min(timeline.unlabelled_since(start, now), now)
+        if start == now:
+            reason = "what was shown last has a label already; `correct` puts another in its place"
+            self._counters.refuse(reason)
+            raise UsageError(reason)
         return self.add(LabelInterval(start, now, label))
 
     def correct(self, name: int | str, at: int | None = None) -> LabelInterval:
@@ -105,4 +103,23 @@ class LiveLabels:
         """
         wrong = self._presentations.correct(self._classes.expect(name), at)
         self._counters.labels_corrected += 1
+        return wrong
+
+    def retract(self, at: int | None = None) -> LabelInterval:
+        """Take a wrong label back: nothing of it is remembered, due or scored any more.
+
+        What was learned of it stays learned: the weights are not rolled back. Error signals that are on their way are
+        discarded. :meth:`correct` puts the right label in its place instead.
+
+        Args:
+            at: a time within what was labelled, µs; None for the latest label.
+
+        Returns:
+            The label that was taken back.
+
+        Raises:
+            UsageError: no such label among the latest ones.
+        """
+        wrong = self._presentations.retract(at)
+        self._counters.labels_retracted += 1
         return wrong

@@ -27,10 +27,10 @@ class Presentation:
     Args:
         interval: the interval.
         classes: the label at each position of a prediction's softmax.
+        number: 0, 1, 2, … in the order in which they were begun.
         seen_before: whether a pass before this one may have learned it; then nothing of it is a test.
 
     Attributes:
-        number: 0, 1, 2, … in the order in which they were begun.
         label_used: whether something of it was learned, or is due to be.
         all_scored: whether each timestep so far was a test.
         score: what was scored of it.

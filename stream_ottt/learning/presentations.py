@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Timestep
@@ -17,9 +18,11 @@ from stream_ottt.state import State, part, take, under
 MOST_INTERVALS = 100_000
 """Most label intervals that may lie ahead of a stream that takes labels while it runs."""
 
+MOST_COMPARED = 100
+"""Latest labels with which those of another source are compared."""
 
-MOST_PAST, MOST_PAST_STEPS = 20, 100_000
-"""Latest presentations whose labels can be corrected, and most scored timesteps of them."""
+MOST_PAST = 20
+"""Latest presentations whose labels can be corrected."""
 
 
 class Presentations:
@@ -59,7 +62,8 @@ class Presentations:
         self._due = due
         self._room = room
         self._begun = 0
-        self._past: deque[Presentation] = deque()  # the latest, whose labels can be corrected
+        self._past: deque[Presentation] = deque(maxlen=MOST_PAST)  # whose labels can be corrected
+        self._retracted: list[LabelInterval] = []  # whose label was used, where another may still come
         self._label_used = False  # any, in this pass
         self._seen_before = False  # what is seen may have been learned in a pass before
 
@@ -91,6 +95,12 @@ class Presentations:
             self._due.remember(waiting.frame, presentation.building, label, presentation.number)
         return label
 
+    def left_by_others(self, interval: LabelInterval) -> tuple[list[LabelInterval], bool]:
+        """See :meth:`LabelTimeline.left_by_others`. Raises UsageError where this stream takes no labels, too."""
+        if self.timeline is None:
+            raise UsageError("this stream takes no labels")
+        return self.timeline.left_by_others(interval)
+
     def check_label(self, interval: LabelInterval) -> LabelTimeline:
         """Where a label that has come belongs.
 
@@ -113,11 +123,14 @@ class Presentations:
         """
         timeline = self.check_label(interval)
         timeline.add(interval)
+        if self._was_learned(interval):
+            self._retracted.append(interval)  # it may go on for longer than what was learned of it
         waited = self._room.take(interval)
         if waited:
             self._take_late(self._begin(interval, timeline), waited)
         oldest = self._room.unlabelled[0].middle if self._room.unlabelled else self.now
-        timeline.forget_before(int(min(oldest, self.now)))
+        timeline.forget_before(int(min(oldest, self.now)), keep=MOST_COMPARED if interval.source else 0)
+        self._retracted = [r for r in self._retracted if r.t_end > min(oldest, self.now)]
         return len(waited)
 
     def _take_late(self, late: Presentation, waited: list[Waiting]) -> None:
@@ -150,8 +163,51 @@ class Presentations:
         Raises:
             UsageError: there is none, or it has this label.
         """
-        timeline = self.timeline
-        if timeline is None:
+        timeline, wrong = self._find(at)
+        if wrong.label == label:
+            raise UsageError(f"the label from {wrong.t_start} to {wrong.t_end} µs is {label} already")
+        timeline.correct(wrong, label)
+        for found in self._showing(wrong):
+            found.interval = replace(wrong, label=label)
+            self._evaluator.correct(found.score, label)
+            self._due.correct(found.number, label, found.building)
+        return wrong
+
+    def retract(self, at: int | None) -> LabelInterval:
+        """Take the label of a presentation that was or is shown away; weights stay as they are.
+
+        Nothing of it counts any more, or is to be learned. Its time has no label again, and can be given one; but what
+        was predicted after something of it was learned is no test then either.
+
+        Args:
+            at: a time in it, µs; None for the latest whose label is known.
+
+        Returns:
+            What it was.
+
+        Raises:
+            UsageError: there is none.
+        """
+        timeline, wrong = self._find(at)
+        timeline.retract(wrong)
+        for found in self._showing(wrong):
+            if found.label_used:
+                self._retracted.append(wrong)
+            self._past.remove(found)
+            self._evaluator.retract(found.score, [p.score for p in self._past])
+            self._due.forget(found.number)
+            self._room.free(found.waiting)
+            if found is self.shown:
+                self.shown = None
+        return wrong
+
+    def _showing(self, interval: LabelInterval) -> list[Presentation]:
+        """The presentations of an interval, of which each pass has one."""
+        return [p for p in self._past if p.interval == interval]
+
+    def _find(self, at: int | None) -> tuple[LabelTimeline, LabelInterval]:
+        """The interval that holds a time (µs), or the latest whose label is known, and where it belongs."""
+        if self.timeline is None:
             raise UsageError("this stream takes no labels")
         if at is None:
             found = next((p for p in reversed(self._past) if p is not self.shown or self.is_known(p)), None)
@@ -159,15 +215,8 @@ class Presentations:
             found = next((p for p in reversed(self._past) if p.interval.holds(at)), None)
         if found is None:
             where = "no label was used yet" if at is None else f"no label at {at} µs"
-            raise UsageError(f"{where}, among the latest {MOST_PAST}; nothing is corrected")
-        wrong = found.interval
-        if wrong.label == label:
-            raise UsageError(f"the label from {wrong.t_start} to {wrong.t_end} µs is {label} already")
-        timeline.correct(wrong, label)
-        found.interval = LabelInterval(wrong.t_start, wrong.t_end, label)
-        self._evaluator.correct(found.score, label)
-        self._due.correct(found.number, label, found.building)
-        return wrong
+            raise UsageError(f"{where}, among the latest {MOST_PAST}; nothing is changed")
+        return self.timeline, found.interval
 
     def leave(self) -> None:
         """The stream shows nothing, or something else."""
@@ -183,19 +232,21 @@ class Presentations:
     def begin_again(self) -> None:
         """What comes may have any time."""
         self.now = 0
+        self._retracted.clear()
         if self.timeline is not None:
             self.timeline.begin_again()
 
     def _begin(self, interval: LabelInterval, timeline: LabelTimeline) -> Presentation:
         timeline.meet(interval)
-        begun = Presentation(interval, self._classes, self._begun, seen_before=self._seen_before)
+        seen = self._seen_before or self._was_learned(interval)
+        begun = Presentation(interval, self._classes, self._begun, seen_before=seen)
         self._begun += 1
         self._past.append(begun)
-        while len(self._past) > MOST_PAST or sum(len(p.score) for p in self._past) > MOST_PAST_STEPS:
-            if self._past[0] is begun:
-                break
-            self._past.popleft()
         return begun
+
+    def _was_learned(self, interval: LabelInterval) -> bool:
+        """Whether something of it was learned under a label that was taken back."""
+        return any(interval.overlaps(wrong) for wrong in self._retracted)
 
     def _close(self, presentation: Presentation) -> None:
         """A presentation is over: what waited for its label is due or given up."""
@@ -218,6 +269,7 @@ class Presentations:
             "is_shown": self.shown is not None,
             "begun": self._begun,
             "past": [p is self.shown for p in self._past],
+            "retracted": [(i.t_start, i.t_end, i.label) for i in self._retracted],
         }
         for i, past in enumerate(self._past):
             if past is not self.shown:
@@ -234,7 +286,8 @@ class Presentations:
             self.shown = Presentation.from_state(part(state, "shown"), self._classes)
             self._room.count(self.shown.waiting)
         self._begun = take(state, "begun")
-        self._past = deque()
+        self._retracted = [LabelInterval(*row) for row in take(state, "retracted")]
+        self._past.clear()
         for i, is_shown in enumerate(take(state, "past")):
             held = self.shown if is_shown else Presentation.from_state(part(state, f"past/{i}"), self._classes)
             assert held is not None

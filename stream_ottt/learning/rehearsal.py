@@ -42,6 +42,8 @@ class RehearsalConfig(Settings):
         max_bytes: memory for remembered frames, bytes.
         shift: a remembered stretch is learned moved by up to this many pixels of the frame, each way.
         zoom: a remembered stretch is learned enlarged or reduced by up to this factor; 1 leaves its size.
+        zoom_half: remembered presentations of a class at which half of ``zoom`` (of its logarithm) is used: with n it
+            is zoom^(n/(n + ``zoom_half``)). 0 uses all of it from the first on.
     """
 
     mode: Literal["off", "alongside", "idle", "ratio"] = "alongside"
@@ -50,16 +52,13 @@ class RehearsalConfig(Settings):
     max_bytes: Bytes = 64 * 2**20
     shift: Annotated[int, Unit("pixels")] = Field(0, ge=0, le=32767)
     zoom: float = Field(1.0, ge=1, le=4)
+    zoom_half: Annotated[int, Unit("presentations")] = Field(0, ge=0, le=10_000)
 
     @model_validator(mode="after")
     def _whole(self) -> RehearsalConfig:
         if self.mode == "ratio" and self.ratio != int(self.ratio):
             raise ValueError(f"rehearsal.ratio = {self.ratio:g}: 'ratio' learns whole stretches; use a whole number")
         return self
-
-    def changed(self, frames: Frames, rng: np.random.Generator) -> Frames:
-        """A stretch's frames as they are learned again."""
-        return jitter(frames, rng, shift=self.shift, zoom=self.zoom) if self.shift or self.zoom > 1 else frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +153,15 @@ class RehearsalMemory:
             self._seen[label] = self._seen.get(label, 0) + len(right)
         return found and right
 
+    def forget(self, of: int) -> None:
+        """Nothing of a presentation is remembered any more, as if it had never been."""
+        for label, kept in self._kept.items():
+            wrong = [s for s in kept if s.of == of]
+            if wrong:
+                kept[:] = [s for s in kept if s.of != of]
+                self._seen[label] -= len(wrong)
+                self.bytes -= sum(s.frames.nbytes for s in wrong)
+
     def _forget_one(self, kept: list[Stretch]) -> None:
         i = int(self.rng.integers(len(kept)))
         self.bytes -= kept[i].frames.nbytes
@@ -177,6 +185,16 @@ class RehearsalMemory:
             return None
         kept = self._kept[labels[int(self.rng.integers(len(labels)))]]
         return kept[int(self.rng.integers(len(kept)))]
+
+    def varied(self, stretch: Stretch, how: RehearsalConfig) -> Frames:
+        """A stretch's frames as they are learned again: moved and scaled at random."""
+        if not how.shift and how.zoom == 1:
+            return stretch.frames
+        share = 1.0
+        if how.zoom_half:  # what little is known of a class is learned as it was, and then ever farther from that
+            n = len({kept.of for kept in self._kept[stretch.label]})
+            share = n / (n + how.zoom_half)
+        return jitter(stretch.frames, self.rng, shift=how.shift, zoom=how.zoom**share)
 
     def state_dict(self) -> State:
         """All stretches, each under ``stretch/<id>`` and never changed; which are kept, in order; the draws' state."""

@@ -14,11 +14,12 @@ import numpy as np
 from stream_ottt.errors import UsageError
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
 from stream_ottt.labels.evaluation import Evaluator
-from stream_ottt.labels.timeline import LabelInterval, LabelsConfig, LabelTimeline
+from stream_ottt.labels.timeline import LabelsConfig, LabelTimeline
 from stream_ottt.learning import caution
 from stream_ottt.learning.classes import Classes
 from stream_ottt.learning.counters import SessionCounters
 from stream_ottt.learning.due import DueLearning
+from stream_ottt.learning.firing import FiringWatch
 from stream_ottt.learning.guard import Guard
 from stream_ottt.learning.guarded import Guarded
 from stream_ottt.learning.learner import OnlineLearner
@@ -44,7 +45,7 @@ class Session:
         rehearsal: settings of the rehearsal; None for none.
         keep_bytes: memory for timesteps that wait for their label or to be learned.
         learn: False only predicts and scores.
-        late_labels: True keeps unlabelled timesteps too, for labels that :meth:`add_label` may bring.
+        late_labels: True keeps unlabelled timesteps too, for labels that may come.
         class_names: label → name.
         new_classes: True adds the class of a label that comes, where it is unknown; False refuses that label.
         unknown: share of remembered timesteps beyond which a prediction says ``unknown``; 0 for never.
@@ -52,7 +53,8 @@ class Session:
 
     Attributes:
         counters: what was counted; only the session writes them.
-        classes: what the learner tells apart.
+        classes: what the learner tells apart; one more can be added.
+        labels: takes labels that come while the stream runs, and takes them back.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Session:
         seed: int = 0,
     ) -> None:
         self.learner = learner
-        self.classes = Classes(learner, class_names or {})
+        self.classes = Classes(learner, class_names or {}, self._make_room)
         self.evaluator = evaluator or Evaluator()
         self.rehearsal = rehearsal or RehearsalConfig(mode="off")
         self.memory = RehearsalMemory(self.rehearsal.max_bytes, np.random.default_rng(seed))
@@ -79,6 +81,7 @@ class Session:
         self._learn = learn
         self._late_labels = late_labels
         self._guard = Guard(learner, self.counters)
+        self._firing = FiringWatch(learner.network, self.counters)
         self._room = WaitingRoom(keep_bytes)
         self._novelty = Novelty(unknown) if unknown else None
         self._due = DueLearning(learner, self.memory, self.rehearsal, self._room, self._novelty)
@@ -86,10 +89,10 @@ class Session:
         self._presentations = Presentations(
             timeline, learner.classes, self.evaluator, self._due, self._room, learning=learning
         )
-        self._guarded = Guarded(learner, self._guard, self._due, self.counters, self._novelty, pause=self.pause)
-        self._labels = LiveLabels(
-            self.classes, self._presentations, self.counters, self._class_added, new_classes=new_classes
+        self._guarded = Guarded(
+            learner, self._guard, self._firing, self._due, self.counters, self._novelty, pause=self.pause
         )
+        self.labels = LiveLabels(self.classes, self._presentations, self.counters, new_classes=new_classes)
 
     # --- the stream ----------------------------------------------------------------------------------------------
 
@@ -132,7 +135,8 @@ class Session:
             self._due.remember(stored(timestep, self.counters), shown.building, label, shown.number)
         self._guarded.look_at_weights()
 
-    def _class_added(self, label: int) -> None:
+    def _make_room(self, label: int) -> None:
+        """The learner has got one class more."""
         self._guard.add_class()
         self._room.add_class(len(self.classes.labels))
         self.memory.await_class(label)
@@ -150,7 +154,12 @@ class Session:
         """Put the network's state at rest, as before a new sample; weights stay."""
         if (shown := self._presentations.shown) is not None:
             self._due.end_stretch(shown.building, shown.interval.label, shown.number)
+        self._rest()
+
+    def _rest(self) -> None:
         self._count_live(self.learner.reset)
+        if self._novelty is not None:
+            self._novelty.begin()
 
     def follow(self, timeline: LabelTimeline) -> None:
         """Take another timeline, for the next pass over a source whose labels are not those of the last."""
@@ -165,30 +174,14 @@ class Session:
         """The stream has ended: close what is shown, give up what waits for a label; what is due stays due."""
         self._presentations.leave()
         self._room.clear()
-        self._count_live(self.learner.reset)
+        self._rest()
 
     def go_on_after_gap(self) -> None:
         """The stream has gone on while nobody looked, perhaps with another clock; what is due stays due."""
         self.finish()
         self._presentations.begin_again()
 
-    # --- labels that come while the stream runs, and pausing --------------------------------------------------------
-
-    def add_class(self, name: str) -> int:
-        """Tell one class more apart; see :meth:`LiveLabels.add_class`."""
-        return self._labels.add_class(name)
-
-    def add_label(self, interval: LabelInterval) -> int:
-        """Take a label that comes with the stream; see :meth:`LiveLabels.add`."""
-        return self._labels.add(interval)
-
-    def label_now(self, label: int, span: int) -> int:
-        """Take a label for the last ``span`` µs; see :meth:`LiveLabels.now`."""
-        return self._labels.now(label, span)
-
-    def correct(self, name: int | str, at: int | None = None) -> LabelInterval:
-        """Put the right label in the place of a wrong one; see :meth:`LiveLabels.correct`."""
-        return self._labels.correct(name, at)
+    # --- pausing -----------------------------------------------------------------------------------------------------
 
     @property
     def learns(self) -> bool:
@@ -272,10 +265,15 @@ class Session:
         Raises:
             ModelError: a field is missing.
         """
-        if take(state, "has_timeline") and self._presentations.timeline is None:
+        had_timeline = take(state, "has_timeline")
+        if had_timeline and self._presentations.timeline is None:
             self._presentations.timeline = LabelTimeline()
+        learning = self._presentations.learning
         for name, owner in self._owners():
-            owner.load_state_dict(part(state, name))
+            if name != "timeline" or had_timeline:
+                owner.load_state_dict(part(state, name))
+        if not had_timeline:  # nobody could give labels then, and somebody may now
+            self._presentations.learning = learning
 
     def _owners(self) -> list[tuple[str, Stateful]]:
         """The parts whose state is the session's, in the order in which they are restored."""
@@ -288,9 +286,7 @@ class Session:
             ("due", self._due),
             ("presentations", self._presentations),
             ("guard", self._guard),
+            ("firing", self._firing),
         ]
-        if self._novelty is not None:
-            owners.append(("novelty", self._novelty))
-        if self._presentations.timeline is not None:
-            owners.append(("timeline", self._presentations.timeline))
-        return owners
+        optional = (("novelty", self._novelty), ("timeline", self._presentations.timeline))
+        return owners + [(name, part) for name, part in optional if part is not None]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.learning.durations import DurationHistogram
 
 Learning = Literal["on", "paused", "off", "no labels"]
@@ -13,17 +14,25 @@ Learning = Literal["on", "paused", "off", "no labels"]
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long something took: how often, in all, and two quantiles."""
+    """How long something took: how often, in all, and two quantiles.
 
-    n: int
-    total_s: float
-    p50_ms: float
-    p99_ms: float
+    Attributes:
+        n, total_s: how often, and how long in all.
+        p50_ms, p99_ms: quantiles.
+        counts: how often it took how long: buckets from 1 µs up, five a decade; empty for nothing.
+    """
+
+    n: int = 0
+    total_s: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    counts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, histogram: DurationHistogram) -> Durations:
         """Of what a histogram has counted so far."""
-        return cls(histogram.n, histogram.total_s, histogram.quantile_ms(0.5), histogram.quantile_ms(0.99))
+        quantiles = histogram.quantile_ms(0.5), histogram.quantile_ms(0.99)
+        return cls(histogram.n, histogram.total_s, *quantiles, histogram.counts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +65,13 @@ class SessionSnapshot:
         label_span: (start of the first, end of the last) of them, µs; None without any.
         stream_span: earliest start and latest end of the timesteps, µs; None before the first.
         step_ms: durations of a live timestep, forward pass and update.
-        step_counts: how often a live timestep took how long: buckets from 1 µs up, five a decade.
         rehearsal_ms: durations of a rehearsed timestep.
         labels_taken: labels that came with the stream, or from a person, and were taken.
+        latest_labels: the latest of these, the last one last.
         labels_refused: such labels that were not.
-        labels_corrected: labels that were taken back for others.
+        labels_corrected: labels that were replaced by others.
+        labels_retracted: labels that were taken back.
+        label_sources: of each of several sources the labels ``taken``, ``refused`` and ``contradicted``.
         label_refusal: why the first of these was refused.
         warnings: what a user should know of the settings and the stream, a line each.
     """
@@ -89,10 +100,12 @@ class SessionSnapshot:
     label_span: tuple[int, int] | None
     stream_span: tuple[int, int] | None
     step_ms: Durations
-    step_counts: tuple[int, ...]
     rehearsal_ms: Durations
     labels_taken: int
+    latest_labels: tuple[LabelInterval, ...]
     labels_refused: int
     labels_corrected: int
+    labels_retracted: int
     label_refusal: str | None
     warnings: tuple[str, ...]
+    label_sources: dict[str, dict[str, int]] = field(default_factory=dict)

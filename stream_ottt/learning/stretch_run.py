@@ -9,7 +9,7 @@ from typing import Literal
 from stream_ottt.errors import ModelError
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.learner_state import LearnerState
-from stream_ottt.learning.novelty import Novelty
+from stream_ottt.learning.novelty import Evidence, Novelty
 from stream_ottt.learning.rehearsal import Frames
 from stream_ottt.state import State, pack, part, take, under, unpack
 
@@ -37,6 +37,7 @@ class StretchRun:
         self.state = state
         self.of = of
         self.at = at
+        self.evidence = Evidence()  # of what was learned of it, where novelty is told
 
     def advance(self, learner: OnlineLearner, novelty: Novelty | None = None) -> None:
         """Learn the next timestep; the learner's own state is put aside meanwhile.
@@ -45,9 +46,10 @@ class StretchRun:
         """
         held = learner.swap(self.state)
         try:
-            learner.forward(learner.as_input(self.frames[0]), self.at)
+            logits = learner.forward(learner.as_input(self.frames[0]), self.at)
             if novelty is not None and self.kind == "rehearsed":
-                novelty.learned(self.label, self.state.network)
+                confidence = float(logits[0].double().softmax(0).max())
+                self.evidence = novelty.learned(self.label, self.of, self.state.network, confidence, self.evidence)
             learner.feedback(self.at, self.label)
             self.frames.popleft()
             self.at += 1
@@ -60,6 +62,7 @@ class StretchRun:
         """All of it."""
         return {
             "run": [self.kind, self.label, self.of, self.at],
+            "evidence": list(self.evidence),
             "frames": pack(list(self.frames)),
             **under("learner", self.state.pack(learner.network)),
         }
@@ -73,4 +76,6 @@ class StretchRun:
             own = LearnerState.unpack(learner.network, part(state, "learner"))
         except KeyError as e:
             raise ModelError(f"the saved state has no field {e} of the stretch that is being learned") from e
-        return cls(kind, label, frames, own, of=of, at=at)
+        run = cls(kind, label, frames, own, of=of, at=at)
+        run.evidence = Evidence(*take(state, "evidence"))
+        return run

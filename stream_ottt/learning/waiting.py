@@ -115,7 +115,7 @@ class WaitingRoom:
         self.unlabelled.clear()
 
     def count(self, held: Iterable[Waiting]) -> None:
-        """Count timesteps that others hold, after a restart."""
+        """Count timesteps that others hold."""
         for waiting in held:
             self.timesteps += 1
             self.bytes += waiting.nbytes

@@ -10,10 +10,14 @@ from typing import Any
 import zmq
 
 from stream_ottt.errors import StreamOtttError, UsageError
-from stream_ottt.live import feed
-from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions, parse_address
+from stream_ottt.live import feed, topics
+from stream_ottt.live.commands import check_address
+from stream_ottt.live.memory_guard import LOOK_S, MemoryGuard
+from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions
 from stream_ottt.registry import near_miss, split_uri
 
+MAX_GROWTH = 512 << 20
+"""By how many bytes the process may grow before all who are connected are cut off."""
 RETRY_S = 0.1
 """Pause after an error of the socket."""
 
@@ -41,8 +45,7 @@ class ControlServer:
     def __init__(self, uri: str, commands: dict[str, Command]) -> None:
         scheme, rest, options = split_uri(uri)
         address = f"{scheme}:{rest}"
-        if parse_address(address)[0] != "rep":
-            raise UsageError(f"{uri}: commands are taken at zmq+rep://HOST:PORT")
+        check_address(uri)
         self._link = FeedSocket(address, ControlConfig.load(dict(options), where="control"), max_bytes=1 << 16)
         self._commands = commands
         self._task: asyncio.Task[None] | None = None
@@ -66,20 +69,27 @@ class ControlServer:
 
     async def _serve(self) -> None:
         """Answer until cancelled; an error of the socket costs one answer."""
+        guard, closed = MemoryGuard(MAX_GROWTH), False
         while True:
             try:
-                await self._link.wait(zmq.POLLIN)
+                if closed or guard.exceeded():
+                    closed = True  # until it could be opened
+                    self._link.open_anew()
+                    guard.begin_again()
+                    closed = False
+                if not await self._link.wait(zmq.POLLIN, LOOK_S):
+                    continue
                 frames = self._link.socket.recv_multipart()
                 answer = await self._answer(frames)
                 self._link.socket.send(json.dumps(answer).encode())
-            except zmq.ZMQError:
+            except (zmq.ZMQError, StreamOtttError):
                 await asyncio.sleep(RETRY_S)
 
     async def _answer(self, frames: list[bytes]) -> dict[str, Any]:
         """What to answer; whatever was sent, and whatever goes wrong with it, there is an answer."""
         try:
             if len(frames) != 1:
-                raise feed.FeedError(f"{len(frames)} frames, where a command has 1")
+                raise topics.FeedError(f"{len(frames)} frames, where a command has 1")
             asked = feed.unpack_json(frames[0])
             name = asked.get("command")
             if not isinstance(name, str) or name not in self._commands:
@@ -87,7 +97,7 @@ class ControlServer:
             answer = {"v": feed.VERSION, "ok": True, **await self._commands[name](asked)}
             json.dumps(answer)
             return answer
-        except (feed.FeedError, StreamOtttError) as e:
+        except (topics.FeedError, StreamOtttError) as e:
             return {"v": feed.VERSION, "ok": False, "error": str(e)}
         except Exception as e:  # a fault of the program, which must not end the answering
             return {"v": feed.VERSION, "ok": False, "error": f"the command failed: {type(e).__name__}: {e}"}

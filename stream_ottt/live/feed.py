@@ -6,17 +6,17 @@ A message is a list of frames: the topic ``KIND/SOURCE``, a JSON header, and for
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
-from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.labels.timeline import LONGEST_NAME, LabelInterval
+from stream_ottt.live.topics import FeedError, Kind, topic
 
 VERSION = 1
 """Value of ``v``; it changes when a key changes its meaning."""
@@ -27,16 +27,11 @@ WIRE_DTYPE = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")])
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 1 << 15
 MAX_FRAMES = 3
-
-Kind = Literal["events", "labels", "predictions"]
-KINDS: tuple[Kind, ...] = ("events", "labels", "predictions")
+MAX_SENDER = 64
+"""Characters of what tells one sender from another."""
 
 _DTYPE_ON_THE_WIRE = [["t", "<u8"], ["x", "<u2"], ["y", "<u2"], ["p", "?"]]
 _DTYPE_AS_JSON = json.dumps(_DTYPE_ON_THE_WIRE, separators=(",", ":"))
-
-
-class FeedError(ValueError):
-    """A message that is not in the wire format; the text says in what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,7 @@ class EventHeader:
         t0, t1: times of the first and the last event, µs; for n = 0 the source's latest time.
         width, height: of the sensor, pixels.
         eos: True on the last message of the stream.
+        sender: who sent it, where several could under one name; empty where it does not say.
     """
 
     seq: int
@@ -58,53 +54,27 @@ class EventHeader:
     width: int
     height: int
     eos: bool = False
-
-
-def topic(kind: Kind, source: str) -> bytes:
-    """The first frame of a message."""
-    return f"{kind}/{source}".encode()
-
-
-def split_topic(frame: bytes) -> tuple[Kind, str]:
-    """Kind and source of a topic.
-
-    Raises:
-        FeedError: another kind, or no text.
-    """
-    try:
-        kind, _, source = frame.decode().partition("/")
-    except UnicodeDecodeError:
-        raise FeedError(f"topic {frame[:40]!r} is no UTF-8 text") from None
-    if kind not in KINDS:
-        raise FeedError(f"topic {frame[:40]!r} is none of {', '.join(f'{k}/…' for k in KINDS)}")
-    return kind, source
-
-
-def source_name(uri: str) -> str:
-    """A name for topics where the user gives none: the feed's own topic, host and port or key, or the file's stem."""
-    parts = urlsplit(uri)
-    if parts.scheme.startswith("zmq+") or parts.scheme == "zenoh":
-        place = parts.netloc if parts.scheme != "zenoh" else parts.netloc + parts.path
-        return parse_qs(parts.query).get("topic", [place])[0]
-    return parts.netloc or PurePath(parts.path).stem or parts.scheme or "events"
-
-
-def check_name(name: str) -> str:
-    """``name``, if it can stand in a topic.
-
-    Raises:
-        ValueError: it is empty, or has a character that cannot be printed.
-    """
-    if not name or not name.isprintable():
-        raise ValueError("a source's name needs at least one character, and only such as can be printed")
-    return name
+    sender: str = ""
 
 
 # --- events ------------------------------------------------------------------------------------------------------
 
 
+def new_sender() -> str:
+    """What tells a sender from all others, and from itself after a restart."""
+    return secrets.token_hex(8)
+
+
 def pack_events(
-    source: str, seq: int, events: EventArray, width: int, height: int, *, t: int = 0, eos: bool = False
+    source: str,
+    seq: int,
+    events: EventArray,
+    width: int,
+    height: int,
+    *,
+    t: int = 0,
+    eos: bool = False,
+    sender: str = "",
 ) -> list[bytes | memoryview]:
     """An events message.
 
@@ -115,13 +85,15 @@ def pack_events(
         width, height: of the sensor, pixels.
         t: the source's latest time, µs, for a message without events.
         eos: True for the last message of the stream.
+        sender: who sends it, of :func:`new_sender`; empty does not say.
     """
     n = len(events)
     t0, t1 = (int(events["t"][0]), int(events["t"][-1])) if n else (t, t)
     # Numbers and a constant: written out, it takes a tenth of the time of a JSON encoder.
+    of = f',"sender":"{sender}"' if sender else ""
     header = (
         f'{{"v":{VERSION},"seq":{seq},"n":{n},"t0":{t0},"t1":{t1},"width":{width},"height":{height},'
-        f'"dtype":{_DTYPE_AS_JSON},"encoding":"raw","eos":{"true" if eos else "false"}}}'
+        f'"dtype":{_DTYPE_AS_JSON},"encoding":"raw","eos":{"true" if eos else "false"}{of}}}'
     )
     return [topic("events", source), header.encode(), to_wire(events).view(np.uint8).data]
 
@@ -146,6 +118,7 @@ def unpack_events(header: bytes | memoryview, payload: bytes | memoryview) -> tu
         width=_integer(values, "width", 1, MAX_SIDE),
         height=_integer(values, "height", 1, MAX_SIDE),
         eos=values.get("eos", False) is True,
+        sender=_sender(values.get("sender", "")),
     )
     if values.get("dtype") != _DTYPE_ON_THE_WIRE or values.get("encoding") != "raw":
         raise FeedError(
@@ -186,10 +159,12 @@ def warm_up() -> None:
 # --- labels ------------------------------------------------------------------------------------------------------
 
 
-def pack_label(source: str, interval: LabelInterval) -> list[bytes]:
-    """A label message."""
-    of = interval.label if interval.name is None else interval.name
+def pack_label(source: str, interval: LabelInterval, *, sender: str = "") -> list[bytes]:
+    """A label message; ``sender`` is who sends the events that it is of, where that is the same."""
+    of = interval.name if interval.label < 0 else interval.label
     label = {"v": VERSION, "t0": interval.t_start, "t1": interval.t_end, "class": of}
+    label |= {"name": interval.name} if interval.label >= 0 and interval.name is not None else {}
+    label |= {"sender": sender} if sender else {}
     return [topic("labels", source), _json(label)]
 
 
@@ -203,10 +178,21 @@ def unpack_label(header: bytes | memoryview) -> LabelInterval:
     t0, t1 = (_integer(values, key, 0, 2**63 - 1) for key in ("t0", "t1"))
     if t1 <= t0:
         raise FeedError(f"a label from {t0} to {t1} µs, which ends before it starts")
-    name = values.get("class")
-    if isinstance(name, str):
-        return LabelInterval(t0, t1, -1, name)
-    return LabelInterval(t0, t1, _integer(values, "class", 0, 2**63 - 1))
+    of, name = values.get("class"), values.get("name")
+    if isinstance(of, str):
+        return LabelInterval(t0, t1, -1, of)
+    if name is not None and not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME):
+        raise FeedError(f"a class's name is text of 1 to {LONGEST_NAME} characters that can be printed")
+    return LabelInterval(t0, t1, _integer(values, "class", 0, 2**63 - 1), name)
+
+
+def label_sender(header: bytes | memoryview) -> str:
+    """Whose events a label is of, from the second frame of its message; empty where it does not say.
+
+    Raises:
+        FeedError: it is no short text.
+    """
+    return _sender(_table(header).get("sender", ""))
 
 
 # --- predictions -------------------------------------------------------------------------------------------------
@@ -250,7 +236,7 @@ def split_frames(payload: bytes) -> list[memoryview]:
     while at < len(view):
         start = at + 4
         at = start + int.from_bytes(view[at:start], "little")
-        if start > len(view) or at > len(view) or len(frames) == MAX_FRAMES:
+        if at > len(view) or len(frames) == MAX_FRAMES:
             raise FeedError(f"a payload of {len(view)} bytes that is no list of at most {MAX_FRAMES} frames")
         frames.append(view[start:at])
     if not frames:
@@ -274,6 +260,12 @@ def _table(header: bytes | memoryview) -> dict[str, Any]:
     if values.get("v") != VERSION:
         raise FeedError(f"wire format v = {str(values.get('v'))[:20]!r}; only {VERSION} is known")
     return values
+
+
+def _sender(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_SENDER or not value.isprintable():
+        raise FeedError(f"sender = {ascii(value)[:40]} in the header; expected at most {MAX_SENDER} characters")
+    return value
 
 
 def _integer(values: dict[str, Any], key: str, low: int, high: int) -> int:

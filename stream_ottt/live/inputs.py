@@ -13,6 +13,7 @@ from stream_ottt.live.control import ControlServer
 from stream_ottt.pipeline.pace import parse_speed
 from stream_ottt.pipeline.pipeline import Pipeline
 from stream_ottt.pipeline.playback import Playback
+from stream_ottt.pipeline.tasks import failed
 from stream_ottt.pipeline.view import Controls, RunSnapshot
 
 FASTEST = 1000
@@ -28,8 +29,7 @@ class LiveInputs:
         pipeline: the run's pipeline.
         key_span: how far back a label given by a key reaches, µs.
         labels: whether labels are taken while the run runs.
-        save: writes the model, in the learner's thread; returns its path, or raises UsageError where none was named.
-        can_save: whether one was named.
+        save: writes the model, in the learner's thread; returns its path. None where none was named.
         checkpoint: writes a checkpoint; None where none are written.
         status: the summary so far, from a snapshot.
     """
@@ -40,8 +40,7 @@ class LiveInputs:
         *,
         key_span: int,
         labels: bool,
-        save: Callable[[], str],
-        can_save: bool,
+        save: Callable[[], str] | None,
         checkpoint: Callable[[], Future[str]] | None = None,
         status: Callable[[RunSnapshot], dict[str, Any]],
     ) -> None:
@@ -57,17 +56,19 @@ class LiveInputs:
             label_now=self.label_now if labels else None,
             label_last=self.label_last if labels else None,
             correct=self.correct if labels else None,
+            retract=self.retract if labels else None,
             add_class=self.add_class,
             pause=self.pause,
             resume=self.resume,
             toggle=self.toggle,
             reset=self.reset,
-            save=self.save if can_save else None,
+            save=None if save is None else self.save,
             checkpoint=None if checkpoint is None else self.checkpoint,
             hold=self.hold if pipeline.reader.playback else None,
             step=self.step if pipeline.reader.playback else None,
             speed=self.speed if pipeline.reader.playback else None,
             ask=pipeline.do,
+            stop=self.stop,
             watch=pipeline.learning.watch,
         )
 
@@ -79,20 +80,29 @@ class LiveInputs:
 
     def label_last(self, label: int, span: int) -> Future[int]:
         """Take a label for the last ``span`` µs."""
-        return self._pipeline.do(lambda session: session.label_now(label, span))
+        return self._pipeline.do(lambda session: session.labels.now(label, span))
 
     def correct(self, name: int | str, at: int | None) -> Future[tuple[int, int]]:
         """Give the latest label, or that at a time (µs), another class."""
 
         def act(session: Session) -> tuple[int, int]:
-            wrong = session.correct(name, at)
+            wrong = session.labels.correct(name, at)
+            return wrong.t_start, wrong.t_end
+
+        return self._pipeline.do(act)
+
+    def retract(self, at: int | None) -> Future[tuple[int, int]]:
+        """Take the latest label back, or that at a time (µs)."""
+
+        def act(session: Session) -> tuple[int, int]:
+            wrong = session.labels.retract(at)
             return wrong.t_start, wrong.t_end
 
         return self._pipeline.do(act)
 
     def add_class(self, name: str) -> Future[int]:
         """Tell one class more apart."""
-        return self._pipeline.do(lambda session: session.add_class(name))
+        return self._pipeline.do(lambda session: session.classes.add(name))
 
     def pause(self) -> Future[str]:
         """Pause learning."""
@@ -112,14 +122,17 @@ class LiveInputs:
 
     def save(self) -> Future[str]:
         """Write the model."""
-        return self._pipeline.do(lambda _: self._save())
+        save = self._save
+        if save is None:
+            return failed(UsageError("no file to save the model in; start the run with --save FILE"))
+        return self._pipeline.do(lambda _: save())
 
     def checkpoint(self) -> Future[str]:
         """Write a checkpoint."""
         if self._checkpoint is None:
-            return _refused("no checkpoints are written; start the run with --checkpoint FOLDER")
+            return failed(UsageError("no checkpoints are written; start the run with --checkpoint FOLDER"))
         if self._pipeline.learning.session is None:
-            return _refused("the stream has not begun: no packet has come yet")
+            return failed(UsageError("the stream has not begun: no packet has come yet"))
         return self._checkpoint()
 
     # --- the playback of a file ------------------------------------------------------------------------------------
@@ -135,17 +148,20 @@ class LiveInputs:
     def speed(self, value: float | None) -> Future[None]:
         """Play at so many stream seconds per second; 0 for as fast as possible."""
         if value is None or not 0 <= value <= FASTEST:
-            return _refused(f"speed: expected a number from 0, for as fast as possible, to {FASTEST}")
+            return failed(UsageError(f"speed: expected a number from 0, for as fast as possible, to {FASTEST}"))
         return self._play(lambda playback: playback.set_speed(value or None))
 
     def _play(self, act: Callable[[Playback], None]) -> Future[None]:
         playback = self._pipeline.reader.playback
         if playback is None:
-            return _refused("what comes live can be neither held nor stepped nor played at another speed")
+            return failed(UsageError("what comes live can be neither held nor stepped nor played at another speed"))
         act(playback)
-        future: Future[None] = Future()
-        future.set_result(None)
-        return future
+        return _done()
+
+    def stop(self) -> Future[None]:
+        """End the run in order."""
+        self._pipeline.stop()
+        return _done()
 
     # --- commands from a socket --------------------------------------------------------------------------------------
 
@@ -161,6 +177,7 @@ class LiveInputs:
                 "add_class": self._add_class,
                 "label": self._label,
                 "correct": self._correct,
+                "retract": self._retract,
                 "pause": self._pause,
                 "resume": self._resume,
                 "reset": self._reset,
@@ -184,20 +201,28 @@ class LiveInputs:
         return {"label": await asyncio.wrap_future(self.add_class(str(_class_of(asked))))}
 
     async def _label(self, asked: dict[str, Any]) -> dict[str, Any]:
-        if self._pipeline.view.controls.label_last is None:
-            raise UsageError("label: this run takes no labels while it runs; say its classes with --labels.classes")
+        self._check_labels("label")
         name, span = _class_of(asked), asked.get("last", self._key_span)
         if type(span) is not int or span <= 0:
             raise UsageError(f'label: "last" = {str(span)[:40]!r}; expected a whole number of µs above 0')
-        act = self._pipeline.do(lambda session: session.label_now(session.classes.expect(name), span))
+        act = self._pipeline.do(lambda session: session.labels.now(session.classes.expect(name), span))
         return {"timesteps": await asyncio.wrap_future(act)}
 
     async def _correct(self, asked: dict[str, Any]) -> dict[str, Any]:
-        at = asked.get("t")
-        if at is not None and type(at) is not int:
-            raise UsageError(f'correct: "t" = {str(at)[:40]!r}; expected a whole number of µs')
-        start, end = await asyncio.wrap_future(self.correct(_class_of(asked), at))
+        self._check_labels("correct")
+        start, end = await asyncio.wrap_future(self.correct(_class_of(asked), _time_of(asked)))
         return {"t0": start, "t1": end}
+
+    async def _retract(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._check_labels("retract")
+        start, end = await asyncio.wrap_future(self.retract(_time_of(asked)))
+        return {"t0": start, "t1": end}
+
+    def _check_labels(self, command: str) -> None:
+        if self._pipeline.view.controls.correct is None:
+            raise UsageError(
+                f"{command}: this run takes no labels while it runs; say its classes with --labels.classes"
+            )
 
     async def _pause(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"learning": await asyncio.wrap_future(self.pause())}
@@ -234,7 +259,7 @@ class LiveInputs:
         published = None
         try:
             async with asyncio.timeout(STATUS_S):
-                published = await asyncio.wrap_future(self._pipeline.fresh())
+                published = await asyncio.wrap_future(self._pipeline.learning.fresh())
         except (TimeoutError, UsageError):
             pass  # busy, not begun or ending: the latest that is known
         return {"status": self._status(self._pipeline.snapshot(published))}
@@ -248,9 +273,17 @@ def _class_of(asked: dict[str, Any]) -> int | str:
     return name
 
 
-def _refused(why: str) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_exception(UsageError(why))
+def _time_of(asked: dict[str, Any]) -> int | None:
+    """The time that a command is about, µs; None where it says none."""
+    at = asked.get("t")
+    if at is not None and type(at) is not int:
+        raise UsageError(f'{asked.get("command")}: "t" = {str(at)[:40]!r}; expected a whole number of µs')
+    return at
+
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
     return future
 
 

@@ -8,16 +8,17 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from stream_ottt.errors import InputError
+from stream_ottt.errors import InputError, OutputError
 from stream_ottt.events.clock import Clock
-from stream_ottt.events.packet import EVENT_DTYPE, EventPacket, split_well_formed
+from stream_ottt.events.misfits import Misfits
+from stream_ottt.events.packet import EVENT_DTYPE, EventPacket
 from stream_ottt.filters.chain import FilterChain, Spec, open_filters
 from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
-from stream_ottt.live import feed
+from stream_ottt.live import feed, topics
 from stream_ottt.live.zenoh_peer import ZenohSender
 from stream_ottt.live.zmq_sender import Sender
 from stream_ottt.pipeline.pace import Pace
@@ -33,8 +34,17 @@ PATIENCE_S = 5.0
 
 @dataclass(slots=True)
 class Counts:
-    """What was published, and what was not: malformed events, those with wrong times, and what filters left out."""
+    """What was published, and what was not: malformed events, those with wrong times, and what filters left out.
 
+    Attributes:
+        read: events of the source.
+        size: width and height of its sensor.
+        misfits: why events were malformed.
+    """
+
+    read: int = 0
+    size: tuple[int, int] = (0, 0)
+    misfits: Misfits = field(default_factory=Misfits)
     events: int = 0
     messages: int = 0
     labels: int = 0
@@ -62,8 +72,8 @@ class Output(ABC):
         """Send a label, where that is possible."""
 
     @abstractmethod
-    async def end(self) -> None:
-        """Say that the stream has ended, and close."""
+    async def end(self, within: float | None = None) -> None:
+        """Say that the stream has ended, and close; after ``within`` seconds at most, or when readers have it all."""
 
 
 class FeedOutput(Output):
@@ -79,30 +89,35 @@ class FeedOutput(Output):
         feed.warm_up()
         self._sender = sender
         self.endpoint = self._sender.endpoint
+        self._own = feed.new_sender()
         self._seq = 0
         self._size = (1, 1)
         self._latest = 0
 
     async def wait_for_readers(self, count: int, seconds: float) -> None:
-        await self._sender.wait_for_readers(count, feed.topic("events", self.name), seconds)
+        await self._sender.wait_for_readers(count, topics.topic("events", self.name), seconds)
 
     async def events(self, packet: EventPacket) -> None:
         self._size = (packet.width, packet.height)
         self._latest = int(packet.events["t"][-1])
-        await self._sender.send(feed.pack_events(self.name, self._seq, packet.events, *self._size))
+        await self._sender.send(feed.pack_events(self.name, self._seq, packet.events, *self._size, sender=self._own))
         self._seq += 1
 
     async def label(self, interval: LabelInterval) -> None:
-        await self._sender.send(feed.pack_label(self.name, interval))
+        await self._sender.send(feed.pack_label(self.name, interval, sender=self._own))
 
-    async def end(self) -> None:
+    async def end(self, within: float | None = None) -> None:
+        # PUSH loses nothing: its reader may take as long as it needs.
+        patience = within if within is not None else PATIENCE_S if self._sender.publishes else None
         nothing = np.empty(0, EVENT_DTYPE)
-        last = feed.pack_events(self.name, self._seq, nothing, *self._size, t=self._latest, eos=True)
+        last = feed.pack_events(self.name, self._seq, nothing, *self._size, t=self._latest, eos=True, sender=self._own)
         try:
-            # PUSH loses nothing: its reader may take as long as it needs.
-            await self._sender.send_last(last, PATIENCE_S if self._sender.publishes else None)
+            await self._sender.send_last(last, patience)
+        except OutputError:
+            if within is None:
+                raise
         finally:
-            await self._sender.close(PATIENCE_S if self._sender.publishes else LOSSLESS_S)
+            await self._sender.close(LOSSLESS_S if patience is None else patience)
 
 
 async def play(
@@ -143,7 +158,7 @@ async def play(
                     for message in _messages(part, [t for t, _ in due]):
                         newest = int(message.events["t"][-1])
                         while due and due[0][0] <= int(message.events["t"][0]):
-                            await output.label(due.popleft()[1])
+                            await output.label(_named(due.popleft()[1], source))
                             counts.labels += 1
                         await output.events(message)
                         counts.events += len(message)
@@ -152,9 +167,14 @@ async def play(
     finally:
         for _, interval in due:
             if interval.t_start <= newest and counts.messages:
-                await output.label(interval)
+                await output.label(_named(interval, source))
                 counts.labels += 1
         counts.seconds = time.perf_counter() - began
+
+
+def _named(interval: LabelInterval, source: Source) -> LabelInterval:
+    """The label with its class's name, where the source knows it."""
+    return replace(interval, name=interval.name or source.class_names.get(interval.label))
 
 
 async def _usable(source: Source, counts: Counts, filters: Sequence[Spec]) -> AsyncGenerator[EventPacket]:
@@ -164,8 +184,10 @@ async def _usable(source: Source, counts: Counts, filters: Sequence[Spec]) -> As
     error: InputError | None = None
     try:
         async for packet in source:
-            events, malformed = split_well_formed(packet)
+            events, malformed = counts.misfits.sift(packet)
             counts.malformed += malformed
+            counts.read += len(packet)
+            counts.size = packet.width, packet.height
             if chain is None:
                 chain = open_filters(filters, packet.width, packet.height)
                 counts.dropped = chain.dropped
@@ -174,7 +196,7 @@ async def _usable(source: Source, counts: Counts, filters: Sequence[Spec]) -> As
     except InputError as e:
         error = e
     if chain is not None:
-        yield EventPacket(chain(clock.flush()), chain.width, chain.height)
+        yield EventPacket(chain(clock.flush(ended=True)), chain.width, chain.height)
         counts.wrong_times = clock.left_out
     if error is not None:
         raise error

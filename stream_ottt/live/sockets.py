@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import select
+import socket
 
 
 def is_loopback(host: str) -> bool:
@@ -15,6 +16,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def keep_alive(connection: socket.socket, idle: int) -> None:
+    """Have the system ask a TCP peer that is silent for ``idle`` µs whether it is there; 0 never asks."""
+    if not idle:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    seconds = max(1, idle // 1_000_000)
+    for name, value in (("TCP_KEEPIDLE", seconds), ("TCP_KEEPINTVL", seconds), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # not on each system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def readable(descriptor: int, within: float | None = None) -> bool:

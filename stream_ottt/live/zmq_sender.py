@@ -10,6 +10,7 @@ import zmq
 from stream_ottt.errors import OutputError
 from stream_ottt.live.wishes import LONGEST, LONGEST_WITH_KEYS, Wishes
 from stream_ottt.live.zmq_socket import FeedSocket, SocketOptions
+from stream_ottt.pipeline.threads import start_thread
 
 LINGER_S = 5.0
 """Longest wait at the end for what readers have not taken yet."""
@@ -101,4 +102,5 @@ class Sender:
     async def close(self, linger: float = LINGER_S) -> None:
         """Close, giving readers up to ``linger`` seconds to take what is under way."""
         self._link.release()
-        await asyncio.to_thread(self._link.close, linger_ms=round(linger * 1000))
+        # In a thread that nobody has to wait for, should the program be stopped meanwhile.
+        await start_thread("linger", lambda: self._link.close(linger_ms=round(linger * 1000)))

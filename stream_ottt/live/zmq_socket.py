@@ -77,18 +77,24 @@ class FeedSocket:
         check_exposure(address, host, options)
         if not options.bind and (host == "*" or port in ("*", "0")):
             raise UsageError(f"{address}: nobody can be reached at {host}:{port}; name host and port, or use ?bind")
-        self._context = zmq.Context()
+        self._options, self._max_bytes = options, max_bytes
         self._guard: ThreadAuthenticator | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self.on_change: Callable[[], None] | None = None
         self._waiting = False
+        self._open(f"tcp://{host}:{'*' if port == '0' else port}")
+
+    def _open(self, endpoint: str) -> None:
+        options, address = self._options, self.address
+        self._place = endpoint
+        self._context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(TYPES[self.kind])
         try:
-            self._configure(options, max_bytes)
-            endpoint = f"tcp://{host}:{'*' if port == '0' else port}"
+            self._configure(options, self._max_bytes)
             if options.bind:
                 self.socket.bind(endpoint)
+                self._place = self.endpoint
             else:
                 self.socket.connect(endpoint)
         except (zmq.ZMQError, OSError) as e:
@@ -113,6 +119,18 @@ class FeedSocket:
             self._guard.stop()
             self._guard = None
         self._context.term()
+
+    def open_anew(self) -> None:
+        """Close, which ends all connections and frees what they hold, and open at the same place.
+
+        Raises:
+            InputError, OutputError: it cannot be bound any more.
+        """
+        listened = self._loop is not None
+        self.close()
+        self._open(self._place)
+        if listened:
+            self.listen()
 
     def release(self) -> None:
         """Take the socket out of the event loop, in the loop's own thread; it can be closed in any other then."""

@@ -9,6 +9,7 @@ from typing import get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stream_ottt.events.packet import FATES
 from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.snapshot import Durations, Learning, SessionSnapshot
 from stream_ottt.memory import resident_bytes
@@ -17,7 +18,7 @@ from stream_ottt.metrics.spikes import SpikeRates
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 
 PREFIX = "stream_ottt_"
-EDGES_S = DurationHistogram.edges_s(5)
+EDGES_S = DurationHistogram.edges_s()
 
 
 class Figures(Collector):
@@ -43,6 +44,8 @@ class Figures(Collector):
         snapshot = self._health.look()
         yield _info(self._run.facts)
         yield from _events(snapshot)
+        if snapshot.sources:
+            yield from _sources(snapshot)
         if snapshot.session is not None:
             yield from _session(snapshot.session)
             yield from _durations(snapshot.session, snapshot)
@@ -83,6 +86,19 @@ def _events(snapshot: RunSnapshot) -> Iterator[Metric]:
     yield _gauge("transport", "What a live source counts of its own.", "count", lost)
 
 
+def _sources(snapshot: RunSnapshot) -> Iterator[Metric]:
+    text = "What became of the events of each of several sources; those dropped for any reason are one outcome."
+    found = CounterMetricFamily(f"{PREFIX}source_events", text, labels=["source", "outcome"])
+    for name, one in snapshot.sources.items():
+        events = one["events"]
+        counts = {fate: events[fate] for fate in FATES} | {"dropped": sum(events["dropped"].values())}
+        for outcome, n in counts.items():
+            found.add_metric([name, outcome], n)
+    yield found
+    waiting = {name: one["events"]["in_hand"] for name, one in snapshot.sources.items()}
+    yield _gauge("source_waiting_events", "Events in hand, by source.", "source", waiting)
+
+
 def _session(s: SessionSnapshot) -> Iterator[Metric]:
     yield _one_counter("timesteps", "Timesteps predicted.", s.timesteps)
     yield _one_counter("timesteps_not_kept", "Timesteps that waited too long for their label.", s.timesteps_not_kept)
@@ -100,9 +116,9 @@ def _session(s: SessionSnapshot) -> Iterator[Metric]:
 
 
 def _durations(s: SessionSnapshot, snapshot: RunSnapshot) -> Iterator[Metric]:
-    yield _histogram("step_seconds", "A live timestep, forward pass and update.", s.step_ms, s.step_counts)
+    yield _histogram("step_seconds", "A live timestep, forward pass and update.", s.step_ms)
     text = "From the arrival of what completed a timestep to its prediction."
-    yield _histogram("latency_seconds", text, snapshot.latency, snapshot.latency_counts)
+    yield _histogram("latency_seconds", text, snapshot.latency)
 
 
 def _sinks(snapshot: RunSnapshot) -> Iterator[Metric]:
@@ -141,7 +157,7 @@ def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> M
     return found
 
 
-def _histogram(name: str, text: str, durations: Durations, counts: tuple[int, ...]) -> Metric:
+def _histogram(name: str, text: str, durations: Durations) -> Metric:
     edges = [f"{edge:.6g}" for edge in EDGES_S[:-1]] + ["+Inf"]
-    buckets = list(zip(edges, accumulate(counts or [0] * len(edges)), strict=True))
+    buckets = list(zip(edges, accumulate(durations.counts or [0] * len(edges)), strict=True))
     return HistogramMetricFamily(PREFIX + name, text, buckets=buckets, sum_value=durations.total_s)

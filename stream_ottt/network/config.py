@@ -6,15 +6,25 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from stream_ottt.settings import Settings
 
 if TYPE_CHECKING:
     from stream_ottt.network.neurons import NeuronModel
 
-Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
+
+def _a_device(value: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", value):
+        raise ValueError("expected cpu, cuda or cuda:1")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_a_device)]
 """A setting that names a device."""
+
+MAX_LAYERS = 1000
+"""A stack of 1000 is built in two seconds. A damaged model file must not take hours."""
 
 
 class NetworkConfig(Settings):
@@ -38,7 +48,7 @@ class NetworkConfig(Settings):
     """
 
     topology: str = "layers"
-    layers: tuple[int | str, ...] = (16, 32, "AP2", 64, "AP2", 64)
+    layers: tuple[int | str, ...] = Field((16, 32, "AP2", 64, "AP2", 64), max_length=MAX_LAYERS)
     weight_standardization: bool = True
     readout: Literal["gap", "flatten"] = "gap"
     decay: float = Field(0.5, ge=0, lt=1)

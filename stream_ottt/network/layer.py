@@ -76,7 +76,7 @@ class Layer(ABC):
         """Have ``make`` replace the parts by ones that compute in another way.
 
         Args:
-            make: has a method for each kind of part, see :class:`stream_ottt.engine.network.CompiledParts`.
+            make: has a method for each kind of part, see :class:`stream_ottt.engine.parts.CompiledParts`.
             plane: the input.
             border: of zeros to leave around the output, pixels.
 

@@ -24,7 +24,6 @@ class SpikingConv(Layer):
 
     Attributes:
         feedback: a connection that adds to the current, or None.
-        top: where in the network the layer is whose spikes it carries.
     """
 
     connections = (("connection", ""), ("feedback", "feedback."))

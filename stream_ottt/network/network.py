@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from stream_ottt.network.connection import Connection
+from stream_ottt.network.describe import as_html, as_text
 from stream_ottt.network.growth import with_new_row, with_zero_columns
 from stream_ottt.network.layer import Layer
-from stream_ottt.network.layers import AvgPool, ReadOut, SpikingConv
+from stream_ottt.network.layers import ReadOut, SpikingConv
 from stream_ottt.network.network_state import NetworkState
 from stream_ottt.network.neurons import Neurons
 from stream_ottt.network.optimizer import GradientSink
@@ -111,26 +112,10 @@ class Network:
         return sum(p.numel() for p in self.parameters.values())
 
     def __repr__(self) -> str:
-        """One line a layer: its name, its kind and the shapes of its parameters."""
-        lines = [f"{type(self).__name__}(input {'×'.join(map(str, self.input_shape))}, {self.size:,} parameters)"]
-        for name, layer in zip(self.names, self.layers, strict=True):
-            shapes = ", ".join(f"{k} {'×'.join(map(str, v.shape))}" for k, v in layer.parameters.items())
-            kind = f"AvgPool {layer.size}" if isinstance(layer, AvgPool) else type(layer).__name__
-            lines.append(f"  {name}: {kind}" + (f" ({shapes})" if shapes else ""))
-        return "\n".join(lines)
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        """The same as a table, for a notebook; names and numbers are its own, so that nothing is to be escaped."""
-        rows = "".join(
-            f"<tr><td>{name}</td><td>{type(layer).__name__}</td>"
-            f"<td>{', '.join(f'{key} {chr(215).join(map(str, v.shape))}' for key, v in layer.parameters.items())}</td>"
-            f"<td>{sum(v.numel() for v in layer.parameters.values()):,}</td></tr>"
-            for name, layer in zip(self.names, self.layers, strict=True)
-        )
-        planes, height, width = self.input_shape
-        caption = f"{planes} planes of {width} × {height} pixels, {self.size:,} parameters"
-        head = "<tr><th>layer</th><th>kind</th><th>shapes</th><th>parameters</th></tr>"
-        return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        return as_html(self)
 
     def to(self, device: torch.device) -> None:
         """Move the weights to a device, before anything is predicted or learned."""

@@ -36,8 +36,7 @@ class NetworkState:
         return found
 
     def unpack(self, names: Sequence[str], tensors: dict[str, Tensor], saved: Sequence[Saved]) -> None:
-        """Put back what :meth:`pack` gave, and the traces that ``saved`` holds."""
-        self.reset()
+        """Put back into a state at rest what :meth:`pack` gave, and the traces that ``saved`` holds."""
         for name, layer in zip(names, self.layers, strict=True):
             for i, neurons in enumerate(layer.neurons):
                 unpack(f"{name}.{i}.", neurons, tensors)

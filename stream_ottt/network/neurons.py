@@ -67,10 +67,16 @@ class NeuronState:
         assert self.s is not None
         return self.s[0].reshape(-1).cpu().numpy()
 
-    def potential(self, neuron: int, threshold: float) -> float:
-        """Membrane potential before reset of one neuron of the first of the batch; not at rest."""
+    def spike_image(self) -> npt.NDArray[Any]:
+        """:meth:`spikes` as [channels, height, width], on a CPU without a copy; not at rest."""
+        assert self.s is not None
+        return self.s[0].cpu().numpy()
+
+    def potential(self, place: tuple[int, ...], threshold: float) -> float:
+        """Membrane potential before reset of the neuron at (channel, row, column) of the first of the batch; not at
+        rest."""
         assert self.u is not None
-        return float(self.u[0].reshape(-1)[neuron])
+        return float(self.u[0][place])
 
 
 class Neurons:

@@ -15,7 +15,8 @@ from stream_ottt.learning.session import Session
 from stream_ottt.pipeline.sink import Sink, SinkConfig
 from stream_ottt.report.recorded import NO_LABEL, Predictions, RecordedRun
 from stream_ottt.run.config import merge
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
 from stream_ottt.sinks.curves import Curves, Point
 
 

@@ -5,57 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from threading import Event, Lock
 
-from stream_ottt.events.binning import Binner
-from stream_ottt.events.clock import Clock
+from stream_ottt.events.binning import Binner, Of
+from stream_ottt.events.clock import Clock, load_kernel
 from stream_ottt.events.config import BinningConfig
-from stream_ottt.events.packet import EventArray, EventPacket, Ledger, make_events, split_well_formed
+from stream_ottt.events.misfits import Misfits
+from stream_ottt.events.packet import EventArray, EventPacket, Ledger
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import FilterChain, open_filters
-from stream_ottt.labels.timeline import LabelInterval, LabelTimeline
+from stream_ottt.pipeline.handed import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.source_reader import Arrived, Labels, SourceReader
 from stream_ottt.state import State, take
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What depends on one pass over the source.
-
-    Attributes:
-        timeline: the labels; None where there are none, and none can come.
-        boundaries: times (µs) at which a sample begins or ends, ascending.
-    """
-
-    timeline: LabelTimeline | None
-    boundaries: tuple[int, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class Handed:
-    """What the learner gets, in the order of the stream: a timestep, or what begins or came before the next.
-
-    Attributes:
-        timestep: the timestep; None where there is only the rest.
-        at: ``time.perf_counter()`` when the packet that completed it came; None for a file that is read ahead, whose
-            events happened at no such moment.
-        begins: the pass that begins here.
-        came: labels that came with the stream.
-        mark: state of source and binner at this place in the stream, where somebody asked for it.
-    """
-
-    timestep: Timestep | None = None
-    at: float | None = None
-    begins: Pass | None = None
-    came: tuple[LabelInterval, ...] = ()
-    mark: State | None = None
-
-    @property
-    def events(self) -> int:
-        """Events in the timestep."""
-        return 0 if self.timestep is None else self.timestep.events
 
 
 class BinningThread:
@@ -67,15 +29,16 @@ class BinningThread:
         begin_pass: what depends on a pass, from the source's own labels and the first event's time (µs).
         queue: where timesteps go; whoever takes them closes it when it ends.
         stopped: once set, no further timestep is made.
+        fail: told of an error that ends the thread before its end; it sets ``stopped``.
         timed: True where the moment at which a packet came means something.
         mark_every: timesteps after which a mark is sent unasked; None sends those that are asked for.
         takers: get the events of the first pass before the filters, with the sensor's (width, height).
 
     Attributes:
         ledger: what became of events here.
+        misfits: why events lay outside the sensor or the range of times.
         clock: what makes one time of the sensor's, of the pass that was begun last.
         filters: what the events of that pass go through; None before the first packet.
-        error: what ended the thread before its end.
     """
 
     def __init__(
@@ -86,18 +49,19 @@ class BinningThread:
         queue: BoundedQueue[Handed],
         *,
         stopped: Event,
+        fail: Callable[[BaseException], None],
         timed: bool,
         mark_every: int | None = None,
         takers: Sequence[Callable[[EventArray, tuple[int, int]], None]] = (),
     ) -> None:
-        self.ledger = Ledger()
-        self.error: BaseException | None = None
+        self.ledger, self.misfits = Ledger(), Misfits()
         self._reader = reader
         self.clock = Clock(reader.source.config.tolerance)
         self._binning = binning
         self._begin_pass = begin_pass
         self._queue = queue
         self._stopped = stopped
+        self._fail = fail
         self._timed = timed
         self.filters: FilterChain | None = None
         self._binner: Binner | None = None
@@ -108,7 +72,7 @@ class BinningThread:
         self._handing = 0  # events of the timestep that is being handed over
         self._heard = 0.0
         self._place = {"pass": 0, "events": 0, "first": 0}  # see state_dict
-        self._taken = 0  # events
+        self._taken = Ledger()  # what was read and came here
         self._mark_wanted = False
         self._mark_every = mark_every
         self._takers = takers
@@ -122,25 +86,23 @@ class BinningThread:
         """To the end of what the reader gives, or until stopped."""
         try:
             if self._timed:
-                _load_kernels()
+                load_kernel()
             with closing(self._reader.arrivals()) as arrivals:
                 for arrived in arrivals:
                     if self._abandoned:
                         return
                     if self._stopped.is_set():
-                        self.ledger.drop("stopped", 0 if arrived.packet is None else len(arrived.packet))
+                        self._drop(arrived.packet)
                         break
                     self._take(arrived)
                     self._send_mark()
             if self._binner is not None and not self._stopped.is_set():
                 self._end_pass(self._binner, time.perf_counter())
         except BaseException as e:
-            self.error = e
-            self._stopped.set()
+            self._fail(e)
         finally:
             with self._ending:
-                if not self._abandoned:
-                    self._give_up()
+                self._give_up()  # once more, where it was abandoned: nothing is left then
             self._queue.end()
 
     def abandon(self) -> None:
@@ -155,6 +117,8 @@ class BinningThread:
         self._reader.wake()
 
     def _send_mark(self) -> None:
+        if self._stopped.is_set():
+            return  # the rest of the packet may have been given up
         every = self._mark_every
         if self._binner is not None and (self._mark_wanted or (every and self._index - self._marked >= every)):
             self._mark_wanted, self._marked = False, self._index
@@ -163,6 +127,10 @@ class BinningThread:
     def made(self) -> int:
         """Timesteps that were made."""
         return self._index
+
+    def pass_number(self) -> int:
+        """0, 1, 2, … of the pass that is being read; before :meth:`run` the one that a resumed run goes on in."""
+        return int(self._place["pass"])
 
     def held(self) -> int:
         """Events taken from the reader that were not handed over yet."""
@@ -174,9 +142,7 @@ class BinningThread:
         ``place`` says up to where the source was taken: the pass, and how many of its events; and the time of the
         first event of all (µs).
         """
-        reader = self._reader.ledger.state_dict()
-        if not self._gave_up:  # what waits in the reader is not read yet: it will be read again
-            reader["read"] = self._taken + sum(reader["dropped"].values())
+        reader = self._reader.ledger.state_dict() if self._gave_up else self._reader.state_dict(self._taken)
         return {
             "place": dict(self._place),
             "index": self._index,
@@ -184,6 +150,7 @@ class BinningThread:
             "filters": None if self.filters is None else self.filters.state_dict(),
             "clock": self.clock.state_dict(),
             "ledger": self.ledger.state_dict(),
+            "misfits": self.misfits.state_dict(),
             "reader": reader,
             "source": self._reader.source.state_dict(),
         }
@@ -200,10 +167,10 @@ class BinningThread:
         """
         self._index = self._marked = take(state, "index")
         self.ledger.load_state_dict(take(state, "ledger"))
-        reader = self._reader.ledger
-        reader.load_state_dict(take(state, "reader"))
-        self._taken = reader.read - sum(reader.dropped.values())
+        self.misfits.load_state_dict(take(state, "misfits"))
+        self._taken = self._reader.load_state_dict(take(state, "reader"))
         if gap:
+            self._reader.source.load_state_dict(take(state, "source"), 0, 0)
             return
         place = take(state, "place")
         self._place = {key: take(place, key) for key in self._place}
@@ -222,83 +189,78 @@ class BinningThread:
             self._put(Handed(came=arrived.came))
         if packet is None:
             if arrived.quiet and self._binner is not None:
-                self._emit(self._binner.feed(self._last()), arrived.at)
-            if arrived.quiet and self._binner is not None and self._binner.newest is not None:
-                now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
-                self._emit(self._binner.advance(now), arrived.at)
+                self._emit(self._binner.feed(*self._last()), arrived.at)
+                if self._binner.newest is not None:
+                    now = self._binner.newest + int((arrived.at - self._heard) * 1e6)
+                    self._emit(self._binner.advance(now), arrived.at)
             return
         self._heard = arrived.at
         if arrived.pass_number != self._pass_number:
             self._begin(packet, arrived)
         elif arrived.number != self._number + 1 and self._binner is not None:
-            self._emit(self._binner.feed(self._last()), arrived.at)  # what came before the loss
+            self._emit(self._binner.feed(*self._last()), arrived.at)  # what came before the loss
             self._binner.lost_some()
         if arrived.came and first:
             self._put(Handed(came=arrived.came))
         self._number = arrived.number
         assert self._binner is not None
         self._place["events"] = arrived.behind
-        self._taken += len(packet)
-        self._emit(self._binner.feed(self._usable(packet)), arrived.at)
+        self._taken.count("read", len(packet), packet.shares)
+        self._emit(self._binner.feed(*self._usable(packet)), arrived.at)
 
     def _begin(self, packet: EventPacket, arrived: Arrived) -> None:
         """End the pass before, and begin that of ``packet``."""
-        first_of_all = self._binner is None
         if self._binner is not None:
             self._end_pass(self._binner, arrived.at)
+        elif self._restored is None:
+            self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
         self._pass_number = arrived.pass_number
         if self._restored is None:
             self.clock = Clock(self._reader.source.config.tolerance)
-            self._place |= {"pass": arrived.pass_number, "events": 0}
-            if first_of_all:
-                self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
+            self._place["pass"] = arrived.pass_number
         begins = self._begin_pass(arrived.labels, self._place["first"])
         self._size = (packet.width, packet.height)
-        self.filters = open_filters(self._binning.filters, packet.width, packet.height)
-        self._binner = Binner(
-            self._binning,
-            self.filters.width,
-            self.filters.height,
-            self.ledger,
-            boundaries=begins.boundaries,
-            first_index=self._index,
-        )
+        self.filters = open_filters(self._binning.filters, packet.width, packet.height, several=packet.of is not None)
+        size = self.filters.width, self.filters.height
+        self._binner = Binner(self._binning, *size, self.ledger, boundaries=begins.boundaries, first_index=self._index)
         if self._restored is not None:
             self.filters.load_state_dict(self._restored["filters"])
             self._binner.load_state_dict(self._restored["binner"])
             self._restored = None
         self._put(Handed(begins=begins))
 
-    def _usable(self, packet: EventPacket) -> EventArray:
-        """The events of a packet that are fit to be binned, in order of time; the others are counted."""
-        events, malformed = split_well_formed(packet)
+    def _usable(self, packet: EventPacket) -> tuple[EventArray, Of | None]:
+        """What of a packet is fit to be binned, in order of time, and the sources; the others are counted.
+
+        Those of several sources went through a clock each, and are in one order already.
+        """
+        if packet.of is not None:
+            return self._filtered(packet.events, packet.of)
+        events, malformed = self.misfits.sift(packet)
         self.ledger.malformed += malformed
+        return self._clocked(lambda: self.clock.feed(events))
+
+    def _last(self, *, ended: bool = False) -> tuple[EventArray, Of | None]:
+        """What the clock held, since nothing more comes for now, or none at all where the pass has ``ended``."""
+        return self._clocked(lambda: self.clock.flush(ended=ended))
+
+    def _clocked(self, give: Callable[[], EventArray]) -> tuple[EventArray, Of | None]:
+        """What the clock gives; what it leaves out is counted."""
         left_out = self.clock.left_out
-        events = self.clock.feed(events)
+        events = give()
         self.ledger.malformed += self.clock.left_out - left_out
         return self._filtered(events)
 
-    def _last(self) -> EventArray:
-        """What the clock held, since nothing more comes for now."""
-        left_out = self.clock.left_out
-        events = self.clock.flush()
-        self.ledger.malformed += self.clock.left_out - left_out
-        return self._filtered(events)
-
-    def _filtered(self, events: EventArray) -> EventArray:
-        """The events that all filters keep; the others are counted by filter."""
+    def _filtered(self, events: EventArray, of: Of | None = None) -> tuple[EventArray, Of | None]:
+        """The events that all filters keep, and their sources; the others are counted by filter."""
         assert self.filters is not None
         if self._pass_number == 0 and len(events):
-            for take_events in self._takers:
-                take_events(events, self._size)
-        before = dict(self.filters.dropped)
-        events = self.filters(events)
-        for reason, n in self.filters.dropped.items():
-            self.ledger.drop(reason, n - before.get(reason, 0))
-        return events
+            for taker in self._takers:
+                taker(events, self._size)
+        return self.filters.sift(events, of, self.ledger.drop)
 
     def _end_pass(self, binner: Binner, at: float) -> None:
-        self._emit(binner.feed(self._last()), at)
+        self._emit(binner.feed(*self._last(ended=True)), at)
         if not self._stopped.is_set():
             self._emit(binner.flush(), at)
         if self._stopped.is_set():
@@ -317,8 +279,12 @@ class BinningThread:
     def _put(self, handed: Handed) -> None:
         self._handing = handed.events
         for one in self._queue.put(handed):
-            self.ledger.drop("stopped", one.events)
+            self.ledger.drop("stopped", one.events, one.shares)
         self._handing = 0
+
+    def _drop(self, packet: EventPacket | None) -> None:
+        if packet is not None:
+            self.ledger.drop("stopped", len(packet), packet.shares)
 
     def _give_up(self) -> None:
         """Count what will not be binned any more."""
@@ -326,11 +292,5 @@ class BinningThread:
         self.ledger.drop("stopped", self.clock.forget())
         if self._binner is not None:
             self._binner.abandon("stopped")
-        self.ledger.drop("stopped", self._reader.close())
-
-
-def _load_kernels() -> None:
-    """Have the clock's kernel loaded before an event needs it."""
-    clock = Clock()
-    clock.feed(make_events([0, 0], [0, 0], [1_000, 0], [0, 0]))
-    clock.flush()
+        for packet in self._reader.close():
+            self._drop(packet)

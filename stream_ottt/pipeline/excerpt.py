@@ -53,7 +53,8 @@ def as_asked(packets: Iterator[EventPacket], options: Options, origin: int | Non
     if options.sort:
         packets = in_order(packets, path)
     if origin is not None:
-        packets = cut_out(packets, origin + (options.from_ or 0), None if options.to is None else origin + options.to)
+        stop = None if options.to is None else origin + options.to
+        packets = cut_out(packets, origin + (options.from_ or 0), stop, origin, path)
     if options.shift is not None:
         packets = moved(packets, None if options.shift == "auto" else options.shift)
     return packets
@@ -103,22 +104,34 @@ def in_order(packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket
         raise damage
 
 
-def cut_out(packets: Iterator[EventPacket], start: int, stop: int | None) -> Iterator[EventPacket]:
-    """The events with ``start`` ≤ t < ``stop`` (µs). Reading ends soon after ``stop``."""
-    beyond = 0
+def cut_out(
+    packets: Iterator[EventPacket], start: int, stop: int | None, origin: int, path: Path
+) -> Iterator[EventPacket]:
+    """The events with ``start`` ≤ t < ``stop`` (µs). Reading ends soon after ``stop``.
+
+    Raises:
+        InputError: there are none, though the recording, which begins at ``origin`` (µs), has some.
+    """
+    beyond, newest, empty = 0, -1, True
     for packet in packets:
         t = packet.events["t"]
+        newest = max(newest, int(t.max(initial=-1)))
         inside = t >= start
         if stop is not None:
             before_stop = t < stop
             inside &= before_stop
             beyond = 0 if before_stop.any() else beyond + len(packet)
+        empty &= not inside.any()
         if inside.all():
             yield packet
         elif inside.any():
             yield EventPacket(packet.events[inside], packet.width, packet.height, packet.well_formed)
         if beyond >= BEYOND:
             break
+    if empty and (newest >= origin or origin > 0):
+        last = f"its last event comes {(newest - origin) / 1e6:,.6f} s after its first"
+        known = origin <= newest < start  # an index may have led behind all events
+        raise InputError(f"no events in this part; {last if known else 'say another with from= and to='}", path=path)
 
 
 def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPacket]:

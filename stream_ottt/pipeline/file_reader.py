@@ -18,7 +18,8 @@ class FileReader(SourceReader):
     """Reads a source that can wait, in the binner's own thread.
 
     Args:
-        source, passes, speed, stopped: see :class:`SourceReader`.
+        source, passes, stopped: see :class:`SourceReader`.
+        speed: stream seconds per wall second at the beginning, or None for as fast as possible.
         ready: set when the learner is; at a pace, what comes after the first packet waits for it.
 
     Attributes:
@@ -31,7 +32,7 @@ class FileReader(SourceReader):
     def __init__(
         self, source: BlockingSource, *, passes: int, speed: float | None, stopped: Event, ready: Event
     ) -> None:
-        super().__init__(source, passes=passes, speed=speed, stopped=stopped)
+        super().__init__(source, passes=passes, stopped=stopped)
         self._ready = ready
         self.playback = Playback(speed, stopped)
 
@@ -61,8 +62,9 @@ class FileReader(SourceReader):
                             while not self.playback.wait(part):
                                 yield Arrived(time.perf_counter())
                             if self._stopped.is_set():
-                                self.ledger.read += rest
-                                self.ledger.drop("stopped", rest)
+                                of = left.part(len(left) - rest).shares
+                                self.ledger.count("read", rest, of)
+                                self.ledger.drop("stopped", rest, of)
                                 return
                             rest -= len(part)
                             yield self._count(part, self.playback.due, number, labels)

@@ -8,75 +8,30 @@ a snapshot.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import StepResult, Timestep
-from stream_ottt.learning.durations import DurationHistogram
 from stream_ottt.learning.session import Session
-from stream_ottt.learning.snapshot import Durations, SessionSnapshot
-from stream_ottt.pipeline.binning_thread import Handed, Pass
+from stream_ottt.pipeline.cut import Cut, Keeper
+from stream_ottt.pipeline.handed import Handed, Pass
+from stream_ottt.pipeline.publishing import Published, Publisher
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.sink_writer import SinkWriter
+from stream_ottt.pipeline.tasks import Tasks, failed
+from stream_ottt.pipeline.threads import set_up_torch
 from stream_ottt.state import State, part, take, under
 
 if TYPE_CHECKING:
-    from stream_ottt.pipeline.view import CheckpointState, Watcher
+    from stream_ottt.pipeline.view import Watcher
 
 T = TypeVar("T")
-
-PUBLISH_S = 0.1
-"""Shortest time between two snapshots while there is work."""
-MAX_TASKS = 1000
-"""Tasks that may wait to be done between two pieces of work; more are refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the thread last said of itself.
-
-    Attributes:
-        session: the session's own snapshot.
-        latency, latency_counts: from a complete timestep to its prediction.
-    """
-
-    session: SessionSnapshot
-    latency: Durations
-    latency_counts: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A run at one place in its stream: what every part of it was after the same timestep.
-
-    Attributes:
-        timesteps: timesteps predicted up to there.
-        state: of source and binner (``stream/…``) and of the learner's thread (``learning/…``); nobody changes it.
-        sinks: what each sink, by name, needs to go on behind the last of these timesteps; it comes once it is there.
-    """
-
-    timesteps: int
-    state: State
-    sinks: dict[str, Future[State | None]]
-
-
-class Keeper(Protocol):
-    """Takes cuts, in the learner's thread; must be quick."""
-
-    def wants(self) -> bool:
-        """Whether it takes one now."""
-
-    def take(self, cut: Cut) -> None:
-        """Take it."""
-
-    def state(self) -> CheckpointState:
-        """What has become of them; from any thread."""
 
 
 class LearnerThread:
@@ -91,6 +46,7 @@ class LearnerThread:
             speed. False does so only while no timestep waits.
         max_steps: timesteps after which ``enough`` is called; None for no limit.
         enough: see there.
+        fail: told of an error that ends the thread before its end; it sets ``stopped``.
         prepare: called in the thread before anything else.
 
     Attributes:
@@ -98,8 +54,8 @@ class LearnerThread:
         session: what the timesteps go through, once the first pass has begun.
         prepared: set when the stream may begin.
         ready: set when the session is there, or will never be.
-        published: the latest snapshot; None before the first pass.
-        error: what ended the thread before its end.
+        publisher: has the latest snapshot.
+        queue: timesteps that wait.
         timesteps: predicted so far.
         busy_since: ``time.monotonic()`` at which its present piece of work began; None at rest.
         onlookers: called with the session and the result after each timestep.
@@ -117,14 +73,14 @@ class LearnerThread:
         eager: bool,
         max_steps: int | None,
         enough: Callable[[], None],
-        prepare: Callable[[], None] | None = None,
+        fail: Callable[[BaseException], None],
+        prepare: Callable[[], None],
     ) -> None:
         self.ledger = Ledger()
         self.session: Session | None = None
         self.prepared = Event()
         self.ready = Event()
-        self.published: Published | None = None
-        self.error: BaseException | None = None
+        self.publisher = Publisher()
         self.queue: BoundedQueue[Handed] = BoundedQueue(batch)
         self._begin = begin
         self._threads = threads
@@ -132,20 +88,18 @@ class LearnerThread:
         self._eager = eager
         self._max_steps = max_steps
         self._enough = enough
+        self._fail = fail
         self._prepare = prepare
         self._writers: Sequence[SinkWriter] = ()
-        self._latency = DurationHistogram()
         self.timesteps = 0
         self.busy_since: float | None = None
         self._in_process = 0  # events
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks = Tasks()
         self._watchers: list[Watcher] = []
         self.onlookers: Sequence[Callable[[Session, StepResult], None]] = ()
         self.keeper: Keeper | None = None
         self.last: Cut | None = None
-        self._restored: State | None = None  # of the session that is still to be built
-        self._after_gap = False
-        self._due_at = 0.0  # of the next snapshot
+        self._restored: tuple[State, bool] | None = None  # of the session to be built; whether after a gap
         self._ended = False
 
     # --- from other threads ----------------------------------------------------------------------------------------
@@ -155,17 +109,13 @@ class LearnerThread:
 
         The future fails with a UsageError where the stream has not begun, the run is ending, or too much waits.
         """
-        future: Future[T] = Future()
         if self.session is None:
-            future.set_exception(UsageError("the stream has not begun: no packet has come yet"))
-        elif self._ended or self._stopped.is_set():
-            future.set_exception(UsageError("the run is ending"))
-        elif len(self._tasks) >= MAX_TASKS:
-            future.set_exception(UsageError(f"{MAX_TASKS} tasks wait already; ask less often"))
-        else:
-            self._tasks.append(lambda: _settle(future, act, self.session))
-            self.queue.wake()
-            self._do_what_came_too_late()
+            return failed(UsageError("the stream has not begun: no packet has come yet"))
+        if self._ended or self._stopped.is_set():
+            return failed(UsageError("the run is ending"))
+        future = self._tasks.add(partial(act, self.session))
+        self.queue.wake()
+        self._do_what_came_too_late()
         return future
 
     def watch(self, watcher: Watcher) -> Future[None]:
@@ -174,7 +124,7 @@ class LearnerThread:
 
     def fresh(self) -> Future[Published]:
         """A snapshot of now."""
-        return self.do(self._snapshot)
+        return self.do(self.publisher.look)
 
     def held(self) -> int:
         """Events in the timesteps that wait, and in the one that is being predicted."""
@@ -185,20 +135,21 @@ class LearnerThread:
     def run(self, writers: Sequence[SinkWriter]) -> None:
         """From timesteps to results in the writers, to the end or until stopped."""
         self._writers = writers
+        whole = False
         try:
-            _set_up(self._threads)
-            if self._prepare is not None:
-                self._prepare()
+            set_up_torch(self._threads)
+            self._prepare()
             self.prepared.set()
             while not self._stopped.is_set():
                 self.busy_since = time.monotonic()
-                self._do_tasks()
+                self._tasks.do()
                 handed = self.queue.get(0)
                 if handed is None and not self.queue.exhausted:
-                    if self.session is not None and self.session.idle():
-                        self._publish()
-                        continue
-                    self._publish(at_rest=True)
+                    if self.session is not None:
+                        if self.session.idle():
+                            self.publisher.publish_in_time(self.session)
+                            continue
+                        self.publisher.publish(self.session)
                     self.busy_since = None
                     handed = self.queue.get()
                     self.busy_since = time.monotonic()
@@ -208,57 +159,58 @@ class LearnerThread:
                     break
             if self.session is not None:
                 self.session.finish()
-                self._learn_due()
+                self._learn_due(self.session)
+            whole = True
         except BaseException as e:
-            self.error = e
-            self._stopped.set()
+            self._fail(e)
         finally:
             for handed in self.queue.close():
-                self.ledger.drop("stopped", handed.events)
+                self.ledger.drop("stopped", handed.events, handed.shares)
             self._ended = True
             self.busy_since = None
             self.prepared.set()
             self.ready.set()
-            self._do_tasks()
-            self._publish_last()
-            if self.keeper is not None and self.session is not None and self.error is None:
-                self.last = self._cut({})
+            self._tasks.do()
+            if self.session is not None:
+                self._publish_last(self.session)
+                if self.keeper is not None and whole:
+                    self.last = self._cut(self.session, {})
             for writer in writers:
                 writer.end()
 
     def _take(self, handed: Handed) -> None:
         if handed.begins is not None:
             self._begin_pass(handed.begins)
-        if self.session is None:
-            return
+        session = self.session
+        assert session is not None  # a pass begins first
         for interval in handed.came:
-            try:
-                self.session.add_label(interval)
-            except UsageError:
-                continue  # the session counts it
+            with suppress(UsageError):  # the session counts it
+                session.labels.add(interval)
         if handed.came and self._eager:
-            self._learn_due()
+            self._learn_due(session)
         if handed.timestep is not None:
-            self._process(self.session, handed.timestep, handed.at)
+            self._process(session, handed.timestep, handed.at)
         if handed.mark is not None and self.keeper is not None and self.keeper.wants():
-            self.keeper.take(self._cut(handed.mark))
+            self.keeper.take(self._cut(session, handed.mark))
 
     def _begin_pass(self, begins: Pass) -> None:
-        if self.session is None:
+        session = self.session
+        if session is None:
             session = self._begin(begins)
             if self._restored is not None:
-                session.load_state_dict(self._restored)
-                self._restored = None
-                if self._after_gap:
+                state, gap = self._restored
+                session.load_state_dict(state)
+                if gap:
                     session.go_on_after_gap()
+                self._restored = None
             self.session = session
             self.ready.set()
         else:
-            self.session.end_pass()
-            self._learn_due()
+            session.end_pass()
+            self._learn_due(session)
             if begins.timeline is not None:
-                self.session.follow(begins.timeline)
-        self._publish(at_rest=True)
+                session.follow(begins.timeline)
+        self.publisher.publish(session)
 
     def _process(self, session: Session, timestep: Timestep, at: float | None) -> None:
         since = time.perf_counter() if at is None else at
@@ -266,59 +218,61 @@ class LearnerThread:
         try:
             result = session.process(timestep)
         except BaseException:
-            self.ledger.drop("failed", timestep.events)
+            self.ledger.drop("failed", timestep.events, timestep.shares)
             raise
         finally:
             self._in_process = 0
-        self.ledger.binned += timestep.events
+        self.ledger.count("binned", timestep.events, timestep.shares)
         result.prediction.latency_s = time.perf_counter() - since
-        self._latency.add(result.prediction.latency_s)
+        self.publisher.latency.add(result.prediction.latency_s)
         self.timesteps += 1
         for look in self.onlookers:
             look(session, result)
         for writer in self._writers:
             while not writer.put(result):
-                self._do_tasks()
+                self._tasks.do()
         if self._watchers:
             self._watchers = [watch for watch in self._watchers if watch(session.learner, result)]
-        self._publish()
+        self.publisher.publish_in_time(session)
         if self._eager:
-            self._learn_due()
+            self._learn_due(session)
         if self.timesteps == self._max_steps:
             self._enough()
 
-    def _learn_due(self) -> None:
+    def _learn_due(self, session: Session) -> None:
         """What is due, a piece at a time, until nothing is or the run is to stop."""
-        assert self.session is not None
-        while not self._stopped.is_set() and self.session.learn_due():
+        while not self._stopped.is_set() and session.learn_due():
             self.busy_since = time.monotonic()
-            self._do_tasks()
-            self._publish()
+            self._tasks.do()
+            self.publisher.publish_in_time(session)
 
     def _do_what_came_too_late(self) -> None:
         """The thread may have ended while a task was added; nobody else does it."""
         if self._ended:
-            self._do_tasks()
+            self._tasks.do()
 
-    def _do_tasks(self) -> None:
-        while self._tasks:
-            self._tasks.popleft()()
+    def _publish_last(self, session: Session) -> None:
+        try:
+            self.publisher.publish(session)
+        except Exception as e:  # after an error the session may not be whole; what was published before remains
+            self._fail(e)
 
-    # --- what is known of it ---------------------------------------------------------------------------------------
+    # --- its state -------------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> State:
-        """The state between two pieces of work; in the thread."""
-        assert self.session is not None
-        return {
-            **under("session", self.session.state_dict()),
-            **under("learner", self.session.learner.state_dict()),
-            **under("latency", self._latency.state_dict()),
+    def _cut(self, session: Session, stream: State) -> Cut:
+        """The state between two pieces of work, beside that of source and binner; in the thread."""
+        own = {
+            **under("session", session.state_dict()),
+            **under("learner", session.learner.state_dict()),
+            **under("latency", self.publisher.latency.state_dict()),
             "ledger": self.ledger.state_dict(),
             "timesteps": self.timesteps,
         }
+        state = {**under("stream", stream), **under("learning", own)}
+        return Cut(self.timesteps, state, {writer.name: writer.mark() for writer in self._writers})
 
-    def load_state_dict(self, state: State, *, gap: bool = False) -> None:
-        """Go on from what :meth:`state_dict` gave, before :meth:`run`; but for the learner, which is built later.
+    def load_state_dict(self, state: State, *, gap: bool) -> None:
+        """Go on from a cut's ``learning``, before :meth:`run`; but for the learner, which is built later.
 
         Args:
             state: the state.
@@ -327,45 +281,7 @@ class LearnerThread:
         Raises:
             ModelError: a field is missing.
         """
-        self._latency.load_state_dict(part(state, "latency"))
+        self.publisher.latency.load_state_dict(part(state, "latency"))
         self.ledger.load_state_dict(take(state, "ledger"))
         self.timesteps = take(state, "timesteps")
-        self._restored = part(state, "session")
-        self._after_gap = gap
-
-    def _cut(self, stream: State) -> Cut:
-        state = {**under("stream", stream), **under("learning", self.state_dict())}
-        return Cut(self.timesteps, state, {writer.name: writer.mark() for writer in self._writers})
-
-    def _snapshot(self, session: Session) -> Published:
-        return Published(session.snapshot(), Durations.of(self._latency), self._latency.counts(5))
-
-    def _publish(self, *, at_rest: bool = False) -> None:
-        now = time.monotonic()
-        if self.session is not None and (at_rest or now >= self._due_at):
-            self.published = self._snapshot(self.session)
-            self._due_at = now + PUBLISH_S
-
-    def _publish_last(self) -> None:
-        try:
-            self._publish(at_rest=True)
-        except Exception as e:  # after an error the session may not be whole; what was published before remains
-            self.error = self.error or e
-
-
-def _settle(future: Future[T], act: Callable[[Session], T], session: Session | None) -> None:
-    assert session is not None
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(act(session))
-    except Exception as e:  # whoever asked gets it
-        future.set_exception(e)
-
-
-def _set_up(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    # Traces that fade through long silences become denormal numbers, which cost many times the time.
-    torch.set_flush_denormal(True)
+        self._restored = part(state, "session"), gap

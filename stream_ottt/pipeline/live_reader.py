@@ -27,7 +27,8 @@ class LiveReader(SourceReader):
     """Reads a source in the event loop, into a queue.
 
     Args:
-        source, passes, speed, stopped: see :class:`SourceReader`.
+        source, passes, stopped: see :class:`SourceReader`.
+        speed: stream seconds per wall second, or None for as it comes.
         policy: of the queue.
         queue_events: events that may wait.
         queue_span: event time that may wait, µs; None for any.
@@ -46,13 +47,14 @@ class LiveReader(SourceReader):
         queue_span: int | None,
         patience: float | None,
     ) -> None:
-        super().__init__(source, passes=passes, speed=speed, stopped=stopped)
+        super().__init__(source, passes=passes, stopped=stopped)
+        self._speed = speed
         self.queue: BoundedQueue[Arrived] = BoundedQueue(queue_events, policy)
         self._queue_span = queue_span
         self._patience = patience
         self._labels: deque[tuple[int, LabelInterval]] = deque()  # with the number of the packet before it
         self._newest: int | None = None  # event time that was read, µs
-        self._woken = self._stopping = False
+        self._woken = False
         self._queued = 0  # number of the last packet that went into the queue
         self._running: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -65,15 +67,13 @@ class LiveReader(SourceReader):
         try:
             await self._running
         except asyncio.CancelledError:
-            if not self._stopping:
-                raise
+            pass  # stopped
         except Exception as e:
             self.error = e
         finally:
             self.queue.end()
 
     def stop(self) -> None:
-        self._stopping = True
         if self._loop is not None and self._running is not None:
             self._loop.call_soon_threadsafe(self._running.cancel)
         self.queue.wake()
@@ -134,7 +134,7 @@ class LiveReader(SourceReader):
         reason = "stopped" if self._stopped.is_set() else "overflow"
         for one in given_up:
             assert one.packet is not None
-            self.ledger.drop(reason, len(one.packet))
+            self.ledger.drop(reason, len(one.packet), one.packet.shares)
 
     def _weight(self, packet: EventPacket) -> int:
         """What a packet takes of the queue: events, or more where few of them span much time."""
@@ -173,8 +173,8 @@ class LiveReader(SourceReader):
         if taken and (came := self._labels_up_to(self._number)):
             yield Arrived(time.perf_counter(), came)
 
-    def close(self) -> int:
-        return sum(len(one.packet) for one in self.queue.close() if one.packet is not None)
+    def close(self) -> list[EventPacket]:
+        return [one.packet for one in self.queue.close() if one.packet is not None]
 
     def held(self) -> int:
         return sum(len(one.packet) for one in self.queue.waiting() if one.packet is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,10 +46,6 @@ class Pace:
         self._newest: int | None = None  # latest time played, µs
         self._due = 0.0  # when that was due
 
-    def go_on(self) -> None:
-        """After a wait that is not the stream's: what comes next is due from now on."""
-        self._due = time.perf_counter()
-
     def cut(self, packet: EventPacket) -> Iterable[EventPacket]:
         """Parts of a packet that span at most ``PACE_US`` each."""
         t = packet.events["t"]
@@ -56,8 +53,8 @@ class Pace:
             return [packet]
         edges = np.arange(int(t[0]), int(min(t[-1], int(t[0]) + 10**9)), PACE_US)[1:]
         cuts = np.unique(np.searchsorted(t, edges))
-        parts = (part for part in np.split(packet.events, cuts) if len(part))
-        return [EventPacket(part, packet.width, packet.height, packet.well_formed) for part in parts]
+        ends = [0, *cuts.tolist(), len(t)]
+        return [packet.part(start, end) for start, end in pairwise(ends) if end > start]
 
     def due(self, part: EventPacket) -> float:
         """``time.perf_counter()`` at which the last event of ``part`` is due.

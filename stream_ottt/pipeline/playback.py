@@ -74,14 +74,13 @@ class Playback:
 
     def parts(self, packet: EventPacket) -> Iterator[EventPacket]:
         """What is played one by one of a packet; all that is left of it where nothing is waited for."""
-        events = packet.events
-        at, t = 0, events["t"]
+        at, t = 0, packet.events["t"]
         while at < len(t) or at == 0:
             end = len(t)
             if self.speed is not None or self.held:
                 span = self.span if self.held else PACE_US
                 end = at + max(1, int(np.searchsorted(t[at:], int(t[at]) + span))) if end else 1
-            yield EventPacket(events[at:end], packet.width, packet.height, packet.well_formed)
+            yield packet.part(at, end)
             at = max(end, 1)
 
     @property

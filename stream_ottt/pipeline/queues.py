@@ -20,6 +20,9 @@ class BoundedQueue(Generic[T]):
     Args:
         capacity: largest total weight that waits.
         policy: what :meth:`put` does when there is no room.
+
+    Attributes:
+        weight: of all that waits.
     """
 
     def __init__(self, capacity: int, policy: OverflowPolicy = "block") -> None:
@@ -61,7 +64,7 @@ class BoundedQueue(Generic[T]):
                     return [item]
                 self._changed.wait(left)
             if self._closed:
-                return [*dropped, item]
+                return [item]
             self._items.append((item, weight))
             self.weight += weight
             self._changed.notify_all()

@@ -47,9 +47,9 @@ class Sink(ABC):
     Config: ClassVar[type[SinkConfig]] = SinkConfig
     schemes: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = False
-    gives_labels: ClassVar[bool] = False
     in_main_thread: ClassVar[bool] = False
     looks: ClassVar[bool] = False
+    gives_labels: bool = False
     takes_events: bool = False
 
     def __init__(self, config: SinkConfig) -> None:

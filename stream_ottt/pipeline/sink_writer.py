@@ -27,6 +27,8 @@ WAITING = 256
 STALLED_S = 5.0
 """A sink that takes nothing for so long holds up a lossless run no longer, until it takes something again."""
 SLICE_S = 0.05
+LAST_TRY_S = 0.3
+"""What a sink that fails has left when the run ends."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Pause after a sink's first failure, and the longest; it doubles with each."""
 
@@ -53,7 +55,6 @@ class SinkWriter:
 
     Attributes:
         failure: message of its first failure, or None.
-        missed: results that it did not get.
         working: False from a failure until it takes something again.
     """
 
@@ -62,9 +63,11 @@ class SinkWriter:
         self.name = name
         self.failure: str | None = None
         self.working = True
-        self.missed = 0
+        self._left_out = 0  # given up by who hands over
+        self._not_taken = 0  # by the sink's thread
         self._queue: BoundedQueue[StepResult | Mark] = BoundedQueue(WAITING, "drop-oldest" if lossy else "block")
         self._full_since: float | None = None
+        self._giving_since: float | None = None
         self._marked = Mark.missed()  # the last
         self._opened: Future[None] = Future()
         self._drained: Future[None] = Future()
@@ -78,6 +81,11 @@ class SinkWriter:
         self._pause_s = FIRST_PAUSE_S
         self._thread: Thread | None = None
         self._task: asyncio.Task[None] | None = None  # of a sink in the main thread
+
+    @property
+    def missed(self) -> int:
+        """Results that it did not get."""
+        return self._left_out + self._not_taken
 
     # --- from the main thread --------------------------------------------------------------------------------------
 
@@ -95,12 +103,18 @@ class SinkWriter:
         await asyncio.wrap_future(self._opened)
 
     async def drain(self, within: float) -> None:
-        """Wait until the sink has taken all it was given, at most ``within`` seconds; the rest counts as missed."""
-        self._hurry = True
+        """Wait until the sink has taken all it was given, at most ``within`` seconds; the rest counts as missed.
+
+        One that fails or stands has had its time: it gets a last try, and the rest of the time if that succeeds.
+        """
+        self._hurry, fails = True, self._fails()
         self._wake()
-        if not await _wait_for(self._drained, within):
+        drained = await _wait_for(self._drained, min(within, LAST_TRY_S) if fails else within)
+        if fails and not drained and not self._fails():
+            drained = await _wait_for(self._drained, within)
+        if not drained:
             self._give_up(self._queue.close())
-            self._fail(f"has not taken all results {within:g} s after the end")
+            self._fail("takes nothing at the end" if fails else f"has not taken all results {within:g} s after the end")
 
     async def close(self, summary: dict[str, Any] | None, within: float) -> None:
         """Close the sink; one that does not come back in time is left behind."""
@@ -108,7 +122,8 @@ class SinkWriter:
         self._wake()
         if not self._closing.done():
             self._closing.set_result(summary)
-        if not await _wait_for(self._closed, within if self._drained.done() else 0.1):
+        had_its_time = self._hurry and not self._drained.done()
+        if not await _wait_for(self._closed, 0.1 if had_its_time else within):
             self._fail(f"has not closed within {within:g} s")
             if self._thread is not None:
                 self._thread.name = f"left behind: sink {self.name}"
@@ -151,7 +166,7 @@ class SinkWriter:
             if isinstance(item, Mark):
                 item.set_result(None)
             else:
-                self.missed += 1
+                self._left_out += 1
 
     def end(self) -> None:
         """No more results will come."""
@@ -160,6 +175,11 @@ class SinkWriter:
 
     def _stalled(self) -> bool:
         return self._full_since is not None and time.monotonic() - self._full_since > STALLED_S
+
+    def _fails(self) -> bool:
+        """Whether it has failed and takes nothing yet, or has stood at one result for long."""
+        since = self._giving_since
+        return not self.working or (since is not None and time.monotonic() - since > STALLED_S)
 
     def _wake(self) -> None:
         if self._resting and self._loop is not None and self._more is not None:
@@ -206,6 +226,7 @@ class SinkWriter:
     async def _give(self, result: StepResult) -> None:
         """Give the sink a result, and once more after a failure; then go on with the next."""
         for _ in range(2):
+            self._giving_since = time.monotonic()
             try:
                 await self.sink.consume(result)
             except Exception as e:  # whatever a sink raises is its own affair
@@ -214,7 +235,9 @@ class SinkWriter:
             else:
                 self._recover()
                 return
-        self.missed += 1
+            finally:
+                self._giving_since = None
+        self._not_taken += 1
 
     async def _pause(self) -> None:
         """Before the next attempt, longer each time; not at the end of the run."""

@@ -7,23 +7,24 @@ A live source (socket, camera) subclasses :class:`Source` and is asynchronous it
 
 from __future__ import annotations
 
-import asyncio
+import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.excerpt import as_asked, first_time
+from stream_ottt.pipeline.off_the_loop import off_the_loop
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.state import State
 
-SizeFrom = Literal["file", "option", "camera", "guess"]
+SizeFrom = Literal["file", "option", "camera", "sender", "guess"]
 """Where a sensor's size comes from: the recording says it, the user said it, the camera (or the data set) is known by
 its name, or nothing says it."""
 
@@ -67,6 +68,12 @@ class FileConfig(SourceConfig):
     path: Path
     tolerance: Duration = 10_000
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.from_ is not None and self.to is not None and self.to <= self.from_:
+            raise ValueError("from= must lie before to=")
+        return self
+
 
 class Source(ABC):
     """Where events come from. ``async for packet in source`` yields :class:`EventPacket` until the stream ends.
@@ -82,6 +89,8 @@ class Source(ABC):
     Attributes:
         on_label: takes a label that came with the stream; None while nobody wants any.
         size_from: where the sensor's size comes from; right once the first packet has come.
+        fits: options of another sensor, such as ``chip=davis346``, that fit where those that were given do not.
+        named: whether the recording names its columns, so that ``columns=`` is of no use.
         untimed: events so far whose time the recording does not say, as it began without one; their time is negative.
     """
 
@@ -95,13 +104,22 @@ class Source(ABC):
     def __init__(self, config: SourceConfig) -> None:
         self.config = config
         self.on_label: Callable[[LabelInterval], None] | None = None
-        self.size_from: SizeFrom = "file"
+        self.size_from: SizeFrom = "sender" if self.live else "file"
+        self.fits = ""
+        self.named = False
         self.untimed = 0
 
     @classmethod
     def from_options(cls, **options: Any) -> Self:
         """Build from loose options. Raises UsageError naming a wrong key and its near miss."""
         return cls(cls.Config.load(options, where="source"))
+
+    def check(self) -> None:  # noqa: B027 - most sources find out when they are opened
+        """Find out at once, before anything else of a run is begun, whether there is what it reads.
+
+        Raises:
+            InputError: there is not.
+        """
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -117,6 +135,15 @@ class Source(ABC):
         """Whether ``packets()`` gives the whole stream, so that a thread can read it without the event loop."""
         return False
 
+    def take_notes(self, inner: Source) -> None:
+        """What another source, which reads in this one's place, has found out while it read."""
+        self.size_from, self.fits, self.named, self.untimed = inner.size_from, inner.fits, inner.named, inner.untimed
+
+    @property
+    def options(self) -> SourceConfig:
+        """The options that the recording is read with."""
+        return self.config
+
     @property
     def labels(self) -> Sequence[LabelInterval] | None:
         """The source's own labels, known once iteration has begun, or None when it has none."""
@@ -127,6 +154,11 @@ class Source(ABC):
         """Names of its own classes, where it has any."""
         return {}
 
+    @property
+    def coming_classes(self) -> list[int]:
+        """The labels of which it is known beforehand that they will come with the stream."""
+        return []
+
     def describe(self) -> dict[str, Any]:
         """Facts beside the events for ``info``: other streams, the camera's name. JSON-ready."""
         return {}
@@ -135,9 +167,18 @@ class Source(ABC):
         """What a live source has counted so far beside events: messages, losses, interruptions. JSON-ready."""
         return {}
 
-    def account(self) -> Ledger:
-        """Events that it read and does not give on: held, late, malformed or dropped here; most sources give on all."""
-        return Ledger()
+    def accounts(self) -> list[Ledger]:
+        """Of each of several sources, the events that were read and not given on: held, late, malformed or dropped."""
+        return []
+
+    def share_read(self, t: int = 0) -> float | None:
+        """How much of the present pass has been read, 0 … 1; None where that is not known. From any thread.
+
+        Args:
+            t: time of the latest event, µs. Where a source's own labels are known, these say where it ends.
+        """
+        labels = self.labels
+        return min(max(t / labels[-1].t_end, 0.0), 1.0) if labels else None
 
     def parts(self) -> dict[str, Any]:
         """Facts of each source by its name, where this one is made of several. JSON-ready."""
@@ -155,25 +196,6 @@ class Source(ABC):
             pass_number: the pass in which it was taken.
             events: how many events it had given in that pass.
         """
-
-
-async def off_the_loop(packets: Iterator[EventPacket]) -> AsyncGenerator[EventPacket, None]:
-    """Iterate in worker threads, one packet after the other, so that the event loop is not held up."""
-    reading: asyncio.Future[EventPacket | None] | None = None
-    try:
-        while True:
-            reading = asyncio.ensure_future(asyncio.to_thread(next, packets, None))
-            # A thread cannot be cancelled: it finishes its packet, and only then may the iterator be closed.
-            packet = await asyncio.shield(reading)
-            if packet is None:
-                return
-            yield packet
-    finally:
-        if reading is not None and not reading.done():
-            await asyncio.wait([reading])
-        close = getattr(packets, "close", None)
-        if close is not None:
-            close()
 
 
 class BlockingSource(Source):
@@ -244,6 +266,8 @@ class FileSource(BlockingSource):
     reads_files = True
     Config = FileConfig
     config: FileConfig
+    _opened: BinaryIO | None = None
+    _rows: float | None = None
 
     @property
     def path(self) -> Path:
@@ -253,9 +277,25 @@ class FileSource(BlockingSource):
     def open(self) -> BinaryIO:
         """Open the file for reading bytes. Raises InputError when it cannot be read."""
         try:
-            return self.path.open("rb")
+            self._opened = self.path.open("rb")
+            return self._opened
         except OSError as e:
             raise self.fail(f"cannot be read: {e.strerror}; check the path") from e
+
+    def rows_read(self, share: float) -> None:
+        """Taken in the place of the file's position by :meth:`share_read`: of a format that is not read in order."""
+        self._rows = share
+
+    def share_read(self, t: int = 0) -> float | None:
+        known = super().share_read(t)
+        if known is not None or self._rows is not None:
+            return known if known is not None else self._rows
+        if self._opened is None:
+            return None
+        try:
+            return self._opened.tell() / (os.fstat(self._opened.fileno()).st_size or 1)
+        except (OSError, ValueError):  # closed meanwhile
+            return None
 
     def fail(self, message: str, offset: int | None = None) -> InputError:
         """An InputError about this file, to be raised by the caller."""

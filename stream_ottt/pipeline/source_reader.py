@@ -16,6 +16,7 @@ from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
 from stream_ottt.pipeline.playback import Playback
 from stream_ottt.pipeline.source import Source
+from stream_ottt.state import State
 
 Labels = Sequence[LabelInterval]
 """A source's own labels."""
@@ -52,7 +53,6 @@ class SourceReader(ABC):
     Args:
         source: where events come from.
         passes: how often the source is iterated.
-        speed: stream seconds per wall second, or None for as fast as possible.
         stopped: once set, nothing more is read.
 
     Attributes:
@@ -64,13 +64,12 @@ class SourceReader(ABC):
 
     playback: Playback | None = None
 
-    def __init__(self, source: Source, *, passes: int, speed: float | None, stopped: Event) -> None:
+    def __init__(self, source: Source, *, passes: int, stopped: Event) -> None:
         self.source = source
         self.ledger = Ledger()
         self.error: Exception | None = None
         self.sensor: tuple[int, int] | None = None
         self._passes = passes
-        self._speed = speed
         self._stopped = stopped
         self._number = 0
         self._skip = (0, 0)
@@ -112,12 +111,23 @@ class SourceReader(ABC):
         self._behind += skipped
         if skipped and self._behind < events:
             return None
-        left = packet.events[skipped:] if skipped else packet.events
-        return EventPacket(left, packet.width, packet.height, packet.well_formed) if skipped else packet
+        return packet.part(skipped) if skipped else packet
 
-    def close(self) -> int:
-        """The binner takes nothing any more, and gives up what waits: so many events. Called in its thread."""
-        return 0
+    def close(self) -> list[EventPacket]:
+        """The binner takes nothing any more, and gives up what waits here. Called in its thread."""
+        return []
+
+    def state_dict(self, taken: Ledger) -> State:
+        """Its account, with only what was ``taken`` or given up as read: what waits here will be read again."""
+        account = Ledger()
+        account.load_state_dict(self.ledger.state_dict())
+        _as_taken(account, taken)
+        return account.state_dict()
+
+    def load_state_dict(self, state: State) -> Ledger:
+        """Go on from :meth:`state_dict`; returns what had been taken then."""
+        self.ledger.load_state_dict(state)
+        return _taken(self.ledger)
 
     def held(self) -> int:
         """Events that wait here."""
@@ -134,8 +144,19 @@ class SourceReader(ABC):
             )
 
     def _count(self, packet: EventPacket, at: float, pass_number: int, labels: Labels | None) -> Arrived:
-        self.ledger.read += len(packet)
+        self.ledger.count("read", len(packet), packet.shares)
         self.sensor = (packet.width, packet.height)
         self._number += 1
         self._behind += len(packet)
         return Arrived(at, (), packet, self._number, pass_number, self._behind, labels)
+
+
+def _as_taken(account: Ledger, taken: Ledger) -> None:
+    account.read = taken.read + sum(account.dropped.values())
+    for source, own in account.sources.items():
+        _as_taken(own, taken.share(source))
+
+
+def _taken(account: Ledger) -> Ledger:
+    sources = {source: _taken(own) for source, own in account.sources.items()}
+    return Ledger(account.read - sum(account.dropped.values()), sources=sources)

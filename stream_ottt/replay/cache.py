@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from stream_ottt.replay.framing import Raw
+from stream_ottt.user_caches import user_caches
 
 
 class SampleCache:
@@ -55,7 +55,7 @@ class SampleCache:
             with path.open("rb") as f, np.load(f, allow_pickle=False) as kept:
                 array: Raw = kept["frames"]
                 return array
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
             return None
 
     def _write(self, path: Path, array: Raw) -> None:
@@ -77,5 +77,4 @@ def cache_folder(setting: str) -> Path | None:
         return None
     if setting != "auto":
         return Path(setting).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "stream-ottt" / "replay"
+    return user_caches() / "replay"

@@ -1,4 +1,4 @@
-"""Finished runs side by side: their rows, what differs in their settings, and whether their accuracies differ."""
+"""Finished runs side by side: their figures, and what differs in their settings; of `run`, and of `replay`."""
 
 from __future__ import annotations
 
@@ -11,65 +11,99 @@ from typing import Any
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.replay.report import markdown, row_cells
 
+SUMMARY = "summary.json"
+"""What `run --record` leaves when it has ended."""
+
+STREAM_HEADER = ("what", "source", "presentations", "right", "second half", "kappa", "steps right", "timesteps", "seed")
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One run's folder.
+    """One run.
 
     Attributes:
-        folder: where it is.
-        settings: all of them.
-        result: its figures.
+        place: its folder, or its summary.
+        settings: all of them, nested tables.
+        cells: its figures, as the table of its kind has them.
+        of_stream: whether `run` made it.
     """
 
-    folder: Path
+    place: Path
     settings: dict[str, Any]
-    result: dict[str, Any]
+    cells: list[str]
+    of_stream: bool
 
 
-def read_run(folder: Path) -> Finished:
-    """The run in a folder.
+def read_run(place: Path) -> Finished:
+    """The run in a folder of `run --record` or of `replay`, or of a summary's file.
 
     Raises:
         InputError: none is there, it has not finished, or its files are damaged.
     """
-    found = []
-    for name in ("settings.json", "result.json"):
-        path = folder / name
-        if not path.is_file():
-            why = "no run of replay is here" if name == "settings.json" else "the run has not finished; start it again"
-            raise InputError(f"{name} is missing: {why}", path=folder)
+    summary = place if place.is_file() else place / SUMMARY
+    if summary.is_file():
+        found = _json(summary)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as e:
-            raise InputError(f"cannot be read: {e}", path=path) from e
-        if not isinstance(value, dict):
-            raise InputError("expected a JSON object", path=path)
-        found.append(value)
-    return Finished(folder, *found)
+            return Finished(place, found["settings"], _stream_cells(place, found), True)
+        except (KeyError, TypeError) as e:
+            raise InputError(f"no summary of this version: {e} is missing", path=summary) from e
+    if (place / "settings.toml").is_file():
+        raise InputError(f"{SUMMARY} is missing: the run has not finished", path=place)
+    for name, why in (
+        ("settings.json", "no run of replay, and none of run --record, is here"),
+        ("result.json", "the run has not finished; start it again"),
+    ):
+        if not (place / name).is_file():
+            raise InputError(f"{name} is missing: {why}", path=place)
+    settings, result = _json(place / "settings.json"), _json(place / "result.json")
+    try:
+        return Finished(place, settings, row_cells(str(place), [(settings, result)]), False)
+    except (KeyError, TypeError) as e:
+        raise InputError(f"settings.json or result.json is of another version: {e} is missing", path=place) from e
 
 
-def compare(folders: Sequence[Path]) -> str:
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise InputError(f"cannot be read: {e}", path=path) from e
+    if not isinstance(value, dict):
+        raise InputError("expected a JSON object", path=path)
+    return value
+
+
+def _stream_cells(place: Path, summary: dict[str, Any]) -> list[str]:
+    accuracy = summary["accuracy"]
+    scores = [accuracy[key] for key in ("presentations", "second_half", "kappa", "steps")]
+    shown = ["–" if score is None else f"{score:.3f}" for score in scores]
+    numbers = f"{summary['presentations']:,}", f"{summary['timesteps']:,}", str(summary["seed"])
+    return [str(place), str(summary["source"]), numbers[0], *shown, *numbers[1:]]
+
+
+def compare(places: Sequence[Path]) -> str:
     """Runs as Markdown: a row each, and a table of the settings that are not the same in all of them.
 
+    Args:
+        places: folders of `run --record` and of `replay`, or files of summaries. The two kinds have a table each.
+
     Raises:
-        UsageError: less than two folders.
-        InputError: a folder without a finished run.
+        UsageError: less than two.
+        InputError: one without a finished run.
     """
-    if len(folders) < 2:
+    if len(places) < 2:
         raise UsageError("compare needs two folders of runs at least, such as out/ottt_o out/bptt")
-    runs = [read_run(folder) for folder in folders]
-    try:
-        rows = [row_cells(str(run.folder), [(run.settings, run.result)]) for run in runs]
-    except (KeyError, TypeError) as e:
-        raise InputError(f"settings.json or result.json is of another version: {e} is missing") from e
+    runs = [read_run(place) for place in places]
+    parts = []
+    if replays := [run.cells for run in runs if not run.of_stream]:
+        parts.append(markdown(replays))
+    if streams := [run.cells for run in runs if run.of_stream]:
+        parts.append(markdown(streams, STREAM_HEADER))
     flat = [_flat(run.settings) for run in runs]
     keys = dict.fromkeys(key for own in flat for key in own)
     differing = [key for key in keys if len({own.get(key) for own in flat}) > 1]
-    parts = [markdown(rows)]
     if differing:
         cells = [[f"`{key}`", *(own.get(key, "–") for own in flat)] for key in differing]
-        parts.append(markdown(cells, ["what differs", *(str(run.folder) for run in runs)]))
+        parts.append(markdown(cells, ["what differs", *(str(run.place) for run in runs)]))
     else:
         parts.append("No setting differs.\n")
     return "\n".join(parts)

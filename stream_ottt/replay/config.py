@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stream_ottt.engine.config import Precision
 from stream_ottt.labels.evaluation import EvaluationConfig
@@ -35,6 +36,8 @@ class DataConfig(Settings):
         count: events in a frame.
         width: of the frames, pixels; ``none`` keeps that of the data.
         height: of the frames, pixels; ``none`` keeps that of the data.
+        transforms: of events, tonic's (docs/replay.md): what is done to a sample's events before they become frames, in
+            this order; each as ``NAME``, ``NAME:?argument=value`` or a table with the key ``uri``.
         keep_aspect: images of a folder keep their size here, for ``transform.resized_crop`` to cut the frame's from.
         cache: folder of decoded samples; ``auto`` for one under the user's cache folder, ``off`` for none.
     """
@@ -54,8 +57,14 @@ class DataConfig(Settings):
     count: int = Field(1000, ge=1, le=2**31)
     width: Pixels | None = None
     height: Pixels | None = None
+    transforms: tuple[str | dict[str, Any], ...] = ()
     keep_aspect: bool = False
     cache: str = "auto"
+
+    @field_validator("transforms", mode="before")
+    @classmethod
+    def _one_transform(cls, value: object) -> object:
+        return (value,) if isinstance(value, (str, Mapping)) else value
 
 
 class TransformConfig(Settings):
@@ -242,4 +251,6 @@ class ReplayConfig(Settings):
             raise ValueError(f"method {self.method.name!r} remembers by itself: use rehearsal.mode = 'off'")
         if self.learner.average:
             raise ValueError("learner.average is for streams; a replay compares rules by the weights that they learn")
+        if self.learner.perturb:
+            raise ValueError("learner.perturb is for streams; here method.name = 'cbp' renews channels")
         return self

@@ -12,7 +12,8 @@ from stream_ottt.events.pixel_map import axis_map
 from stream_ottt.replay.config import DataConfig
 
 Raw = npt.NDArray[Any]
-"""Frames before any transform, uint8 or uint16 [T or 1, channels, height, width]; one alone stands for T equal ones."""
+"""Frames before any transform of frames, [T or 1, channels, height, width]; one alone stands for T equal ones. Integers
+are counts or pixel values, float32 is what a transform of events made of them."""
 
 
 def frame_events(events: EventArray, sensor: tuple[int, int], config: DataConfig) -> Raw:
@@ -27,13 +28,7 @@ def frame_events(events: EventArray, sensor: tuple[int, int], config: DataConfig
         [T, 2, height, width], OFF then ON; uint8 when no count is above 255, else uint16 (larger counts are capped).
     """
     width, height = sensor
-    x, y, t = events["x"], events["y"], events["t"]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    if not inside.all():
-        events = events[inside]
-    t = events["t"]
-    if len(t) > 1 and (np.diff(t) < 0).any():
-        events = events[np.argsort(t, kind="stable")]
+    events = on_sensor(events, sensor)
     steps = config.time_steps
     which = _frame_of(events["t"], config)
     kept = which < steps
@@ -47,6 +42,19 @@ def frame_events(events: EventArray, sensor: tuple[int, int], config: DataConfig
     if counts.max(initial=0) < 256:
         return counts.astype(np.uint8)
     return np.minimum(counts, 65535).astype(np.uint16)
+
+
+def on_sensor(events: EventArray, sensor: tuple[int, int]) -> EventArray:
+    """The events [m ≤ n] that lie on the sensor (width, height), in order of time."""
+    width, height = sensor
+    x, y = events["x"], events["y"]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    if not inside.all():
+        events = events[inside]
+    t = events["t"]
+    if len(t) > 1 and (np.diff(t) < 0).any():
+        events = events[np.argsort(t, kind="stable")]
+    return events
 
 
 def _frame_of(t: npt.NDArray[np.int64], config: DataConfig) -> npt.NDArray[np.int64]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stream_ottt.replay import details, provenance
+from stream_ottt.replay.files import write_json, write_text
 from stream_ottt.replay.records import Record, by_row
 from stream_ottt.replay.report import about_line, markdown, row_cells
-from stream_ottt.replay.runs import write_json, write_text
 from stream_ottt.replay.table_figures import draw_table
 from stream_ottt.replay.tables import Table
 

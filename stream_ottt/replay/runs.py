@@ -6,7 +6,6 @@ A run that was killed goes on at its last completed interval when it is started 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from stream_ottt.errors import InputError, OutputError, UsageError
+from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.replay import provenance
 from stream_ottt.replay.analysis.activity import measure_activity
 from stream_ottt.replay.analysis.alignment import measure_alignment
@@ -22,12 +21,12 @@ from stream_ottt.replay.check import check
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.datasets import open_dataset
 from stream_ottt.replay.distributed import World
+from stream_ottt.replay.files import load_state, save_state, write_json, write_text
 from stream_ottt.replay.protocols import PROTOCOLS
 from stream_ottt.replay.protocols.base import Protocol, Row
 from stream_ottt.replay.report import table_row
 from stream_ottt.replay.workbench import TEST_BATCH, Workbench
 from stream_ottt.run.model_file import load_checkpoint, save_checkpoint
-from stream_ottt.state import State, join, split
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"
@@ -35,7 +34,12 @@ RESULT = "result.json"
 Say = Callable[[str], None]
 
 
-def replay(config: ReplayConfig, out: Path, *, world: World | None = None, say: Say = print) -> dict[str, Any]:
+At = Callable[[float], None]
+
+
+def replay(
+    config: ReplayConfig, out: Path, *, world: World | None = None, say: Say = print, at: At | None = None
+) -> dict[str, Any]:
     """Run to the end, or go on where an earlier run with the same folder stopped.
 
     Args:
@@ -43,6 +47,7 @@ def replay(config: ReplayConfig, out: Path, *, world: World | None = None, say: 
         out: the folder; made when it is not there.
         world: the processes of this run.
         say: takes one line of progress an interval.
+        at: told after each batch how much of the run is done, 0 … 1.
 
     Returns:
         What ``result.json`` holds.
@@ -52,18 +57,19 @@ def replay(config: ReplayConfig, out: Path, *, world: World | None = None, say: 
         InputError: data that are missing or damaged.
         OutputError: the folder cannot be written.
     """
-    run = Run(config, out, world or World(), say)
+    run = Run(config, out, world or World(), say, at)
     return run.go()
 
 
 class Run:
     """The parts of one run; see :func:`replay`."""
 
-    def __init__(self, config: ReplayConfig, out: Path, world: World, say: Say) -> None:
+    def __init__(self, config: ReplayConfig, out: Path, world: World, say: Say, at: At | None = None) -> None:
         self.config = config
         self.out = out
         self.world = world
         self.say = say
+        self.at = at
         if world.size > 1 and config.protocol.name != "epochs":
             raise UsageError(
                 f"protocol {config.protocol.name!r} follows one stream; only 'epochs' can be shared by processes"
@@ -87,6 +93,8 @@ class Run:
         self._make_folder()  # only now: whatever cannot be built leaves no trace
         rows = self._resume(bench, protocol)
         aligns = bool(self.config.report.alignment) and self.leads
+        if self.at is not None:
+            bench.at, bench.learned = self.at, protocol.batches * len(rows) // max(protocol.length, 1)
         at_start = self._alignment(bench) if aligns and not rows else None
         for i in range(len(rows), protocol.length):
             row = protocol.advance(bench, i)
@@ -98,6 +106,8 @@ class Run:
             if self.leads:
                 self._checkpoint(bench, rows)
                 self.say(self._line(row, i, protocol.length))
+                if not bench.learned:  # a protocol that learns on benches of its own
+                    bench.at((i + 1) / protocol.length)
         result = {
             **protocol.result(bench, rows),
             "seconds": time.perf_counter() - started,
@@ -255,47 +265,3 @@ def write_tensorboard(out: Path, rows: list[Row]) -> None:
             for key, value in row.items():
                 if isinstance(value, (int, float)):
                     writer.add_scalar(key, value, i + 1)
-
-
-def save_state(path: Path, state: State) -> None:
-    """Write a state; :func:`load_state` reads it."""
-    from safetensors.torch import save_file
-
-    tree, tensors = split(state)
-    try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, path, {"tree": json.dumps(tree)})
-    except OSError as e:
-        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e
-
-
-def load_state(path: Path) -> State:
-    """What :func:`save_state` wrote.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as f:
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - no mapping
-            state: State = join(json.loads(f.metadata()["tree"]), tensors)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
-        raise InputError(f"cannot be read: {e}; remove the run's folder and start it anew", path=path) from e
-    return state
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON; a file that was there is replaced only once the new one is complete."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """As :func:`write_json`, of text."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e

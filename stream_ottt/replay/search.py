@@ -15,6 +15,7 @@ from stream_ottt.errors import InputError, OutputError, UsageError
 from stream_ottt.replay.check import check
 from stream_ottt.replay.config import ReplayConfig
 from stream_ottt.replay.executors import make_run, open_executor
+from stream_ottt.replay.files import write_json
 from stream_ottt.run.config import merge, parse_overrides
 from stream_ottt.run.presets import Tables
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 Say = Callable[[str], None]
+At = Callable[[float], None]
 RANGE = re.compile(r"(?P<low>[-+.\de]+)\.\.(?P<high>[-+.\de]+?)(?P<log>:log)?")
 
 
@@ -88,6 +90,7 @@ def search(
     scheduler: str | None = None,
     seed: int = 0,
     say: Say = print,
+    at: At = lambda share: None,
 ) -> dict[str, Any]:
     """Make runs until ``trials`` have ended, those of an earlier search in the same folder counted.
 
@@ -100,6 +103,7 @@ def search(
         scheduler: as of :func:`stream_ottt.replay.executors.open_executor`.
         seed: of Optuna's sampler.
         say: takes a line a trial.
+        at: told after each trial how much of the search is done, 0 … 1.
 
     Returns:
         What ``best.json`` holds: ``accuracy``, ``settings`` as varied, ``folder``.
@@ -129,6 +133,7 @@ def search(
                 trial, folder = running.pop(future)
                 ended += 1
                 _tell(study, trial, folder, future, say)
+                at(min(ended / trials, 1.0))
     return _best(study, out)
 
 
@@ -193,5 +198,5 @@ def _best(study: Study, out: Path) -> dict[str, Any]:
     except ValueError as e:
         raise InputError("no run succeeded; error.txt in each trial's folder says why", path=out) from e
     found = {"accuracy": trial.value, "settings": trial.params, "folder": trial.user_attrs["folder"]}
-    (out / "best.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_json(out / "best.json", found)
     return found

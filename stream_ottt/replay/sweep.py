@@ -16,6 +16,7 @@ from stream_ottt.replay.tables import Table
 from stream_ottt.run.presets import Tables
 
 Say = Callable[[str], None]
+At = Callable[[float], None]
 
 
 def run_table(
@@ -30,6 +31,7 @@ def run_table(
     elsewhere: Sequence[Path] = (),
     scheduler: str | None = None,
     say: Say = print,
+    at: At = lambda share: None,
 ) -> int:
     """Run what is missing of a table and write ``table.md`` and ``table.json``, anew after each run; draw its figures
     at the end.
@@ -45,6 +47,7 @@ def run_table(
         elsewhere: folders of other tables; a finished run in them with the same settings is not made again.
         scheduler: address of a Dask scheduler whose workers make the runs; they share ``out`` and the data.
         say: takes a line a run.
+        at: told after each run how much of the table is done, 0 … 1.
 
     Returns:
         How many runs failed.
@@ -102,6 +105,7 @@ def run_table(
             failures[name, seed] = _one_line(e)
             say(f"{name}, seed {seed}: FAILED: {failures[name, seed]}")
         write()
+        at((len(found) + len(failures)) / len(wanted))
     write(figures=True)
     return len(failures)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from stream_ottt.images.base import Item
 from stream_ottt.labels.score import Score
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
-from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, cut
+from stream_ottt.learning.rehearsal import RehearsalMemory, Stretch, as_stored, cut
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import Optimizer, build_optimizer
 from stream_ottt.network.topologies import build_network
@@ -38,6 +38,10 @@ class Workbench:
         batches: batches of new samples that the whole run will learn, for the cosine schedule.
         world: the processes of this run.
         dataset: opened already, or None.
+
+    Attributes:
+        learned: batches of new samples so far.
+        at: told before each how much of the run is done, 0 … 1.
     """
 
     def __init__(
@@ -45,6 +49,10 @@ class Workbench:
     ) -> None:
         self.config = config
         self.world = world or World()
+        self.batches = batches
+        self.learned = 0
+        self._remembered = 0  # samples that went to the memory
+        self.at: Callable[[float], None] = lambda share: None
         torch.set_num_threads(config.compute.threads)
         self.dataset = dataset or open_dataset(config.data)
         self.loader = Loader(self.dataset, config)
@@ -106,6 +114,8 @@ class Workbench:
 
     def learn(self, items: Sequence[Item], augment: Sequence[tuple[int, int]]) -> int:
         """Learn one batch of new samples; how many of this process's were classified correctly while it learned."""
+        self.at(min(self.learned / max(self.batches, 1), 1.0))
+        self.learned += 1
         pairs, share = self.world.share(list(zip(items, augment, strict=True)))
         if isinstance(self.method.optimizer, ReducingOptimizer):
             self.method.optimizer.share = share
@@ -125,7 +135,10 @@ class Workbench:
             parts = cut(len(raw), how.stretch)
             due = len(parts)
             for part in parts:
-                self.memory.store(Stretch(np.minimum(raw[part], 255).astype(np.uint8), item.label))
+                counts = np.issubdtype(raw.dtype, np.integer)
+                frames = as_stored(raw[part]) if counts else raw[part].copy()
+                self.memory.store(Stretch(frames, item.label, self._remembered))
+            self._remembered += 1
         for _ in range(int(how.ratio) * due):
             drawn = [self._draw() for _ in range(self.config.protocol.batch_size)]
             kept = [s for s in drawn if s is not None]
@@ -135,7 +148,7 @@ class Workbench:
     def _draw(self) -> Stretch | None:
         """A remembered stretch, seen from a little aside where the settings say so."""
         stretch, how = self.memory.draw(), self.config.rehearsal
-        return None if stretch is None else Stretch(how.changed(stretch.frames, self.memory.rng), stretch.label)
+        return None if stretch is None else Stretch(self.memory.varied(stretch, how), stretch.label)
 
     def _learn_again(self, stretches: Sequence[Stretch]) -> None:
         """Learn remembered stretches as one batch, as long as the shortest of them."""

@@ -86,7 +86,10 @@ def thinned(n: int) -> npt.NDArray[np.intp]:
 
 def scores(groups: Sequence[Group]) -> Figure | None:
     """Kappas and baselines so far, over stream time, a panel each; None where no run has such points."""
-    return _panels(groups, [(title, ("accuracy", key)) for key, title in SCORES.items()])
+    figure = _panels(groups, [(title, ("accuracy", key)) for key, title in SCORES.items()])
+    for axis in figure.axes if figure is not None else ():
+        axis.set_ylim(min(axis.get_ylim()[0], -0.02), 1.02)  # one scale: a baseline of 0 is seen as 0
+    return figure
 
 
 def course(groups: Sequence[Group]) -> Figure | None:

@@ -191,6 +191,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}; record a run with --record FOLDER", path=path) from e
+    except UnicodeDecodeError as e:
+        raise InputError("neither a folder of a run nor its summary, which is JSON", path=path) from e
     except (ValueError, RecursionError) as e:
         raise InputError(f"expected JSON: {e}", path=path) from e
 

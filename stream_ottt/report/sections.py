@@ -111,10 +111,21 @@ def about(run: RecordedRun) -> list[Element]:
         ("source", s.get("source"), "source"),
         ("network", (s.get("network") or {}).get("description"), "network.description"),
         ("learning", s.get("learning"), "learning"),
+        *_refused(s.get("labels") or {}),
         ("end", f"{end.get('reason')}, exit code {end.get('code')}", "exit"),
         ("versions", versions, "versions"),
     ]
     return [facts(rows), *(el("p", text, class_="warning") for text in said)]
+
+
+def _refused(labels: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    """Labels that were refused, and why the first of them was; nothing where all were taken."""
+    if not labels.get("refused"):
+        return []
+    return [
+        ("labels that were refused", labels["refused"], "labels.refused"),
+        ("the first of them", labels.get("first_refusal"), "labels.first_refusal"),
+    ]
 
 
 def settings(run: RecordedRun) -> Element:

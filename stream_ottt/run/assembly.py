@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.learning.session import Session
 from stream_ottt.network.config import NetworkConfig
 from stream_ottt.network.topologies import build_network
-from stream_ottt.pipeline.binning_thread import Pass
+from stream_ottt.pipeline.handed import Pass
 from stream_ottt.pipeline.source import Source
 from stream_ottt.pipeline.source_reader import Labels
 from stream_ottt.pipeline.view import RunFacts
@@ -36,13 +36,7 @@ WARM_UP = 10
 
 
 class StartingPoint(Protocol):
-    """What a learner begins with that has learned before.
-
-    Attributes:
-        goes_on: whether it is a run that goes on, with the classes that were added to it.
-    """
-
-    goes_on: ClassVar[bool]
+    """What a learner begins with that has learned before."""
 
     @property
     def classes(self) -> list[int]:
@@ -151,7 +145,7 @@ class Assembly:
         timeline = begins.timeline
         classes = self._expected_classes()
         if classes is None:
-            classes = timeline.classes() if timeline else list(range(UNLABELLED_CLASSES))
+            classes = timeline.classes() if timeline else self.source.coming_classes or list(range(UNLABELLED_CLASSES))
         _check_labels(timeline, classes)
         shape = c.binning.frame_shape(width, height)
         if self._to_warm_up:
@@ -234,11 +228,10 @@ class Assembly:
         return {**(self.checkpoint.class_names if self.checkpoint else {}), **self.source.class_names}
 
     def _expected_classes(self) -> list[int] | None:
-        """The labels that may occur, where something says so: those with which a run goes on, or the settings."""
-        checkpoint, named = self.checkpoint, self.config.labels.classes
-        if checkpoint is not None and (named is None or checkpoint.goes_on):
-            return checkpoint.classes
-        return None if named is None else list(named)
+        """The labels that may occur, where the settings or what was learned before say so."""
+        if self.config.labels.classes is not None:
+            return list(self.config.labels.classes)
+        return None if self.checkpoint is None else self.checkpoint.classes
 
 
 def _check_labels(timeline: LabelTimeline | None, classes: list[int]) -> None:

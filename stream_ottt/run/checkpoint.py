@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from stream_ottt.errors import ModelError
+from stream_ottt.run.learned_from import Stream
 from stream_ottt.settings import Settings
 from stream_ottt.state import State, part, take
 
@@ -24,6 +25,7 @@ class RunOfOld(Settings):
         folder: the working folder, to which the paths are relative.
         source, sinks, save, summary, learn: as in the request.
         settings: all settings, nested tables.
+        learned_from: what the model that it began with had learned from; None without one.
     """
 
     folder: str
@@ -33,6 +35,7 @@ class RunOfOld(Settings):
     summary: str | None
     learn: bool
     settings: dict[str, Any]
+    learned_from: tuple[Stream, ...] | None = None
 
 
 class Gap(Settings):
@@ -90,13 +93,12 @@ class SavedRun:
     Attributes:
         folder: where it was found, opened.
         manifest: what it says.
-        state: the state, as :class:`stream_ottt.pipeline.learner_thread.Cut` has it.
+        state: the state, as :class:`stream_ottt.pipeline.cut.Cut` has it.
     """
 
     folder: CheckpointFolder
     manifest: Manifest
     state: State
-    goes_on: ClassVar[bool] = True
 
     @property
     def classes(self) -> list[int]:

@@ -31,6 +31,7 @@ from stream_ottt.state import State, join, split
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
 FORMAT = "stream-ottt/checkpoint/1"
 STRETCHES = "learning/session/memory/stretch/"
@@ -198,7 +199,7 @@ class CheckpointFolder:
 
     def _remove_old(self) -> None:
         kept = self.numbers()[: self.keep]
-        needed = {self._file(number, "json").name for number in kept} | set(self._segments)
+        needed = {self._file(number, "json").name for number in kept}
         for number in kept:
             with suppress(ModelError):
                 needed |= set(self._read_manifest(number).files)
@@ -242,20 +243,16 @@ class CheckpointFolder:
 
     def read(self, number: int) -> SavedRun:
         """A checkpoint, every sum checked. Raises ModelError where it is damaged or something is missing."""
-        manifest = self._read_manifest(number)
-        for name, sha256 in manifest.files.items():
-            self._check_sum(name, sha256)
-        tensors = read_tensors(self._file(number, "safetensors"))
+        manifest, own = self._read_manifest(number), self._file(number, "safetensors")
+        tensors = {name: self._read_tensors(name, sha256) for name, sha256 in manifest.files.items()}
         try:
-            state: State = join(manifest.state, tensors)
+            state: State = join(manifest.state, tensors.pop(own.name, {}))
         except ModelError as e:
-            raise ModelError(f"{self._file(number, 'safetensors')}: {e}") from e
-        self._segments = {name: Segment(sha256) for name, sha256 in manifest.files.items() if "stretches" in name}
-        for name, segment in self._segments.items():
-            held = read_tensors(self.path / name)
-            segment.ids = set(map(int, held))
-            mine = [i for i, file in manifest.stretches.items() if file == name and str(i) in held]
-            state |= {f"{STRETCHES}{i}": held[str(i)].numpy() for i in mine}
+            raise ModelError(f"{own}: {e}") from e
+        self._segments = {name: Segment(manifest.files[name], set(map(int, held))) for name, held in tensors.items()}
+        for i, name in manifest.stretches.items():
+            if (held := tensors.get(name, {}).get(str(i))) is not None:
+                state[f"{STRETCHES}{i}"] = held.numpy()
         return SavedRun(self, manifest, state)
 
     def _read_manifest(self, number: int) -> Manifest:
@@ -268,16 +265,10 @@ class CheckpointFolder:
         except (OSError, ValueError, RecursionError, UsageError) as e:
             raise ModelError(f"{path}: is no checkpoint of this program: {e}") from e
 
-    def _check_sum(self, name: str, sha256: str) -> None:
-        try:
-            if Path(name).name != name:
-                raise ModelError(f"{self.path}: {name!r} is no name of a file in it")
-            with (self.path / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as e:
-            raise ModelError(f"{self.path / name}: cannot be read: {e.strerror}") from e
-        if found != sha256:
-            raise ModelError(f"{self.path / name}: is damaged: its sum is wrong")
+    def _read_tensors(self, name: str, sha256: str) -> dict[str, Tensor]:
+        if Path(name).name != name:
+            raise ModelError(f"{self.path}: {name!r} is no name of a file in it")
+        return read_tensors(self.path / name, sha256)
 
 
 def now() -> str:

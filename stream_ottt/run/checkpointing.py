@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Lock, Thread
@@ -21,7 +22,7 @@ from typing import Any
 
 from stream_ottt.errors import ModelError, OutputError, StreamOtttError, UsageError
 from stream_ottt.log import Say
-from stream_ottt.pipeline.learner_thread import Cut
+from stream_ottt.pipeline.cut import Cut
 from stream_ottt.pipeline.view import CheckpointState
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.state import State
@@ -31,7 +32,7 @@ SINKS_S = 5.0
 
 
 class Checkpointing:
-    """Takes cuts of a run and writes them; a :class:`stream_ottt.pipeline.learner_thread.Keeper`.
+    """Takes cuts of a run and writes them; a :class:`stream_ottt.pipeline.cut.Keeper`.
 
     Args:
         folder: where to, opened.
@@ -39,10 +40,6 @@ class Checkpointing:
         ask: sends a mark along with the stream.
         about: what the manifest says of the run, in this moment.
         say: told of each checkpoint, when they fail, and when they work again.
-
-    Attributes:
-        written, failed: how many.
-        latest: ``time.time()`` of the latest that was written; None before.
     """
 
     def __init__(
@@ -54,9 +51,7 @@ class Checkpointing:
         about: Callable[[], dict[str, Any]],
         say: Say,
     ) -> None:
-        self.written = self.failed = 0
-        self.latest: float | None = None
-        self._timesteps = 0  # before it
+        self._state = CheckpointState()
         self._folder = folder
         self._every_s = every_s
         self._ask = ask
@@ -85,7 +80,7 @@ class Checkpointing:
 
     def state(self) -> CheckpointState:
         """What has become of them; from any thread."""
-        return CheckpointState(self.written, self.failed, self.latest, self._timesteps)
+        return self._state
 
     def now(self) -> Future[str]:
         """Write one as soon as may be, from any thread; gives its path, or fails with an error that says why not."""
@@ -141,7 +136,7 @@ class Checkpointing:
             sinks = self._of_sinks(cut.sinks)
             path = self._folder.write(cut.state, sinks, {**self._about(), "timesteps": cut.timesteps})
         except (OSError, ModelError) as e:
-            self.failed += 1
+            self._state = replace(self._state, failed=self._state.failed + 1)
             why = f"{self._folder.path}: {e.strerror or e}" if isinstance(e, OSError) else str(e)
             if self._working:
                 text = f"checkpoint: {why}; the run goes on and tries again"
@@ -152,8 +147,8 @@ class Checkpointing:
         text = f"checkpoint: written {again}after {cut.timesteps} timesteps"
         self._say(text, "checkpoint", quiet=self._working, ok=True, timesteps=cut.timesteps)
         self._working = True
-        self.written += 1
-        self.latest, self._timesteps = time.time(), cut.timesteps
+        written = self._state.written + 1
+        self._state = replace(self._state, written=written, at=time.time(), timesteps=cut.timesteps)
         return path
 
     @staticmethod

@@ -7,16 +7,17 @@ shapes were checked, and a learner is changed only once everything was.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from stream_ottt.errors import ModelError, OutputError, UsageError
+from stream_ottt.outputs import write_atomically
 from stream_ottt.run.config import RunConfig
+from stream_ottt.run.learned_from import Stream
 from stream_ottt.settings import Settings
 from stream_ottt.state import part, under
 
@@ -51,6 +52,7 @@ class Facts(Settings):
         input_shape: (polarities, height, width).
         optimizer_steps: optimizer steps made.
         centred: whether the means of standardized rows were taken out of the weights.
+        learned_from: the streams that the runs learned from, as far as they are known.
     """
 
     format: str
@@ -60,6 +62,7 @@ class Facts(Settings):
     input_shape: tuple[Annotated[int, Field(ge=1, le=32767)], ...] = Field(min_length=3, max_length=3)
     optimizer_steps: int = Field(ge=0)
     centred: bool
+    learned_from: tuple[Stream, ...] = ()
 
     @field_validator("classes")
     @classmethod
@@ -80,7 +83,6 @@ class Checkpoint:
 
     path: Path
     facts: Facts
-    goes_on: ClassVar[bool] = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -101,13 +103,6 @@ class Checkpoint:
     def steps_before(self) -> int:
         """Optimizer steps made by the runs before."""
         return self.facts.optimizer_steps
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """All tensors, ``weights/<name>`` and ``optimizer/<buffer>/<name>``, read anew each time."""
-        from safetensors.torch import load_file
-
-        return load_file(self.path)
 
     def restore(self, learner: OnlineLearner) -> None:
         """Put weights and optimizer state into ``learner``, which stays as it was when they do not fit.
@@ -191,7 +186,12 @@ def not_finite(tensors: dict[str, Tensor]) -> str | None:
 
 
 def save_checkpoint(
-    path: Path, learner: OnlineLearner, *, settings: dict[str, Any], class_names: dict[int, str]
+    path: Path,
+    learner: OnlineLearner,
+    *,
+    settings: dict[str, Any],
+    class_names: dict[int, str],
+    learned_from: Iterable[Stream] = (),
 ) -> None:
     """Write a model file; a file that was there is replaced only once the new one is complete.
 
@@ -217,18 +217,13 @@ def save_checkpoint(
         "input_shape": learner.network.input_shape,
         "optimizer_steps": learner.optimizer.steps,
         "centred": learner.network.centred,
+        "learned_from": [stream.model_dump(mode="json") for stream in learned_from],
     }
     # One entry: safetensors writes several in no fixed order, and the same run must give the same file.
     metadata = {METADATA_KEY: json.dumps(facts)}
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as f:
-            f.write(save(tensors, metadata))
-            f.flush()
-            os.fsync(f.fileno())
-        partial.replace(path)
+        write_atomically(path, save(tensors, metadata))
     except OSError as e:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: the model cannot be written: {e.strerror}") from e
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from stream_ottt.errors import ModelError, UsageError
 from stream_ottt.run.config import RunConfig
-from stream_ottt.run.model_file import load_checkpoint, save_checkpoint, settings_to_keep
+from stream_ottt.run.model_file import Checkpoint, load_checkpoint, save_checkpoint, settings_to_keep
 from stream_ottt.settings import Settings
 
 if TYPE_CHECKING:
+    from stream_ottt.engine.config import EngineConfig
     from stream_ottt.learning.learner import OnlineLearner
 
 
@@ -40,18 +41,29 @@ def load_model(path: str | Path) -> OnlineLearner:
     Raises:
         ModelError: no such file, no model, or one whose parts do not fit each other.
     """
+    return learner_of(load_checkpoint(Path(path)))
+
+
+def learner_of(checkpoint: Checkpoint, *, engine: EngineConfig | None = None, threads: int | None = 1) -> OnlineLearner:
+    """The learner that a model file describes.
+
+    Args:
+        checkpoint: the file.
+        engine, threads: as in :func:`stream_ottt.build_learner`.
+
+    Raises:
+        ModelError: its parts do not fit each other.
+    """
     from stream_ottt.learning.build import build_learner
     from stream_ottt.network.topologies import build_network
 
-    checkpoint = load_checkpoint(Path(path))
-    shape = checkpoint.facts.input_shape
+    planes, height, width = checkpoint.facts.input_shape
     config = RunConfig.load(settings_to_keep(checkpoint))
+    classes, rule = checkpoint.classes, config.learner.with_known_end()
     try:
-        network = build_network(
-            config.network, input_shape=(shape[0], shape[1], shape[2]), classes=len(checkpoint.classes)
-        )
-        learner = build_learner(network, config=config.learner.with_known_end(), classes=checkpoint.classes)
+        network = build_network(config.network, input_shape=(planes, height, width), classes=len(classes))
+        learner = build_learner(network, config=rule, classes=classes, engine=engine, threads=threads)
     except UsageError as e:
-        raise ModelError(f"{path}: no network can be built by the settings in it: {e}") from e
+        raise ModelError(f"{checkpoint.path}: no network can be built by the settings in it: {e}") from e
     checkpoint.restore(learner)
     return learner

@@ -21,7 +21,7 @@ class Notifier:
         pid = os.environ.get("WATCHDOG_PID", "")
         mine = not pid or pid == str(os.getpid())
         every = os.environ.get("WATCHDOG_USEC", "")
-        self._watchdog_s = int(every) / 1e6 if mine and every.isdecimal() else None
+        self._watchdog_s = (int(every) / 1e6 if mine and every.isdecimal() else 0) or None
 
     @property
     def every_s(self) -> float | None:

@@ -20,10 +20,12 @@ class Presets:
     Args:
         kind: what they are, for messages.
         folder: within the package of presets.
+        use: the command that takes them.
     """
 
-    def __init__(self, kind: str, folder: str) -> None:
+    def __init__(self, kind: str, folder: str, use: str) -> None:
         self.kind = kind
+        self.use = use
         self._folder = Path(str(files("stream_ottt.configs"))) / folder
 
     def names(self) -> list[str]:
@@ -40,6 +42,9 @@ class Presets:
             return self._folder / f"{name_or_file}.toml"
         own = Path(name_or_file if name_or_file.endswith(".toml") else f"{name_or_file}.toml")
         if not name_or_file.endswith(".toml") and not own.is_file():
+            for other in (RUNS, REPLAYS, TABLES):
+                if name_or_file in other.names():
+                    raise UsageError(f"{name_or_file!r} is a {other.kind}: stream-ottt {other.use} {name_or_file}")
             near = near_miss(name_or_file, self.names())
             raise UsageError(f"unknown {self.kind} {name_or_file!r}, and no file {own} is there{near}")
         return own
@@ -66,6 +71,6 @@ class Presets:
         return str(title) if title is not None else comment.removeprefix("#").strip() if comment[:1] == "#" else ""
 
 
-RUNS = Presets("preset", "")
-REPLAYS = Presets("replay preset", "replay")
-TABLES = Presets("table", "tables")
+RUNS = Presets("preset", "", "run --config")
+REPLAYS = Presets("replay preset", "replay", "replay --config")
+TABLES = Presets("table", "tables", "bench")

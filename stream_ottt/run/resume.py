@@ -10,7 +10,7 @@ from typing import Any
 from stream_ottt.errors import ModelError
 from stream_ottt.run.checkpoint import SavedRun
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
-from stream_ottt.run.run import RunRequest
+from stream_ottt.run.request import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ def find(folder: Path, *, force: bool = False) -> Resumable:
     finished = checkpoints.finished()
     if finished is not None:
         return Resumable(None, finished, [])
-    checkpoints.open()
+    if checkpoints.is_used():  # else nothing is left in it
+        checkpoints.open()
     saved, wrong = checkpoints.newest()
     manifest = saved.manifest
     remarks = [f"{line}; going on from the one before" for line in wrong]

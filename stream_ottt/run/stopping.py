@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from stream_ottt.errors import INTERRUPTED
+from stream_ottt.leaving import leave
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_S = 1.0
@@ -27,7 +28,7 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self.act: Callable[[], None] | None = None
+        self.act: Callable[[], object] | None = None
         self.signal: int | None = None
         self._first = 0.0
         self._before: dict[int, Any] = {}
@@ -53,6 +54,7 @@ class Stopping:
             if time.monotonic() - self._first >= SAME_S:
                 for each in SIGNALS:
                     signal.signal(each, signal.SIG_DFL)
+                leave()
                 signal.raise_signal(number)
             return
         self.signal, self._first = number, time.monotonic()

@@ -7,7 +7,6 @@ import platform
 import resource
 import sys
 import time
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ from stream_ottt.errors import OutputError
 from stream_ottt.labels.evaluation import Evaluator
 from stream_ottt.learning.snapshot import Durations, SessionSnapshot
 from stream_ottt.outputs import write_atomically
-from stream_ottt.pipeline.view import NO_DURATIONS, RunFacts, RunSnapshot
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot
+from stream_ottt.run.problems import TOO_MANY
 
 SCHEMA = "stream-ottt/summary/2"
-TOO_MANY = "too many labels waited; send them more slowly"
-
 
 NOTHING = SessionSnapshot(
     timesteps=0,
@@ -46,12 +44,13 @@ NOTHING = SessionSnapshot(
     intervals_met=0,
     label_span=None,
     stream_span=None,
-    step_ms=NO_DURATIONS,
-    step_counts=(),
-    rehearsal_ms=NO_DURATIONS,
+    step_ms=Durations(),
+    rehearsal_ms=Durations(),
     labels_taken=0,
+    latest_labels=(),
     labels_refused=0,
     labels_corrected=0,
+    labels_retracted=0,
     label_refusal=None,
     warnings=(),
 )
@@ -95,7 +94,7 @@ def summarize(
         "source": facts.source,
         "network": {"description": facts.network, "parameters": facts.parameters},
         "learning": s.learning,
-        "events": {**asdict(ledger), "in_hand": ledger.in_hand},
+        "events": ledger.facts(),
         "timesteps": s.timesteps,
         "timesteps_not_kept": s.timesteps_not_kept,
         "unknown": s.unknown,
@@ -114,7 +113,7 @@ def summarize(
             "since_change": list(s.since_change),
         },
         "step_ms": _quantiles(s.step_ms),
-        "latency_ms": {**_quantiles(snapshot.latency), "counts": list(snapshot.latency_counts)},
+        "latency_ms": {**_quantiles(snapshot.latency), "counts": list(snapshot.latency.counts)},
         "wall_s": round(wall, 4),
         "stream_s": round(s.stream_us / 1e6, 6),
         "peak_rss_mb": round(peak_rss_mb(), 2),
@@ -122,6 +121,7 @@ def summarize(
             "taken": s.labels_taken,
             "refused": s.labels_refused + snapshot.labels_refused,
             "corrected": s.labels_corrected,
+            "retracted": s.labels_retracted,
             "first_refusal": s.label_refusal or (TOO_MANY if snapshot.labels_refused else None),
             "intervals": s.intervals,
             "intervals_met": s.intervals_met,

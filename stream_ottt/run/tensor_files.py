@@ -1,4 +1,4 @@
-"""Tensors in safetensors files: written at once and summed, read into memory of their own."""
+"""Tensors in safetensors files that are told by their sums."""
 
 from __future__ import annotations
 
@@ -22,12 +22,21 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, each in memory of its own. Raises ModelError."""
+def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    """All tensors of a file, in memory.
+
+    Raises:
+        ModelError: it cannot be read, or its sum is another one.
+    """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return {name: value.clone() for name, value in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as e:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ModelError(f"{path}: is damaged: its sum is wrong")
+        return load(data)
+    except OSError as e:
+        raise ModelError(f"{path}: cannot be read: {e.strerror}") from e
+    except (SafetensorError, ValueError) as e:
         raise ModelError(f"{path}: cannot be read: {e}") from e

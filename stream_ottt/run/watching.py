@@ -21,12 +21,14 @@ class Watching:
 
     Args:
         run: the run.
+        live: whether its source is live.
     """
 
-    def __init__(self, run: RunView) -> None:
-        self.journal = Journal()
+    def __init__(self, run: RunView, *, live: bool = False) -> None:
+        self.journal = Journal(run.facts.source if live else None)
         self._run = run
         self._notifier = Notifier()
+        self._faulty = False
         self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -44,11 +46,21 @@ class Watching:
         if isinstance(fault, Exception):  # what was learned is to be written all the same
             warn(f"the run was not looked at to its end: {type(fault).__name__}: {fault}")
 
+    def _say_fault(self, fault: Exception) -> None:
+        if not self._faulty:
+            self._faulty = True
+            warn(f"the run could not be looked at: {type(fault).__name__}: {fault}; it goes on")
+
     async def _look_regularly(self) -> None:
         every, due = self._notifier.every_s, 0.0
         while True:
-            snapshot = self._run.snapshot()
-            self.journal.look(snapshot)
+            try:
+                snapshot = self._run.snapshot()
+                self.journal.look(snapshot)
+            except Exception as e:  # the next look may be better, and the beat must not stop for a line of the log
+                self._say_fault(e)
+                await asyncio.sleep(LOOK_S)
+                continue
             if every is not None and time.monotonic() >= due:
                 due = time.monotonic() + every
                 self._notifier.look(snapshot)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -43,6 +44,18 @@ class Shown(Protocol):
 Answer = Callable[[Command], Awaitable[dict[str, Any]]]
 
 
+class RuleBroken(Exception):
+    """The browser has sent what ends its connection; the text says what.
+
+    Attributes:
+        code: of the WebSocket's close.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
 class Browser:
     """Sends parts to one browser and takes its messages.
 
@@ -77,6 +90,11 @@ class Browser:
         """What the browser wants to see."""
         return self._wish
 
+    @property
+    def draws(self) -> bool:
+        """Whether it can be sent something."""
+        return self._has_room.is_set()
+
     async def run(self) -> None:
         """Serve the browser until it is gone, or breaks the rules."""
         sending = asyncio.create_task(self._send_all())
@@ -85,15 +103,21 @@ class Browser:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        self.gone.set()
-        for task in done:
-            error = task.exception()
-            if error is not None and not isinstance(error, WebSocketDisconnect):
-                raise error
+        try:
+            for task in done:
+                error = task.exception()
+                if isinstance(error, RuleBroken):
+                    with suppress(WebSocketDisconnect, RuntimeError):  # it has gone by itself
+                        await self._socket.close(error.code, reason=str(error))  # now that nothing more is sent
+                elif error is not None and not isinstance(error, WebSocketDisconnect):
+                    raise error
+        finally:
+            self.gone.set()
 
     def finish(self) -> None:
-        """Nothing changes any more: send what is newest, as soon as the browser can take it, and close."""
+        """Nothing changes any more: send what is newest, also to a page that is hidden and draws later, and close."""
         self._ending = True
+        self._has_room.set()
 
     async def _send_all(self) -> None:
         while True:
@@ -130,15 +154,13 @@ class Browser:
                     raise ValueError("expected one JSON object in a text message")
                 message = decode_incoming(text)
             except ValueError as e:
-                await self._socket.close(UNREADABLE, reason=str(e)[:100])
-                return
+                raise RuleBroken(UNREADABLE, str(e)[:100]) from e
             if isinstance(message, Ready):
                 self._count(-1)
             elif isinstance(message, Wish):
                 self._wish = message
             elif self._is_flood():
-                await self._socket.close(TOO_MUCH, reason=f"more than {COMMANDS_PER_S} commands in a second")
-                return
+                raise RuleBroken(TOO_MUCH, f"more than {COMMANDS_PER_S} commands in a second")
             else:
                 answer = await self._answer(message)
                 self._answers.append(encode_part("answer", {"id": message.id, **answer}))
@@ -146,7 +168,7 @@ class Browser:
     def _count(self, change: int) -> None:
         """Messages under way have become more or fewer."""
         self._in_flight = max(0, self._in_flight + change)
-        if self._in_flight < IN_FLIGHT:
+        if self._in_flight < IN_FLIGHT or self._ending:
             self._has_room.set()
         else:
             self._has_room.clear()

@@ -111,6 +111,23 @@ class Wish(_Incoming):
     neuron: int | None = Field(None, ge=0, lt=2**31)
 
 
+CommandName = Literal[
+    "pause",
+    "resume",
+    "label",
+    "correct",
+    "retract",
+    "new_class",
+    "reset",
+    "save",
+    "checkpoint",
+    "speed",
+    "hold",
+    "step",
+]
+"""What a browser may ask a run to do."""
+
+
 class Command(_Incoming):
     """Something to be done to the run.
 
@@ -125,9 +142,7 @@ class Command(_Incoming):
 
     kind: Literal["command"]
     id: int = Field(ge=0, lt=2**31)
-    name: Literal[
-        "pause", "resume", "label", "correct", "new_class", "reset", "save", "checkpoint", "speed", "hold", "step"
-    ]
+    name: CommandName
     label: int | None = None
     span_us: int | None = Field(None, ge=1, le=3_600_000_000)
     text: str | None = Field(None, min_length=1, max_length=64)

@@ -59,7 +59,9 @@ def status_part(status: Status) -> bytes:
     ledger = snapshot.ledger
     fields: dict[str, Any] = {
         "ended": status.ended,
-        "speed": status.speed,
+        "held": snapshot.held,
+        "played_at": snapshot.speed or 0,
+        "speed": status.speed if snapshot.session is not None else None,
         "events_per_s": status.events_per_s,
         "events": {
             "read": ledger.read,
@@ -94,12 +96,13 @@ def status_part(status: Status) -> bytes:
                 "taken": session.labels_taken,
                 "refused": session.labels_refused + snapshot.labels_refused,
                 "corrected": session.labels_corrected,
+                "retracted": session.labels_retracted,
             },
             "label_refusal": session.label_refusal,
             "step_ms": durations(session.step_ms),
             "warnings": session.warnings,
         }
-    return encode_part("status", fields, {"latency": np.array(snapshot.latency_counts, np.int32)})
+    return encode_part("status", fields, {"latency": np.array(snapshot.latency.counts, np.int32)})
 
 
 def durations(of: Durations) -> dict[str, float]:

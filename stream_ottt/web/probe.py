@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from stream_ottt.events.timestep import StepResult
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.web.message import Arrays, encode_part
-from stream_ottt.web.neurons import Layer, layers_of
+from stream_ottt.web.neurons import Layer, layers_of, states_of
 
 ROWS = 64
 """Neurons of a layer that a raster shows, drawn at random."""
@@ -31,14 +31,42 @@ FORGOTTEN_S = 1.5
 """A probe that nobody has read for so long ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One timestep: its index, the spikes of the raster's neurons, and the picked neuron's u and â."""
+class Moment(NamedTuple):
+    """One timestep: its index, what the raster's neurons gave (above 0: a spike), and the picked neuron's u and â."""
 
     step: int
-    spikes: npt.NDArray[np.bool_]
+    spikes: npt.NDArray[Any]
     u: float
     trace: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a probe looks at.
+
+    Attributes:
+        index: of the layer among the layers of neurons.
+        layer: its name.
+        neurons: how many it has.
+        threshold: V_th of them.
+        neuron: index of the picked one.
+        rows: index of the neuron in each row of the raster.
+        row: which of them is the picked one's.
+        decay: λ of the trace.
+        place: where the picked neuron stands in the layer's image; so no timestep costs a copy of it.
+        places: the same of the rows.
+    """
+
+    index: int
+    layer: str
+    neurons: int
+    threshold: float
+    neuron: int
+    rows: npt.NDArray[np.intp]
+    row: int
+    decay: float
+    place: tuple[int, ...]
+    places: tuple[npt.NDArray[np.intp], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +103,7 @@ class Probe:
     def __init__(self, layer: str | None, neuron: int | None) -> None:
         self._name = layer
         self._wanted = neuron
-        self._found: tuple[str, int, float, int, npt.NDArray[np.intp]] | None = None
+        self._chosen: _Chosen | None = None
         self._moments: deque[Moment] = deque(maxlen=TIMESTEPS)
         self._rates: list[tuple[str, int, float]] = []
         self._trace = 0.0
@@ -106,35 +134,47 @@ class Probe:
         moments = []
         while self._moments:
             moments.append(self._moments.popleft())
-        if not moments or self._found is None:
+        chosen = self._chosen
+        if not moments or chosen is None:
             return None
-        name, neurons, threshold, neuron, rows = self._found
-        return Watched(name, neurons, threshold, neuron, rows, self._rates, moments)
+        about = (chosen.layer, chosen.neurons, chosen.threshold, chosen.neuron, chosen.rows)
+        return Watched(*about, self._rates, moments)
 
     def _note(self, learner: OnlineLearner, result: StepResult) -> None:
-        layers = layers_of(learner.predictor)
-        if not layers:
+        network = learner.predictor
+        if self._chosen is None:
+            if not (layers := layers_of(network)):
+                return
+            self._chosen = self._choose(layers, states_of(network), network.decay)
+        chosen = self._chosen
+        state = states_of(network)[chosen.index]
+        if state.output is None:  # at rest
             return
-        layer = next((one for one in layers if one.name == self._name), layers[0])
-        spikes = layer.spikes()
-        if self._found is None:
-            self._found = self._choose(layer, spikes)
-        *_, neuron, rows = self._found
         now = time.monotonic()
         if now >= self._count_at:
             self._count_at = now + RATES_S
-            self._count(layers)
+            self._count(layers_of(network))
+        spikes = state.spike_image()[chosen.places]
         # The presynaptic factor as the learning rule has it, from the moment at which the probe began.
         before = 0.0 if result.timestep.new_sample else self._trace
-        self._trace = learner.network.decay * before + bool(spikes[neuron] > 0)
-        self._moments.append(Moment(result.timestep.index, spikes[rows] > 0, layer.potential(neuron), self._trace))
+        self._trace = chosen.decay * before + bool(spikes[chosen.row] > 0)
+        potential = state.potential(chosen.place, chosen.threshold)
+        self._moments.append(Moment(result.timestep.index, spikes, potential, self._trace))
 
-    def _choose(self, layer: Layer, spikes: npt.NDArray[Any]) -> tuple[str, int, float, int, npt.NDArray[np.intp]]:
+    def _choose(self, layers: list[Layer], states: list[Any], decay: float) -> _Chosen:
+        layer = next((one for one in layers if one.name == self._name), layers[0])
+        spikes = layer.spikes()
         neurons = spikes.size
         neuron = int(spikes.argmax()) if self._wanted is None else min(self._wanted, neurons - 1)
         # At random, as an even spread would meet the same channels everywhere; the same ones each time.
         rows = np.random.default_rng(0).choice(neurons, min(ROWS, neurons), replace=False)
-        return layer.name, neurons, layer.threshold, neuron, np.unique(np.append(rows, neuron))
+        rows = np.unique(np.append(rows, neuron))
+        places = layer.places(rows)
+        at = int(np.searchsorted(rows, neuron))
+        place = tuple(int(axis[at]) for axis in places)
+        return _Chosen(
+            states.index(layer.state), layer.name, neurons, layer.threshold, neuron, rows, at, decay, place, places
+        )
 
     def _count(self, layers: list[Layer]) -> None:
         means = {name: mean for name, _, mean in self._rates}
@@ -163,7 +203,7 @@ def probe_part(watched: Watched) -> bytes:
     }
     arrays: Arrays = {
         "steps": np.array([m.step for m in moments], np.int32),
-        "spikes": np.stack([m.spikes for m in moments]).astype(np.uint8),
+        "spikes": (np.stack([m.spikes for m in moments]) > 0).astype(np.uint8),
         "rows": watched.rows.astype(np.int32),
         "u": np.array([m.u for m in moments], np.float32),
         "trace": np.array([m.trace for m in moments], np.float32),

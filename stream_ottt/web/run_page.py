@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -18,17 +18,17 @@ from stream_ottt.pipeline.view import Controls, RunView
 from stream_ottt.web import parts
 from stream_ottt.web.asked import Asked
 from stream_ottt.web.curves import Curves
-from stream_ottt.web.message import Command, Wish, encode_part
+from stream_ottt.web.message import Command, CommandName, Wish, encode_part
 from stream_ottt.web.probe import Probe, probe_part
 from stream_ottt.web.slot import Slot
 
 if TYPE_CHECKING:
     from stream_ottt.learning.session import Session
 
-FRAME_S, STATUS_S, CURVES_S, INSIDE_S, SLOW_S = 0.0, 0.2, 1.0, 0.1, 2.0
+FRAME_S, STATUS_S, CURVES_S, INSIDE_S, SLOW_S = 0.0, 0.2, 1.0, 0.2, 2.0
 """Shortest time between two parts of a kind; frames come as fast as a browser draws them."""
 
-SAMPLE_S = 0.1
+SAMPLE_S = 0.25
 """Time between two points of the curves."""
 
 SPEED_S = 2.0
@@ -189,6 +189,7 @@ class RunPage:
             "label": (command.label,),
             "label_last": (command.label, command.span_us),
             "correct": (command.label, None),
+            "retract": (None,),
             "new_class": (command.text,),
             "speed": (command.value,),
             "hold": (bool(command.value),),
@@ -211,8 +212,6 @@ RESULTS = {
 }
 """What a command's result is called in its answer."""
 
-COMMANDS = ("pause", "resume", "label", "correct", "new_class", "reset", "save", "checkpoint", "speed", "hold", "step")
-
 
 def control_of(controls: Controls, command: str) -> Callable[..., Future[Any]] | None:
     """What does a command, or None where the run has no such thing."""
@@ -221,7 +220,7 @@ def control_of(controls: Controls, command: str) -> Callable[..., Future[Any]] |
 
 def available(controls: Controls) -> dict[str, bool]:
     """Which commands the run takes."""
-    return {name: control_of(controls, name) is not None for name in COMMANDS}
+    return {name: control_of(controls, name) is not None for name in get_args(CommandName)}
 
 
 # --- of the session, in the learner's thread -------------------------------------------------------------------------

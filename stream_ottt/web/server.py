@@ -97,6 +97,10 @@ class PageServer:
         await self._server.stop()
         self._server = None
 
+    def draws(self) -> bool:
+        """Whether any browser can be sent something."""
+        return any(browser.draws for browser in self._browsers)
+
     def wishes(self) -> list[Any]:
         """What the connected browsers want to see."""
         return [browser.wish for browser in self._browsers]

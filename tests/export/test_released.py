@@ -19,7 +19,7 @@ from stream_ottt.errors import ModelError, OutputError, UsageError
 from stream_ottt.export.checkpoint import read_released
 from stream_ottt.export.importing import import_released
 from stream_ottt.export.model import load_network
-from stream_ottt.export.released import to_released
+from stream_ottt.export.released import to_released, write_released
 from stream_ottt.run.models import load_model
 
 GOLDEN = {
@@ -181,3 +181,9 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert code == 0 and "4-AP2-6, 3 classes" in err
     network, checkpoint = load_network(tmp_path / "c.safetensors")
     assert network.input_shape == (2, 20, 20) and checkpoint.settings["network"]["decay"] == 0.7
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "c.pt"
+    with pytest.raises(OutputError, match=f"{path}: cannot be written: No such file"):
+        write_released(path, network_of(layers=(4,)))

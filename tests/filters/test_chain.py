@@ -44,7 +44,10 @@ def test_what_stands_behind_the_colon() -> None:
     [
         ("backgruond", "unknown filter 'backgruond'; did you mean 'background'"),
         ("background:?tiem=3", "unknown key 'filter:background.tiem'; did you mean 'time'"),
-        ("background:3", "takes no '3' behind its colon"),
+        ("background:3x", "filter:background.time"),
+        ("roi:64", "takes no '64' behind its colon; write roi:?left=…&top=…&width=…&height=…"),
+        ("transpose:x", "takes no 'x' behind its colon; write transpose alone"),
+        ("background:?time=1ms&time=2ms", "the option 'time' is given twice"),
         ("background:?neighbours=9", "filter:background.neighbours"),
         ("background:?time=-1", "expected a duration"),
         ("rotate:45", "filter:rotate.degrees"),

@@ -26,7 +26,13 @@ def test_it_runs_from_top_to_bottom_and_shows_what_it_says(tmp_path: Path, monke
     html = [found["text/html"] for found in data if "text/html" in found]
     assert len(html) == 2
     presentations = re.search(r'data-key="presentations">(\d+)<', html[0])
-    assert presentations is not None and presentations[1] == "12"
+    assert presentations is not None and presentations[1] == "40"
+    late, guess = (
+        float(found[1])
+        for key in ("accuracy.second_half", "accuracy.majority")
+        if (found := re.search(rf'data-key="{key}">([\d.]+)<', html[0])) is not None
+    )
+    assert late > guess + 0.2  # one sees it learn
     assert "SpikingConv" in html[1] and "weight 8×2×3×3" in html[1]
     (text,) = [output["text"] for output in outputs if output["output_type"] == "stream" and "right:" in output["text"]]
     second = re.search(r"(\d+)% of the second", text)

@@ -248,7 +248,7 @@ def test_missing_data_say_in_one_line_where_they_are_published(name: str, tmp_pa
         with pytest.raises(InputError) as e:
             dataset(name, path)
         text = str(e.value)
-        assert "--data.path" in text and "\n" not in text and "not found" in text
+        assert "--data" in text and "\n" not in text and "not found" in text
         assert "published at" in text or "published by" in text
 
 

@@ -57,7 +57,9 @@ def test_a_cluster_gives_what_one_process_gives_and_makes_lost_runs_again(tmp_pa
     failed: list[int] = []
     with cluster(tmp_path) as workers:
         first = workers.add()
-        how: dict[str, Any] = {"jobs": 1, "seeds": [0, 1], "scheduler": workers.address, "say": said.append}
+        shares: list[float] = []
+        how: dict[str, Any] = {"jobs": 1, "seeds": [0, 1], "scheduler": workers.address}
+        how |= {"say": said.append, "at": shares.append}
         sweep = threading.Thread(target=lambda: failed.append(run_table(table, data, out, **how)))
         sweep.start()
         tick, begun = threading.Event(), [out / "ottt-o" / f"seed-{seed}" / "metrics.jsonl" for seed in (0, 1)]
@@ -68,12 +70,36 @@ def test_a_cluster_gives_what_one_process_gives_and_makes_lost_runs_again(tmp_pa
         assert not all(path.with_name("result.json").exists() for path in begun)
         workers.add()
         sweep.join()
+    assert shares == [0.25, 0.5, 0.75, 1.0]
     assert failed == [2]  # one row has no data, and that says so for each seed
     assert sum("FAILED" in line and "missing.npz" in line for line in said) == 2
     for seed in (0, 1):
         here = tmp_path / f"here-{seed}"
         replay(table.config(table.rows[0], seed, data, {}), here, say=lambda line: None)
         assert outcome(out / "ottt-o" / f"seed-{seed}") == outcome(here)
+
+
+def test_two_workers_are_at_work_at_once_and_what_a_lost_one_did_is_done_again(tmp_path: Path) -> None:
+    def meet(folder: str, n: int) -> int:  # sent by value: the workers cannot import the tests
+        import os
+        import signal
+        import time
+        from pathlib import Path
+
+        Path(folder, f"begun-{n}").touch()
+        while not Path(folder, f"begun-{1 - n}").exists():
+            time.sleep(0.005)
+        if n == 1 and not (mark := Path(folder, "killed")).exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    with cluster(tmp_path) as workers:
+        workers.add()
+        workers.add()
+        calls = {n: (str(tmp_path), n) for n in (0, 1)}
+        assert {n: future.result() for n, future in results(calls, meet, 1, workers.address)} == {0: 0, 1: 1}
+    assert (tmp_path / "killed").exists()
 
 
 def test_what_a_killed_process_took_with_it_is_made_again(tmp_path: Path) -> None:

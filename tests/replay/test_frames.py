@@ -119,6 +119,12 @@ def test_cache_is_keyed_by_settings_and_heals(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:50])
     assert cache.get("a", decode(4)).max() == 4 and calls == [1, 3, 4]
     assert SampleCache(tmp_path, {"window": 10}).get("a", decode(5)).max() == 4
+    whole = file.read_bytes()
+    directory = whole.index(b"PK\1\2")
+    for offset, value in ((6, 250), (8, 1), (10, 99)):  # a version, an encryption and a packing that there are not
+        place = directory + offset
+        file.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        assert cache.get("a", decode(6)).max() == 6
     assert not list(tmp_path.rglob("*.partial"))
 
 

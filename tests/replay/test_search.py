@@ -37,7 +37,9 @@ def test_a_search_keeps_the_best_and_goes_on(tmp_path: Path) -> None:
     base = small_config(write_collection(tmp_path / "c.npz")).model_dump(mode="json", exclude_none=True)
     space, out, said = [Vary.parse("learner.lr=0.1,1e-30")], tmp_path / "out", list[str]()
     first = search(base, space, out, trials=1, jobs=1, say=said.append)
-    found = search(base, space, out, trials=3, jobs=2, say=said.append)
+    shares: list[float] = []
+    found = search(base, space, out, trials=3, jobs=2, say=said.append, at=shares.append)
+    assert shares == [2 / 3, 1.0]
     assert len(said) == 3 and all("accuracy" in line for line in said)
     assert found == json.loads((out / "best.json").read_text()) and found["accuracy"] >= first["accuracy"]
     results = [json.loads(path.read_text())["accuracy"] for path in out.glob("trial-*/result.json")]

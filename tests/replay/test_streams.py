@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,34 @@ def test_runs_side_by_side(tmp_path: Path, call) -> None:
     assert compare([folders[0], folders[2]]).count("`") == 2  # report.figures alone
 
 
+def test_runs_of_a_stream_are_compared_with_each_other_and_beside_a_replay(tmp_path: Path, call) -> None:
+    replayed = tmp_path / "replayed"
+    replay(small_config(write_collection(tmp_path / "things.npz"), learner={"lr": 0.01}), replayed, say=quiet)
+    source = "synthetic:?presentations=2&duration=200ms"
+    small = ["--binning.width", "8", "--binning.height", "8", "--network.layers", "4", "--quiet"]
+    places = [tmp_path / name for name in "ab"]
+    for place, lr in zip(places, ("0.01", "0.02"), strict=True):
+        assert call("run", "--source", source, "--record", place, "--learner.lr", lr, *small)[0] == 0
+    code, out, _ = call("compare", *places, replayed, places[0] / "summary.json")
+    assert code == 0
+    summary = json.loads((places[0] / "summary.json").read_text())
+    steps, timesteps = f"{summary['accuracy']['steps']:.3f}", summary["timesteps"]
+    row = rf"^\| {places[0]} \| {re.escape(source)} \| 2 \|.*\| {steps} \| {timesteps} \| 0 \|$"
+    assert re.search(row, out, re.MULTILINE)
+    assert re.search(r"^\| `learner.lr` \| 0.01 \| 0.02 \| [^|]+ \| 0.01 \|$", out, re.MULTILINE)
+    assert f"| {replayed} | ottt_o |" in out
+    (places[0] / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"summary\.json is missing: the run has not finished"):
+        compare(places)
+    (places[0] / "summary.json").write_text('{"accuracy": {}}')
+    with pytest.raises(InputError, match="no summary of this version"):
+        compare(places)
+
+
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two folders"):
         compare([tmp_path])
-    with pytest.raises(InputError, match="no run of replay is here"):
+    with pytest.raises(InputError, match="no run of replay, and none of run --record, is here"):
         compare([tmp_path, tmp_path])
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(InputError, match="has not finished"):

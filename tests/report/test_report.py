@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"after_s": 0.1, "presentations": 8, "accuracy": 0.625},
             {"after_s": 2, "presentations": 0, "accuracy": None},
         ]
+        summary["labels"] |= {"refused": 3, "first_refusal": "label 9: unknown class"}
         summary["events"]["dropped"] = {"filter:hot": 7, "overflow": 1234}
         path.write_text(json.dumps(summary))
     return folder
@@ -63,6 +64,7 @@ def test_each_figure_is_the_summarys(folder: Path, html: str) -> None:
     assert "accuracy.since_change.2.accuracy" not in page.cells
     for key in ("read", "binned", "late", "malformed"):
         assert page.number(f"events.{key}") == summary["events"][key]
+    assert page.number("labels.refused") == 3 and "label 9: unknown class" in page.text
     assert page.number("events.dropped.filter:hot") == 7 and page.number("events.dropped.overflow") == 1234
     for key in ("wall_s", "stream_s", "peak_rss_mb", "timesteps", "presentations", "seed"):
         assert page.number(key) == pytest.approx(summary[key], rel=1e-4), key

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import LiveSource, labelled_events, pipeline_of, small_session
 from resumed import moved, request, result, resume, same
 from test_playback import asked, until
 
+from stream_ottt.errors import UsageError
+from stream_ottt.live.inputs import LiveInputs
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.run import Run
 
@@ -57,6 +61,13 @@ def test_where_none_are_written_that_is_said(tmp_path: Path, free_port: int) -> 
     made = Run(request(tmp_path / "run", settings, checkpoints=None))
     (answer,) = run_and_say(made, free_port, ("checkpoint", {}))
     assert not answer["ok"] and "start the run with --checkpoint FOLDER" in answer["error"]
+
+
+def test_before_the_first_packet_there_is_nothing_to_write() -> None:
+    pipeline = pipeline_of(LiveSource(labelled_events(0, 1)), [], small_session(None))
+    inputs = LiveInputs(pipeline, key_span=1, labels=False, save=None, checkpoint=Future, status=lambda _: {})
+    with pytest.raises(UsageError, match="the stream has not begun"):
+        inputs.checkpoint().result(0)
 
 
 def test_why_it_is_not_written_is_told_to_who_asked(tmp_path: Path, free_port: int) -> None:

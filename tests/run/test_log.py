@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,12 @@ from resumed import moved as moved_to
 
 from stream_ottt.cli import main
 from stream_ottt.cli.resume import resume
+from stream_ottt.events.packet import Ledger
 from stream_ottt.log import say, set_up
 from stream_ottt.pipeline import sink_writer
+from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
+from stream_ottt.run import watching
+from stream_ottt.run.journal import Journal
 from stream_ottt.run.stopping import Stopping
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -132,3 +137,50 @@ def test_what_json_cannot_hold_is_escaped(capsys: Captured) -> None:
     say("line\nbreak \ud800", "note", path=Path("/a"), number=np.int64(3))
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"].startswith("line\nbreak") and json.loads(line)["path"] == "/a"
+
+
+def test_a_live_source_that_is_silent_is_said_once_and_its_return(capsys: Captured) -> None:
+    now = [0.0]
+    journal = Journal("camera", lambda: now[0])
+    for now[0], read in ((9.0, 0), (11.0, 0), (30.0, 0), (42.0, 5), (51.0, 5), (53.0, 5), (54.0, 6)):
+        journal.look(RunSnapshot(None, Ledger(read)))
+    said = [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()]
+    silence = "camera: no events have come for 10 s; they are waited for"
+    assert said == [
+        silence,
+        "camera: events come again, after 42 s",
+        silence,
+        "camera: events come again, after 12 s",
+    ]
+
+
+def test_a_file_is_not_said_to_be_silent(capsys: Captured) -> None:
+    now = [0.0]
+    journal = Journal(None, lambda: now[0])
+    for now[0] in (1.0, 100.0):
+        journal.look(RunSnapshot(None, Ledger(0)))
+    assert not capsys.readouterr().err
+
+
+def test_a_look_that_fails_is_said_once_and_the_next_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    looks: list[int] = []
+    enough = asyncio.Event()
+
+    def look(_: object, __: object) -> None:
+        looks.append(1)
+        if len(looks) == 4:
+            enough.set()
+        if len(looks) < 4:
+            raise ValueError("in the look")
+
+    monkeypatch.setattr(Journal, "look", look)
+    monkeypatch.setattr(watching, "LOOK_S", 0.0)
+
+    async def go() -> None:
+        async with watching.Watching(RunView(RunFacts("test"), lambda: RunSnapshot(None, Ledger()))):
+            await asyncio.wait_for(enough.wait(), 20)
+
+    asyncio.run(go())
+    assert capsys.readouterr().err.count("the run could not be looked at: ValueError: in the look") == 1

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from resumed import request
 
+from stream_ottt.events.packet import Ledger
 from stream_ottt.learning.session import Session
+from stream_ottt.pipeline.view import RunSnapshot
 from stream_ottt.run.notify import Notifier
 from stream_ottt.run.run import Run
+from stream_ottt.run.summary import NOTHING
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -71,26 +74,28 @@ def test_the_beat_stops_with_the_learner(
     def stuck(self, timestep):  # type: ignore[no-untyped-def]
         if timestep.index == 30:
             reached.set()
-            assert release.wait(20)
+            assert release.wait(60)
         return process(self, timestep)
 
     monkeypatch.setattr(Session, "process", stuck)
-    endless = "synthetic:?presentations=100000&duration=100ms&pause=50ms&classes=3"
+    endless = "synthetic:?presentations=3000&duration=100ms&pause=50ms&classes=3"
     made = Run(request(tmp_path / "run", {"stream": {"speed": "1x"}}, source=endless, sinks=[], checkpoints=None))
     thread = threading.Thread(target=lambda: asyncio.run(made.go()))
     thread.start()
     try:
         assert "READY=1" in supervisor.recv(4096).decode()
-        assert reached.wait(20)
-        beats_within(supervisor, BEAT_S / 2 + 0.1)  # one may be on its way until it counts as stuck
-        assert beats_within(supervisor, 1.5 * BEAT_S) == 0
+        assert reached.wait(60)
+        deadline = time.monotonic() + 10
+        while beats_within(supervisor, BEAT_S):  # some may be on their way until it counts as stuck
+            assert time.monotonic() < deadline
+        assert beats_within(supervisor, BEAT_S) == 0
         release.set()
         assert "timesteps, learning on" in until(supervisor, "WATCHDOG=1")
-        assert beats_within(supervisor, 2 * BEAT_S) >= 2
+        until(supervisor, "WATCHDOG=1")
     finally:
         release.set()
         made.pipeline.stop()
-        thread.join(20)
+        thread.join(60)
     assert "STOPPING=1" in until(supervisor, "STOPPING=1")
 
 
@@ -100,6 +105,16 @@ def test_without_a_supervisor_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -
     notifier = Notifier()
     assert notifier.every_s is None
     notifier.ready()
+
+
+@pytest.mark.parametrize("said", ["0", "", "soon"])
+def test_a_watchdog_without_a_time_waits_for_no_beat(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(f"@stream-ottt-{os.getpid()}", monkeypatch) as end:
+        monkeypatch.setenv("WATCHDOG_USEC", said)
+        notifier = Notifier()
+        assert notifier.every_s == 5.0
+        notifier.look(RunSnapshot(NOTHING, Ledger()))
+        assert "WATCHDOG" not in end.recv(4096).decode()
 
 
 def test_a_supervisor_that_has_gone_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import labelled_events
+from helpers import WINDOW, intervals, labelled_events
 from resumed import SOURCE, request, result, resume, rewritten, run, same
 from resumed import moved as moved_to
 
-from stream_ottt.errors import ModelError, OutputError, UsageError
+from stream_ottt.errors import InputError, ModelError, OutputError, UsageError
 from stream_ottt.events.binning import Binner
 from stream_ottt.events.timestep import StepResult, Timestep
 from stream_ottt.run.assembly import Assembly
@@ -21,8 +22,9 @@ from stream_ottt.run.checkpoint import SavedRun
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.checkpointing import Checkpointing
 from stream_ottt.run.model_file import load_checkpoint
+from stream_ottt.run.request import RunRequest
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.run import Run
 from stream_ottt.state import part
 
 pytestmark = pytest.mark.usefixtures("one_thread", "every_mark")
@@ -82,11 +84,14 @@ def test_two_recordings_go_on_each_at_its_place(passes: int, tmp_path: Path) -> 
     for i in range(2):
         events = labelled_events(i, 40)
         np.savez(tmp_path / f"{i}.npz", width=8, height=8, **{k: events[k] for k in "xytp"})
-        uris.append(f"{tmp_path / f'{i}.npz'}?time=us&name=cam{i}&shift={i}ms")
+        rows = [f"{j.label},{j.t_start},{j.t_end}" for j in intervals(40)[i :: 2 - i]]
+        (tmp_path / f"{i}.csv").write_text("\n".join(["class,startTime_usec,endTime_usec", *rows]))
+        uris.append(f"{tmp_path / f'{i}.npz'}?time=us&name=cam{i}&shift={i}ms&labels={tmp_path / f'{i}.csv'}")
     stream = {"sources": uris, "passes": passes}
     whole = tmp_path / "whole"
     assert run(request(whole, {"stream": stream}, source=None)) == 0
     expected, cuts = result(whole), numbers(whole)
+    assert expected["summary"]["sources"]["cam1"]["labels"]["taken"] == 39 and expected["summary"]["presentations"] > 20
     for number in (cuts[0], cuts[-1]):
         folder = moved_to(whole, tmp_path / f"cut-{number}", number)
         resume(folder)
@@ -137,6 +142,18 @@ def test_a_damaged_newest_falls_back_to_the_one_before(file: str, damage: str, s
     if file.endswith(".safetensors") or damage != "gone":
         assert file in remarks[0] and "going on from the one before" in remarks[0]
     same(result(stopped), result(tmp_path / "whole"))
+
+
+def test_a_recording_that_ends_in_damage_leaves_nothing_to_resume(tmp_path: Path) -> None:
+    events = labelled_events(0, 6)
+    rows = [",".join(str(int(event[key])) for key in "xytp") for event in events]
+    (tmp_path / "damaged.csv").write_text("\n".join(["x,y,t,p", *rows, "what is this"]))
+    asked = request(
+        tmp_path / "run", {"binning": {"window": f"{WINDOW}us"}}, source=f"{tmp_path / 'damaged.csv'}?time=us"
+    )
+    assert run(asked) == InputError.exit_code
+    finished = find(tmp_path / "run" / "checkpoints").finished
+    assert finished == {"reason": "damaged", "code": InputError.exit_code, "timesteps": 60}
 
 
 def test_nothing_good_is_said(stopped: Path) -> None:
@@ -295,7 +312,7 @@ def test_a_run_goes_on_with_the_classes_that_were_added(tmp_path: Path, monkeypa
 
         def name_one(timestep: Timestep) -> StepResult:
             if timestep.index == 30:
-                session.add_class("mug")
+                session.classes.add("mug")
             return process(timestep)
 
         session.process = name_one  # type: ignore[method-assign]
@@ -313,7 +330,9 @@ def test_a_run_goes_on_with_the_classes_that_were_added(tmp_path: Path, monkeypa
         asked = find(folder / "checkpoints").request
         assert asked is not None and asked.saved is not None
         sizes.add(len(asked.saved.classes))
-        assert run(asked) == 0
+        resumed = Run(asked)
+        assert asyncio.run(resumed.go()) == 0
+        assert resumed.pipeline.view.facts.classes == (0, 1, 2, int(label))
         same(result(folder), expected)
     assert sizes == {3, 4}
 
@@ -323,3 +342,21 @@ def test_a_run_goes_on_with_the_classes_that_were_added(tmp_path: Path, monkeypa
     monkeypatch.setattr(Assembly, "build", build)
     assert run(again) == 0
     assert result(tmp_path / "again")["summary"]["classes"] == expected["summary"]["classes"]
+
+
+def test_what_was_wrong_before_the_stop_is_named_after_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The events beyond the sensor all come before the checkpoint."""
+    events = labelled_events(1, 10)
+    x, y = np.where(np.arange(len(events)) < 300, 300, events["x"]), events["y"]
+    np.savez(tmp_path / "in.npz", t=events["t"], x=x, y=y, p=events["p"], width=8, height=8)
+    made = request(tmp_path / "a", source=str(tmp_path / "in.npz"))
+    assert run(made) == 3
+    said = capsys.readouterr().err
+    assert "the largest x is 300" in said
+    folder = moved_to(tmp_path / "a", tmp_path / "b", 2)
+    found = find(folder / "checkpoints")
+    assert found.request is not None and run(found.request) == 3
+    again = capsys.readouterr().err
+    assert [line for line in again.splitlines() if "in.npz" in line] == [
+        line for line in said.splitlines() if "in.npz" in line and "a guess" not in line
+    ]

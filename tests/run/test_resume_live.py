@@ -17,8 +17,9 @@ from stream_ottt.cli.resume import resumable
 from stream_ottt.errors import UsageError
 from stream_ottt.run.checkpoint_folder import CheckpointFolder
 from stream_ottt.run.config import merge
+from stream_ottt.run.request import RunRequest
 from stream_ottt.run.resume import find
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,7 +59,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 
 def until_stopped(request: RunRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
     source = Waiting()
-    monkeypatch.setattr("stream_ottt.run.run.open_sources", lambda *_, **__: source)
+    monkeypatch.setattr("stream_ottt.run.opening.open_sources", lambda *_, **__: source)
     make = Run._make_pipeline
 
     def make_and_tell(self: Run) -> Any:
@@ -106,7 +107,7 @@ def test_a_live_source_that_ends_may_come_back(
     max_steps: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a run that was told how long to last has finished."""
-    monkeypatch.setattr("stream_ottt.run.run.open_sources", lambda *_, **__: LiveSource(EVENTS, cut=100))
+    monkeypatch.setattr("stream_ottt.run.opening.open_sources", lambda *_, **__: LiveSource(EVENTS, cut=100))
     settings = merge(SMALL, {"labels": {"classes": [1, 2]}, "binning": {"window": "1ms"}})
     settings["stream"] = settings["stream"] | {"max_steps": max_steps}
     folder = tmp_path / "checkpoints"

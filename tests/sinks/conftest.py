@@ -19,7 +19,7 @@ from stream_ottt.pipeline.sink import Sink
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 from stream_ottt.run.summary import NOTHING, summarize
 from stream_ottt.sinks.meter import Rates
-from stream_ottt.sinks.terminal_view import Shown
+from stream_ottt.sinks.terminal_account import Shown
 
 NAMES = {0: "circle", 1: "triangle", 2: "square", 3: "star", 4: "cross", 5: "ring"}
 
@@ -73,6 +73,7 @@ class FakeRun(RunView):
         session = replace(
             NOTHING,
             learning="on",
+            updates={"live": 1, "deferred": 0, "rehearsed": 0},
             accuracy=evaluator.accuracy(),
             per_class=tuple(evaluator.per_class()),
             presentations=len(evaluator.hits),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,44 +12,63 @@ from hypothesis import strategies as st
 
 from stream_ottt.sinks.drawing import (
     BACKGROUND,
-    BANNER,
     MIN_WIDTH,
     OFF,
     ON,
     RIGHT,
     WRONG,
+    Line,
     annotated,
+    aspect_of,
     brightness,
     colours,
-    fit,
+    enlarged,
+    resized,
+    size_of,
+    verdict,
 )
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     planes=st.integers(1, 2),
-    height=st.integers(1, 60),
-    width=st.integers(1, 60),
-    side=st.integers(1, 40),
+    old=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    new=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     seed=st.integers(0, 99),
 )
-def test_fitting_keeps_counts_and_aspect(planes: int, height: int, width: int, side: int, seed: int) -> None:
-    frame = np.random.default_rng(seed).integers(0, 9, (planes, height, width)).astype(np.float32)
-    small = fit(frame, side)
-    rows, columns = small.shape[1:]
-    assert side / 2 < max(rows, columns) <= side
-    if max(height, width) > side:
-        assert small.sum() == frame.sum()
-        expected = np.zeros_like(small)
-        for y in range(height):
-            for x in range(width):
-                row = max(r for r in range(rows) if r * height // rows <= y)
-                column = max(c for c in range(columns) if c * width // columns <= x)
-                expected[:, row, column] += frame[:, y, x]
-        assert np.array_equal(small, expected)
-    else:
-        times = rows // height
-        assert np.array_equal(small[:, ::times, ::times], frame)
+def test_a_frame_of_another_size_shows_the_same_places(
+    planes: int, old: tuple[int, int], new: tuple[int, int], seed: int
+) -> None:
+    frame = np.random.default_rng(seed).integers(0, 9, (planes, *old)).astype(np.float32)
+    out = resized(frame, new[1], new[0])
+    assert out.shape == (planes, *new)
+
+    def parts(before: int, after: int) -> list[list[int]]:
+        """The old pixels that make up each new one."""
+        if after >= before:
+            return [[i * before // after] for i in range(after)]
+        starts = [i * before // after for i in range(after)] + [before]
+        return [list(range(a, b)) for a, b in pairwise(starts)]
+
+    expected = np.zeros_like(out)
+    for i, rows in enumerate(parts(old[0], new[0])):
+        for j, columns in enumerate(parts(old[1], new[1])):
+            for y in rows:
+                for x in columns:
+                    expected[:, i, j] += frame[:, y, x]
+    assert np.array_equal(out, expected)
+
+
+def test_a_frame_is_shown_in_the_aspect_of_what_is_mapped_onto_it(view: Callable) -> None:
+    frame = np.zeros((2, 32, 30), np.float32)
+    assert aspect_of(view().facts, frame) == (30, 32)
+    assert aspect_of(view(filtered=(1280, 720)).facts, frame) == (1280, 720)
+    cropped = view(filtered=(1280, 720), settings={"binning": {"reduce": "crop"}})
+    assert aspect_of(cropped.facts, frame) == (30, 32)
+    assert size_of((1280, 720), 640) == (1280, 720)
+    assert size_of((346, 260), 640) == (692, 520)
+    assert size_of((34, 34), 640) == (646, 646)
+    assert size_of((346, 260), 640, 3) == (1038, 780)
 
 
 def test_on_is_orange_off_is_blue_nothing_is_background() -> None:
@@ -81,26 +101,31 @@ def test_brightness_is_a_root_and_a_hot_pixel_does_not_darken_the_rest() -> None
     assert level[0, 5, 0] == level[0, 9, 29] == 1.0
 
 
-@pytest.mark.parametrize(("shape", "scale"), [((2, 7, 9), 3), ((1, 33, 101), 3), ((2, 10, 200), 1)])
+@pytest.mark.parametrize(("shape", "scale"), [((2, 7, 9), 3), ((1, 33, 101), 3), ((2, 10, 300), 1)])
+@pytest.mark.parametrize("wrap", [True, False])
 def test_the_annotated_picture_holds_the_frame_and_the_verdict(
-    shape: tuple[int, int, int], scale: int, result: Callable
+    shape: tuple[int, int, int], scale: int, wrap: bool, result: Callable
 ) -> None:
     frame = np.zeros(shape, np.float32)
     frame[-1, 1, 2] = 3
-    _, height, width = shape
-    pictures = {truth: annotated(result(3, said=2, truth=truth, frame=frame), {}, scale) for truth in (None, 2, 5)}
+    height, width = shape[1] * scale, shape[2] * scale
+    large = enlarged(frame, (width, height))
+    assert np.array_equal(large, colours(frame).repeat(scale, axis=0).repeat(scale, axis=1))
+    pictures = {
+        truth: annotated(large, verdict(result(3, said=2, truth=truth, frame=frame), {}), wrap=wrap)
+        for truth in (None, 2, 5)
+    }
     for picture in pictures.values():
         assert picture.dtype == np.uint8
         assert not any(n % 2 for n in picture.shape[:2])
-        assert 0 <= picture.shape[0] - (height * scale + BANNER) <= 1
-        assert 0 <= picture.shape[1] - max(width * scale, MIN_WIDTH) <= 1
-        left = max(0, MIN_WIDTH - width * scale) // 2
-        drawn = picture[: height * scale, left : left + width * scale, ::-1]
-        assert np.array_equal(drawn, colours(frame).repeat(scale, axis=0).repeat(scale, axis=1))
-        assert (picture[: height * scale, left + width * scale :, ::-1] == BACKGROUND).all()
+        assert 40 <= picture.shape[0] - height <= 60
+        assert 0 <= picture.shape[1] - max(width, MIN_WIDTH) <= 1
+        left = max(0, MIN_WIDTH - width) // 2
+        assert np.array_equal(picture[:height, left : left + width, ::-1], large)
+        assert (picture[:height, left + width :, ::-1] == BACKGROUND).all()
 
     def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-        near = np.abs(picture[height * scale :, :, ::-1].astype(int) - colour).max(axis=2) < 24
+        near = np.abs(picture[height:, :, ::-1].astype(int) - colour).max(axis=2) < 24
         return bool(near.any())
 
     assert (has(pictures[2], RIGHT), has(pictures[2], WRONG)) == (True, False)
@@ -108,5 +133,14 @@ def test_the_annotated_picture_holds_the_frame_and_the_verdict(
     assert (has(pictures[None], RIGHT), has(pictures[None], WRONG)) == (False, False)
 
 
+def test_text_goes_on_in_a_further_line_or_keeps_the_picture_of_one_size() -> None:
+    large = np.zeros((10, 240, 3), np.uint8)
+    words = " ".join(f"{i} class-{i}" for i in range(12))
+    one, many = annotated(large, [Line("a")]), annotated(large, [Line(words)])
+    assert (many.shape[0] - one.shape[0]) / Line("").height >= 3
+    assert (many[10:, -4:, ::-1] == BACKGROUND).all()  # nothing is cut at the right
+    assert annotated(large, [Line(words)], wrap=False).shape == one.shape
+
+
 def test_names_beyond_ascii_are_drawn_all_the_same(result: Callable) -> None:
-    annotated(result(0, truth=1), {0: "Dreieck △", 1: "圆"}, 4)
+    annotated(np.zeros((8, 8, 3), np.uint8), verdict(result(0, truth=1), {0: "Dreieck △", 1: "圆"}))

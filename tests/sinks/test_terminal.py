@@ -8,25 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from screens import ANSI, busy, rendered
 
 from stream_ottt.errors import OutputError, UsageError
-from stream_ottt.events.packet import Ledger
-from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import SinkState
-from stream_ottt.sinks.blocks import Picture, bar, chart
-from stream_ottt.sinks.meter import Meter, Rates
 from stream_ottt.sinks.opening import open_sink
+from stream_ottt.sinks.terminal_account import plain_line
 from stream_ottt.sinks.terminal_report import report
-from stream_ottt.sinks.terminal_view import ledger_line, live_view, plain_line, short
 
 FACTORY = Path(__file__).with_name("conftest.py")
 RUN = """
@@ -50,36 +44,6 @@ def stream():
 sink = open_sink("terminal:?mode=" + sys.argv[2])
 factory.run_sink(sink, run, stream(), factory.make_summary(run))
 """
-# The fixtures are factories: every example gets its own objects.
-STATELESS = [HealthCheck.function_scoped_fixture]
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def rendered(renderable: RenderableType, width: int, colour: str | None = None) -> list[str]:
-    """Lines as a terminal of that width gets them."""
-    console = Console(width=width, color_system=colour, force_terminal=colour is not None, legacy_windows=False)
-    with console.capture() as capture:
-        console.print(renderable)
-    return [ANSI.sub("", line) for line in capture.get().splitlines()]
-
-
-def busy(view: Callable, **changes: object) -> Any:
-    """A run with something in every counter."""
-    return view(
-        [(0, 0), (1, 1), (1, 1), (2, 0)],
-        **{
-            "sensor": (346, 260),
-            "network": "16-32-AP2-64",
-            "parameters": 57_384,
-            "started": time.perf_counter() - 20,
-            "ledger": Ledger(12_345_678, 12_340_000, 78, 600, {"overflow": 5000}),
-            "updates": {"live": 1200, "deferred": 1800, "rehearsed": 9300},
-            "timesteps": 3120,
-            "stream_us": 62_400_000,
-            "step_ms": Durations(1, 0.0042, 4.2, 6.1),
-            **changes,
-        },
-    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -209,153 +173,6 @@ def test_most_calls_cost_a_look_at_the_clock(
     assert np.median(took) < 50e-6
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=STATELESS)
-@given(
-    width=st.integers(60, 200),
-    height=st.integers(20, 60),
-    planes=st.integers(1, 2),
-    shape=st.sampled_from([(1, 1), (5, 9), (32, 32), (34, 34), (260, 346), (128, 20)]),
-    classes=st.integers(1, 12),
-    odd=st.booleans(),
-)
-def test_the_live_view_fits_its_terminal(
-    result: Callable,
-    view: Callable,
-    width: int,
-    height: int,
-    planes: int,
-    shape: tuple[int, int],
-    classes: int,
-    odd: bool,
-) -> None:
-    frame = np.random.default_rng(0).integers(0, 3, (planes, *shape)).astype(np.float32)
-    run = busy(view)
-    logits = np.linspace(0, 9, classes)
-    if odd:
-        run.set(
-            source="/a/long/way/to/some/folder/with/a/recording/of/long/name.aedat4",
-            class_names={k: f"a class of a very long name {k}" for k in range(classes)},
-            learning="no labels",
-            ledger=Ledger(123_456_789_012, 123_456_789_012),
-        )
-        logits = np.array([np.nan, *([np.inf] * (classes - 1))])
-    step = result(3, truth=1, frame=frame, logits=logits, index=0, label=0)
-    lines = rendered(live_view(run.shown(), step, Meter(0.0), width, height), width, "truecolor")
-    assert len(lines) <= height
-    assert max(map(cell_len, lines)) <= width
-    assert any("123G read = 123G binned" in line or "123,456,789,012 read" in line for line in lines) == odd
-
-
-def test_the_live_view_shows_the_state_of_the_run(result: Callable, view: Callable) -> None:
-    run = busy(view, sinks={"csv": SinkState("out.csv: cannot be written"), "jsonl": SinkState()})
-    rates = Rates(live=154, rehearsed=462, events=420_000, speed=3.1)
-    text = "\n".join(rendered(live_view(run.shown(rates), result(9, said=2, truth=1), Meter(0.0), 80, 25), 80))
-    for part in (
-        "synthetic:?seed=3 · 346×260 · 16-32-AP2-64 (57.4k weights)",
-        "● learning",
-        "timestep 9",
-        "✗ square  truth triangle",
-        "0.750  of 4 presentations",
-        "154/s live, 462/s rehearsed",
-        "0.420 M/s of stream",
-        "3.10× real time, 62.4 s",
-        "ms p50",
-        "1,200 live, 1,800 deferred, 9,300 rehearsed",
-        "12,345,678 read = 12,340,000 binned + 78 late + 600 malformed + 5,000 dropped",
-        "sink csv failed: out.csv: cannot be written",
-    ):
-        assert part in text
-    assert "✓ square" in "\n".join(rendered(live_view(run.shown(), result(9, said=2, truth=2), Meter(0.0), 80, 24), 80))
-    paused = busy(view, learning="paused")
-    assert "○ paused" in "\n".join(rendered(live_view(paused.shown(), result(0), Meter(0.0), 80, 24), 80))
-
-
-def test_bars_carry_the_labels_of_their_positions(result: Callable, view: Callable) -> None:
-    run = view(classes=(40, 30, 20, 10, 50, 60), class_names={20: "twenty"})
-    step = result(0, said=2, label=20)
-    lines = rendered(live_view(run.shown(), step, Meter(0.0), 80, 24), 80)
-    rows = [re.search(r"│ (\w+) +(█\S*|▏) *(\d+)% +│$", line) for line in lines]
-    shown = [(m[1], int(m[3])) for m in rows if m]
-    assert [name for name, _ in shown] == ["twenty", "60", "50", "10", "30"]
-    assert shown[0][1] == round(100 * step.prediction.confidence)
-
-
-def test_every_cell_of_the_picture_is_two_pixels() -> None:
-    rng = np.random.default_rng(1)
-    rgb = rng.integers(0, 256, (7, 9, 3)).astype(np.uint8)
-    lit = rng.random((7, 9)) < 0.6
-    console = Console(width=20, color_system="truecolor", force_terminal=True)
-    cells: list[list[tuple[object, object]]] = [[]]
-    for segment in console.render(Picture(rgb, lit)):
-        for character in segment.text:
-            if character == "\n":
-                cells.append([])
-                continue
-            ink = segment.style and segment.style.color and tuple(segment.style.color.triplet)
-            paper = segment.style and segment.style.bgcolor and tuple(segment.style.bgcolor.triplet)
-            cells[-1].append({" ": (None, None), "▀": (ink, paper), "▄": (paper, ink)}[character])
-    assert [len(row) for row in cells] == [9] * 4 + [0]
-    for y in range(7):
-        for x in range(9):
-            expected = tuple(int(v) & 0xF8 for v in rgb[y, x]) if lit[y, x] else None
-            assert cells[y // 2][x][y % 2] == expected
-    # Without colour the shape remains.
-    plain = rendered(Picture(rgb, lit), 20)
-    assert [[c in "▀█" for c in row.ljust(9)] for row in plain[:3]] == lit[0:6:2].tolist()
-
-
-def test_bars_and_charts_have_eight_steps_a_cell() -> None:
-    assert bar(0.0, 4) == ""
-    assert bar(1.0, 4) == "████"
-    assert [bar(k / 8, 1) for k in range(1, 9)] == list("▏▎▍▌▋▊▉█")
-    assert bar(0.53, 10) == "█████▎"
-    assert chart([0.0, 0.5, 1.0], 1) == "▁▄█"
-    assert chart([0.0, 0.25, 0.75, 1.0], 2) == "  ▄█\n▁▄██"
-
-
-def test_counts_in_three_digits() -> None:
-    numbers = (0, 7, 843, 999, 1000, 12_345, 999_949, 999_999, 4_567_890, 2.5e9, 123_456_789_012)
-    assert [short(n) for n in numbers] == [
-        *("0", "7", "843", "999", "1k", "12.3k", "1000k", "1000k", "4.57M", "2.5G", "123G"),
-    ]
-    assert ledger_line(1234, 1000, 200, 30, 4, 40) == "1.23k read = 1k binned + 200 late + 30 malformed + 4 dropped"
-
-
-def test_rates_are_over_the_last_two_seconds(view: Callable) -> None:
-    run, meter = view(), Meter(100.0)
-    steps = stream_us = read = 0
-    for second in range(1, 11):
-        per_second = 50 if second <= 6 else 200
-        steps, stream_us, read = steps + per_second, stream_us + per_second * 20_000, read + per_second * 300
-        run.set(
-            step_ms=Durations(steps, 1.0, 1.0, 1.0),
-            rehearsal_ms=Durations(2 * steps, 1.0, 1.0, 1.0),
-            stream_us=stream_us,
-            ledger=Ledger(read),
-        )
-        rates = meter.measure(run.snapshot(), 100.0 + second)
-        if second == 1:
-            assert (rates.live, rates.rehearsed, rates.speed) == pytest.approx((50, 100, 1.0))
-    assert (rates.live, rates.rehearsed, rates.speed) == pytest.approx((200, 400, 4.0))
-    assert rates.events == pytest.approx(15_000)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=STATELESS)
-@given(hits=st.lists(st.booleans(), max_size=120), points=st.integers(1, 40), looks=st.integers(1, 4))
-def test_the_course_of_accuracy_is_a_running_mean(view: Callable, hits: list[bool], points: int, looks: int) -> None:
-    meter, run = Meter(0.0), view()
-    for look in range(1, looks + 1):
-        run.set(hits=bytes(hits[: len(hits) * look // looks]))
-        course = meter.course(run.session, points)
-    n = len(hits)
-    cells = min(points, n)
-    assert len(course) == cells
-    for i, value in enumerate(course):
-        end = (i + 1) * n // cells
-        last = hits[max(0, end - max(10, -(-n // cells))) : end]
-        assert value == pytest.approx(sum(last) / len(last))
-
-
 def test_the_table_holds_what_the_run_came_to(view: Callable, summary: Callable) -> None:
     run = busy(view)
     lines = rendered(report(summary(run, wall_s=20.0, stream_s=62.0)), 80)
@@ -372,11 +189,29 @@ def test_the_table_holds_what_the_run_came_to(view: Callable, summary: Callable)
         "updates 1,200 live, 1,800 deferred, 9,300 rehearsed",
         "step 4.20 ms p50, 6.10 ms p99",
         "time 62.0 s of stream in 20.0 s (3.10× real time)",
-        "12,345,678 read = 12,340,000 binned + 78 late + 600 malformed + 5,000 dropped",
+        "12,345,678 read = 12,340,000 binned + 78 late + 500 malformed + 5,000 dropped",
         "5,000 overflow",
     ):
         assert row.split() in words, row
     assert "unaccounted" not in " ".join(lines)
+
+
+def test_on_sixty_columns_nothing_of_the_table_is_cut(view: Callable, summary: Callable) -> None:
+    run = busy(view, class_names={0: "anticlockwise"})
+    lines = rendered(report(summary(run, wall_s=20.0, stream_s=62.0), 60), 60)
+    assert max(map(cell_len, lines)) <= 60
+    text = "\n".join(lines)
+    assert "…" not in text
+    words = " ".join(text.split())
+    for part in (
+        "network majority no change",
+        "class support predicted correct recall precision",
+        "anticlockwise 1 2 1",
+    ):
+        assert part in words
+    stripped = [line.strip() for line in lines]
+    at = stripped.index("12,345,678 read = 12,340,000 binned + 78 late")
+    assert stripped[at + 1] == "+ 500 malformed + 5,000 dropped"
 
 
 def test_events_in_hand_are_said(view: Callable, summary: Callable) -> None:
@@ -393,6 +228,9 @@ def test_a_run_that_learned_nothing_or_ended_early_says_so_once(view: Callable, 
     assert "ended early: interrupted (exit code 130)" in text
     assert "no presentation was scored" in text
     assert "sink jsonl failed: a.jsonl: disk full" in text
+    idle = view(updates={"live": 0, "deferred": 0, "rehearsed": 0})
+    assert "learning: on, but nothing was learned" in "\n".join(rendered(report(summary(idle)), 80))
+    assert "learning: on\n" in "\n".join(line.rstrip() for line in rendered(report(summary(view())), 80))
 
 
 def test_more_than_twenty_classes_are_left_to_the_summary_file(view: Callable, summary: Callable) -> None:
@@ -409,3 +247,4 @@ def test_more_than_twenty_classes_are_left_to_the_summary_file(view: Callable, s
 def test_a_summary_without_its_optional_keys_is_enough(result: Callable, view: Callable) -> None:
     assert "no presentation was scored" in "\n".join(rendered(report({}), 80))
     assert plain_line(view().shown(), result()).strip().endswith("acc – of 0  circle")
+    assert "  pass 2 of 5  " in plain_line(replace(view().shown(), which_pass="pass 2 of 5"), result())

@@ -13,13 +13,13 @@ import zmq
 from stream_ottt.errors import OutputError, UsageError
 from stream_ottt.events.packet import Ledger
 from stream_ottt.events.timestep import Prediction, StepResult, Timestep
-from stream_ottt.live import feed
+from stream_ottt.live import topics
 from stream_ottt.pipeline.view import RunFacts, RunSnapshot, RunView
 from stream_ottt.sinks import feed_sink as module
 from stream_ottt.sinks.opening import open_sink
 from stream_ottt.sinks.zmq import ZmqSink
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 def result(step: int) -> StepResult:
@@ -79,12 +79,25 @@ def test_what_a_reader_gets(scheme: str, kind: int) -> None:
         "learned": True,
         "learned_from": 0,
         "truth": 9,
+        "truth_name": "bell",
         "scored": True,
+        "learning": None,
+        "accuracy": None,
+        "presentations": 0,
+        "labels": [],
         "n": 17,
         "logits": [0.5, None],
         "eos": False,
     }
-    assert got[3][1] == {"v": 1, "seq": 3, "eos": True}
+    assert got[3][1] == {
+        "v": 1,
+        "seq": 3,
+        "learning": None,
+        "accuracy": None,
+        "presentations": 0,
+        "labels": [],
+        "eos": True,
+    }
 
 
 def test_nobody_who_listens_is_no_failure() -> None:
@@ -140,7 +153,7 @@ def test_the_topic_can_be_chosen() -> None:
     sink = open_sink("zmq+pub://127.0.0.1:0?topic=x")
     assert isinstance(sink, ZmqSink)
     asyncio.run(_open_and_close(sink))
-    assert sink._message(result(0))[0] == feed.topic("predictions", "x")
+    assert sink._message(result(0))[0] == topics.topic("predictions", "x")
 
 
 async def _open_and_close(sink: ZmqSink) -> None:

@@ -147,6 +147,19 @@ def test_addresses_that_contradict_the_chip_that_was_guessed(tmp_path: Path, wor
     assert len(drain(source)[0]) == len(words) and source.size_from == "option"
 
 
+@pytest.mark.parametrize("name", ["DVS128", "DAVIS240C"])
+def test_addresses_that_contradict_the_chip_of_the_header(tmp_path: Path, name: str) -> None:
+    body = packed([(davis(k % 346, k % 260), k) for k in range(400)])
+    head = MAGIC + b"# AEChip: a.b.%s\r\n" % name.encode()
+    events, error = drain(source_of(tmp_path / "a", head + body))
+    assert not len(events) and error is not None
+    assert f"names a {name}, but" in str(error) and "?chip=davis346, where all" in str(error)
+    few = packed([(davis(k % 240, k % 180), k) for k in range(400)] + [(davis(300, 9), 400)])
+    if name == "DAVIS240C":  # a damaged word is no contradiction
+        events, error = drain(source_of(tmp_path / "a", head + few))
+        assert error is None and len(events) == 401
+
+
 def test_a_few_damaged_addresses_are_malformed_and_no_contradiction(tmp_path: Path) -> None:
     words = [(2 * i % 2**15, i) for i in range(100)]
     words[50] = (1 << 20, 50)
@@ -167,7 +180,8 @@ def test_like_a_decoder_word_by_word(
 ) -> None:
     header, width, height = chip
     path = tmp_path_factory.getbasetemp() / "words"
-    events, error = drain(source_of(path, header + b"#End Of ASCII Header\r\n" + packed(words)))
+    name = {128: "dvs128", 240: "davis240c", 346: "davis346"}[width]  # which is believed whatever the addresses
+    events, error = drain(source_of(path, header + b"#End Of ASCII Header\r\n" + packed(words), chip=name))
     assert error is None and events.tolist() == word_by_word(words, width, height)
 
 

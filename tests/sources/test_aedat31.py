@@ -106,7 +106,11 @@ def test_validity(tmp_path: Path) -> None:
         polarity([good, bad], valid=2): 1,
     }
     for body, expected in cases.items():
-        assert len(drain(source_of(tmp_path / "a", header() + body))[0]) == expected
+        events, error = drain(source_of(tmp_path / "a", header() + body))
+        assert len(events) == expected and (error is None) == (expected > 0)
+    assert "none of its 2 events is marked as valid" in str(
+        drain(source_of(tmp_path / "a", header() + polarity([bad] * 2)))[1]
+    )
 
 
 EVENT = st.tuples(
@@ -122,7 +126,8 @@ def test_like_a_decoder_event_by_event(
     data = header() + b"".join(polarity(events, overflows=o) for events, o in packets)
     events, error = drain(source_of(tmp_path_factory.getbasetemp() / "a", data))
     expected = [(x, y, t + o * 2**31, on) for found, o in packets for x, y, t, on, valid in found if valid]
-    assert error is None and events.tolist() == expected
+    assert events.tolist() == expected
+    assert (error is None) == (bool(expected) or not any(found for found, _ in packets))
 
 
 def test_many_small_packets_become_few(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ import pytest
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
 from stream_ottt.sources.camera import CameraConfig, CameraSource
-from stream_ottt.sources.cameras import DRIVERS, Camera, DvCamera, NeuromorphicCamera, find_camera
+from stream_ottt.sources.cameras import DRIVERS, DvCamera, NeuromorphicCamera, Opening, camera_here, find_camera
 from stream_ottt.sources.opening import open_source
 
-LIMIT = 20.0
+LIMIT = 60.0
 N, BATCHES = 500, 20
 
 WRITER = f"""
@@ -171,15 +171,15 @@ def test_without_a_camera_one_line_says_what_was_looked_for() -> None:
     assert message.startswith("no camera with serial number DVX-0042: dv-processing found none; check")
 
 
-def found_nothing(serial: str) -> tuple[Camera | None, str]:
+def found_nothing(serial: str) -> tuple[Opening | None, str]:
     return None, "found others: 17"
 
 
-def not_installed(serial: str) -> tuple[Camera | None, str]:
+def not_installed(serial: str) -> tuple[Opening | None, str]:
     raise ImportError("no module")
 
 
-def broken(serial: str) -> tuple[Camera | None, str]:
+def broken(serial: str) -> tuple[Opening | None, str]:
     raise RuntimeError("/a/file.hpp(88): open()\nRuntimeError: Could not open it\nStacktrace:\n 0# 0x0\n")
 
 
@@ -193,9 +193,27 @@ def broken(serial: str) -> tuple[Camera | None, str]:
 )
 def test_what_each_driver_says_is_passed_on_in_one_line(find: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DRIVERS, "dv-processing", find)
-    with pytest.raises(InputError) as error:
-        find_camera("", "dv-processing")
-    assert f"no camera: dv-processing {says}; " in str(error.value) and "\n" not in str(error.value)
+    for look in (find_camera, camera_here):
+        with pytest.raises(InputError) as error:
+            look("", "dv-processing")
+        assert f"no camera: dv-processing {says}; " in str(error.value) and "\n" not in str(error.value)
+
+
+def test_whether_there_is_a_camera_is_found_out_without_opening_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setitem(DRIVERS, "dv-processing", lambda serial: (lambda: opened.append(serial), ""))
+    source = open_source("camera://17?driver=dv-processing")
+    source.check()
+    assert not opened
+    find_camera("17", "dv-processing")
+    assert opened == ["17"]
+
+
+@pytest.mark.skipif(cameras_here(), reason="a camera is plugged in")
+def test_a_run_says_so_before_it_imports_what_learns() -> None:
+    said = "import sys; from stream_ottt.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said, "run", "--source", "camera:"], capture_output=True, text=True)
+    assert "no camera: " in done.stderr and done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_is_read_right(cases: Path, name: str, sums: tuple[int, ...], size: tupl
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
-        ("v2e_dvs346.aedat", r"\?chip=davis346, where all of them fit"),
+        ("v2e_dvs346.aedat", r"\?chip=davis346.*, where all of them fit"),
         ("caer_davisfx3.aedat", r"DAVISFX3.*\?width=…&height=….*DAVIS346 has 346×260"),
         ("jaer_sbret10.aedat", r"sbret10.*\?chip="),
         ("color_cut.es", "holds colour events"),

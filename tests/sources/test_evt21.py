@@ -101,6 +101,14 @@ def test_an_order_of_bytes_that_is_not_known(tmp_path: Path) -> None:
     assert error is not None and "byte order 'big'" in str(error) and error.offset == len(b"% evt 2.1\n")
 
 
+def test_words_of_time_are_believed_before_the_header(tmp_path: Path) -> None:
+    words = [w for k in range(9) for w in (high(k), (1 << 28 | 9 << 11 | 5, 5))]
+    path = tmp_path / "a.raw"
+    for legacy in (False, True):
+        path.write_bytes(SIZE % (b";endianness=little" if legacy else b";endianness=legacy") + pack(words, legacy))
+        assert drain(path) == (word_by_word(words), None)
+
+
 def test_random_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     for seed in range(20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,62 @@ def test_recordings_with_their_label_files_are_read_by_them(tmp_path: Path) -> N
     assert drain(open_source(f"{tmp_path}?samples=1:"))[0] == [(2, 0), (2, 40), (2, 90)]
 
 
+@pytest.mark.parametrize(
+    ("names", "asks"),
+    [
+        (["x_0", "x_1"], True),
+        (["rec-9", "rec-10", "rec-11"], True),
+        (["a.001", "a.003"], True),  # one was taken away
+        (["rec_20240101_101112", "rec_20240102_111213"], True),
+        (["dvSave-2024_01_02_10_11_12", "dvSave-2024_01_02_10_21_12"], True),
+        (["cat_20240101", "dog_20240101"], False),
+        (["x_0", "x_2"], False),
+        (["x_0", "y_1"], False),
+        (["0", "1"], False),
+        (["class_0", "class_1"], False),
+        (["my-digits_3", "my-digits_4"], False),
+        (["chair", "table_1"], False),
+    ],
+)
+def test_names_that_differ_by_a_running_number_are_asked_about(tmp_path: Path, names: list[str], asks: bool) -> None:
+    for name in names:
+        record(tmp_path / f"{name}.csv", [5, 6])
+    if asks:
+        with pytest.raises(UsageError, match=r"join=true.*join=false"):
+            drain(open_source(tmp_path))
+    else:
+        source = open_source(tmp_path)
+        assert len(drain(source)[0]) == 2 * len(names) and len(source.class_names) == len(names)  # type: ignore[attr-defined]
+
+
+def test_packed_pieces_are_asked_about_too_and_classes_have_no_ending(tmp_path: Path) -> None:
+    for name in ("x_0", "x_1", "cat"):
+        record(tmp_path / f"{name}.csv", [5, 6])
+        (tmp_path / f"{name}.csv.gz").write_bytes(gzip.compress((tmp_path / f"{name}.csv").read_bytes()))
+        (tmp_path / f"{name}.csv").unlink()
+    source = open_source(tmp_path)
+    drain(source)  # type: ignore[arg-type]
+    assert source.class_names == {0: "cat", 1: "x_0", 2: "x_1"}
+    (tmp_path / "cat.csv.gz").unlink()
+    with pytest.raises(UsageError, match="join=true"):
+        drain(open_source(tmp_path))  # type: ignore[arg-type]
+
+
+def test_a_list_of_labels_is_no_recording(tmp_path: Path) -> None:
+    record(tmp_path / "a.csv", [5, 6])
+    (tmp_path / "labels.csv").write_text("file,label\na.csv,cat\n")
+    with pytest.raises(UsageError, match=r"labels\.csv looks like a list of labels, not a recording"):
+        drain(open_source(tmp_path))  # type: ignore[arg-type]
+    assert drain(open_source(f"{tmp_path}?pattern=a.*"))[0] == [(1, 0), (1, 1)]  # type: ignore[arg-type]
+
+
+def test_pieces_are_joined_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for i in range(12):
+        record(tmp_path / f"x_{i}.csv", [10 * i, 10 * i + 5], x=i % 8)
+    events, error = drain(open_source(f"{tmp_path}?join=true"))
+    assert error is None and [t for _, t in events] == [5 * i for i in range(24)]
+
+
 def test_pieces_of_one_session_are_joined_on_request(tmp_path: Path) -> None:
     record(tmp_path / "rec_0000.es", [100, 200], x=1)
     record(tmp_path / "rec_0001.es", [300, 400], x=2, side=16)
@@ -216,3 +273,12 @@ def test_folders_of_n_caltech101(tmp_path: Path) -> None:
     assert error is None and {x for x, _ in events} == {239, 100} and len(events) == 100
     assert {(p.width, p.height) for p in source.packets()} == {(240, 180)}
     assert source.class_names == {0: "Faces_easy", 1: "accordion"} and source.size_from == "camera"
+
+
+def test_recordings_that_lie_deeper_are_pointed_to(tmp_path: Path) -> None:
+    for part in ("test", "train"):
+        for name in ("box", "cup"):
+            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / part / name / "1.csv").write_text("t,x,y,p\n1,2,3,1\n")
+    with pytest.raises(InputError, match=f"they lie deeper: give {tmp_path / 'test'}"):
+        list(FolderSource.from_options(path=tmp_path).packets())

@@ -68,6 +68,16 @@ def test_plain_columns(tmp_path: Path, save: Any, p: np.ndarray) -> None:
     assert [(q.width, q.height) for q in source.packets()] == [(4, 7)]
 
 
+def test_columns_that_are_named_otherwise(tmp_path: Path) -> None:
+    columns = {"ts": [5, 6], "xs": [1, 2], "ys": [3, 4]}
+    np.savez(tmp_path / "a.npz", **columns, pols=[1, 0])
+    (packet,) = open_source(tmp_path / "a.npz").packets()  # type: ignore[attr-defined]
+    assert packet.events.tolist() == [(1, 3, 5, True), (2, 4, 6, False)]
+    np.savez(tmp_path / "a.npz", **columns, what=[1, 0])
+    with pytest.raises(InputError, match="name them t, x, y and p"):
+        next(open_source(tmp_path / "a.npz").packets())  # type: ignore[attr-defined]
+
+
 def test_structured_and_table_events(tmp_path: Path) -> None:
     columns = recording()
     structured = np.empty(9, [("x", "u2"), ("y", "u2"), ("t", "i8"), ("on", "?")])

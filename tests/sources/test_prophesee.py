@@ -41,6 +41,8 @@ def size_of(tmp_path: Path, header: bytes, query: str = "?format=evt2") -> tuple
         (b"% evt 2.0\n% plugin_name hal_plugin_gen41_evk3\n", (1280, 720)),
         (b"% evt 2.0\n% plugin_name hal_plugin_imx636_evk4\n", (1280, 720)),
         (b"% evt 2.0\n% plugin_name hal_plugin_genx320_evk4\n", (320, 320)),
+        (b"% evt 2.0\n% sensor_generation 4.2\n% end\n", (1280, 720)),
+        (b"% evt 2.0\n% generation 3.1\n", (640, 480)),
     ],
 )
 def test_size_comes_from_the_header(tmp_path: Path, header: bytes, size: tuple[int, int]) -> None:

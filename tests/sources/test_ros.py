@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ros1_format import EVENTS_TYPE, U32, U64, VERSION, about_connection, record, ros1_contents
 from ros_files import ARRAY, PACKET, ROS1, ROS2, Message, array, db3, mcap_file, mono, packet, ros1_bag, ros2_folder
 from rosbags.rosbag1 import Writer
 
@@ -273,7 +274,8 @@ def test_a_ros1_bag_that_was_cut_is_read_up_to_there(tmp_path: Path, name: str) 
     if name == "bag":  # a chunk that was cut is read up to there, too
         whole = ros1_bag(tmp_path / "b.bag", ONE).read_bytes()
         path.write_bytes(whole[: whole.index(b"camera", whole.index(b"camera") + 400) + 100])
-        assert 5 <= len(drain(path)[0]) < 30
+        events, error = drain(path)
+        assert 5 <= len(events) < 30 and f"the file ends after {path.stat().st_size - 4109}; " in str(error)
         whole = BAGS[name](tmp_path).read_bytes()
     # As a recorder leaves it that was killed: the place of the index never filled in, and no index.
     at = whole.index(b"index_pos=") + 10
@@ -339,22 +341,9 @@ def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, name
         assert "\n" not in str(e)
 
 
-def record(fields: dict[bytes, bytes], data: bytes, length: int | None = None) -> bytes:
-    head = b"".join(struct.pack("<I", len(k) + 1 + len(v)) + k + b"=" + v for k, v in fields.items())
-    size = len(data) if length is None else length
-    return struct.pack("<I", len(head)) + head + struct.pack("<I", size) + data
-
-
-U32 = struct.Struct("<I").pack
-U64 = struct.Struct("<Q").pack
-VERSION = b"#ROSBAG V2.0\n"
-
-
 def hostile_ros1(compression: bytes, packed: bytes, *, times: int = 1, claimed: int = 100) -> bytes:
     """A bag whose one chunk is ``packed``, and is in the index ``times`` times."""
-    about = {b"op": b"\x07", b"conn": U32(0), b"topic": b"/e"}
-    more = {b"type": b"event_camera_msgs/EventPacket", b"md5sum": b"0" * 32, b"message_definition": b""}
-    connection = record(about, record(more, b"")[4:-4])
+    connection = about_connection(0, b"/e", EVENTS_TYPE)
 
     def header(index_pos: int) -> bytes:
         fields = {b"op": b"\x03", b"index_pos": U64(index_pos), b"conn_count": U32(1), b"chunk_count": U32(times)}
@@ -472,14 +461,23 @@ def test_the_files_of_a_folder_in_the_order_of_their_numbers(tmp_path: Path) -> 
     assert np.array_equal(drain(tmp_path)[0], EVENTS[:15])
 
 
+def test_a_folder_whose_recorder_was_ended(tmp_path: Path) -> None:
+    """It has no metadata.yaml then."""
+    for i in range(3):
+        db3(tmp_path / f"rec_{i}.db3", TWO[1 + 2 * i : 3 + 2 * i])
+    source: Any = open_source(tmp_path)
+    assert np.array_equal(np.concatenate([p.events for p in source.packets()]), EVENTS) and source.labels is None
+    db3(tmp_path / "other_0.db3", TWO)  # a class for each, then
+    assert type(open_source(tmp_path)).__name__ == "FolderSource"
+
+
 @pytest.mark.parametrize("name", ["what?.db3", "a#b%20.db3", "größe & co.db3"])
 def test_names_of_files(tmp_path: Path, name: str) -> None:
     assert np.array_equal(drain(db3(tmp_path / name, TWO))[0], EVENTS)
 
 
-def test_real_recording_as_rosbags_reads_it(recordings: Path) -> None:
+def test_real_recording_as_its_format_says(recordings: Path) -> None:
     import evt3
-    from rosbags.rosbag1 import Reader
 
     path = recordings / "event_camera_msgs_evt3.bag"
     ours, error = drain(path)
@@ -489,11 +487,9 @@ def test_real_recording_as_rosbags_reads_it(recordings: Path) -> None:
         343474, 2078178, 399250490464, 116731888, 80879209, 125183,
     )  # fmt: skip
     decoder = evt3.Decoder()
-    with Reader(path) as reader:
-        for connection, _, raw in reader.messages():
-            assert connection.msgtype == PACKET
-            theirs = decoder.feed(ROS1.deserialize_ros1(raw, PACKET).events.tobytes())
-            head, ours = ours[: len(theirs)], ours[len(theirs) :]
-            for key, column in (("x", theirs.x), ("y", theirs.y), ("t", theirs.timestamp), ("p", theirs.polarity)):
-                assert (head[key] == column).all()
+    for raw in ros1_contents(path.read_bytes()):
+        theirs = decoder.feed(ROS1.deserialize_ros1(raw, PACKET).events.tobytes())
+        head, ours = ours[: len(theirs)], ours[len(theirs) :]
+        for key, column in (("x", theirs.x), ("y", theirs.y), ("t", theirs.timestamp), ("p", theirs.polarity)):
+            assert (head[key] == column).all()
     assert not len(ours)

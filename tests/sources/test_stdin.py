@@ -18,7 +18,7 @@ from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.opening import open_source
 
 MAIN = [sys.executable, "-c", "from stream_ottt.cli import main; main()"]
-LIMIT = 30
+LIMIT = 60
 
 
 def info(source: str, data: bytes) -> tuple[int, dict[str, object], str]:
@@ -81,9 +81,22 @@ def test_damage_in_it_names_no_file_that_nobody_knows() -> None:
         ("-", "-?format=NAME"),
         ("-?format=aedat5", "did you mean 'aedat4'"),
         ("-?format=synthetic", "no file format"),
+        ("-?format=raw", "no file format 'raw'; known: aedat2,"),
         ("-?format=aedat4&strem=1", "did you mean 'stream'"),
     ],
 )
 def test_wrong_words(source: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=re.escape(complaint)):
         open_source(source)
+
+
+def test_what_a_file_would_say_is_said_of_standard_input(tmp_path: Path) -> None:
+    late = [k * 1000 - 3000 * (k % 10 == 5) for k in range(40)]  # within a file's tolerance
+    code, facts, error = info("-?format=csv", b"".join(b"%d,%d,2,1\n" % (t + 5000, k % 30) for k, t in enumerate(late)))
+    assert (code, facts["events"], facts["malformed"], facts["size_from"]) == (0, 40, 0, "guess")
+    assert "the sensor's size is a guess, 30×3" in error
+    events = make_events([1, 2, 3, 4], [1, 2, 3, 4], [0, 5, 0, 5], [1, 0, 1, 0])
+    columns = {k: events[k] for k in "txyp"}
+    np.savez(tmp_path / "a.npz", offsets=[0, 2, 4], labels=[1, 0], class_names=["no", "yes"], **columns)
+    _, facts, _ = info("-?format=npz", (tmp_path / "a.npz").read_bytes())
+    assert facts["labels"] == 2

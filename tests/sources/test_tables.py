@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -96,6 +96,8 @@ def test_every_dialect_of_text(tmp_path: Path, name: str) -> None:
         "%geometry:346,260\n",
         "# geometry 346x260\n",
         "# sensor resolution: 346 x 260\n",
+        "# width=346, height=260\n",
+        "# height: 260, width: 346\n",
         "t,x@346,y@260,p\n",
     ],
 )
@@ -137,7 +139,7 @@ def test_arrays_under_other_names(tmp_path: Path) -> None:
     savemat(tmp_path / "c.mat", {"ts": T_[:, None], "x": X[:, None], "y": Y[:, None], "pol": P[:, None]})
     assert np.array_equal(read(tmp_path / "c.mat"), BASE)
     savemat(tmp_path / "d.mat", {"spikes": np.zeros((3, 5))})
-    assert "it holds spikes double [3, 5]" in why(tmp_path / "d.mat")
+    assert "it holds spikes [3, 5]" in why(tmp_path / "d.mat")
 
 
 def test_float_seconds_are_found_in_all_tables(tmp_path: Path) -> None:
@@ -171,12 +173,6 @@ def test_a_unit_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
         open_source(f"{ms}?time=min")
 
 
-def test_times_in_two_columns_are_refused(tmp_path: Path) -> None:
-    parts = [(x, y, t // 10**6, t % 10**6 * 1000, p) for t, x, y, p in TABLE.tolist()]
-    (tmp_path / "a.csv").write_bytes(text(parts, "{},{},{},{},{}", "x,y,ts_secs,ts_nsecs,polarity\n"))
-    assert "names no column (or several) for t" in why(tmp_path / "a.csv")
-
-
 def test_rows_of_events_in_groups_as_in_mvsec(tmp_path: Path) -> None:
     rows = np.stack([X, Y, (T_ + EPOCH) / 1e6, 2 * P - 1], axis=1)
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -193,8 +189,11 @@ def test_a_folder_with_one_recording_among_other_texts_names_it(tmp_path: Path) 
     (tmp_path / "events.txt").write_bytes(text(TABLE, "{} {} {} {}"))
     for name in ("imu.txt", "images.txt"):
         (tmp_path / name).write_text("0.1 1 2 3 4 5\n")
-    with pytest.raises(UsageError, match=r"give .*events\.txt, if that is the recording"):
-        list(open_source(tmp_path).packets())  # type: ignore[attr-defined]
+    for beside in ("", "images"):
+        (tmp_path / beside).mkdir(exist_ok=True)
+        (tmp_path / beside / "frame_0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        with pytest.raises(UsageError, match=r"give .*events\.txt, if that is the recording"):
+            list(open_source(tmp_path).packets())  # type: ignore[attr-defined]
 
 
 def test_times_before_zero_come_with_their_cure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,6 +219,10 @@ def read_any(uri: object) -> int:
     return sum(map(len, open_source(str(uri)).packets()))  # type: ignore[attr-defined]
 
 
+def read_times(uri: object) -> Any:
+    return np.concatenate([p.events["t"] for p in open_source(str(uri)).packets()])  # type: ignore[attr-defined]
+
+
 def test_fractions_of_pixels_on_request(tmp_path: Path) -> None:
     path = arrays(tmp_path / "a", t=T_, x=X + 0.37, y=Y + 0.81, p=P)
     assert "pixels=floor" in why(path)
@@ -232,14 +235,18 @@ def test_fractions_of_pixels_on_request(tmp_path: Path) -> None:
 
 
 @settings(max_examples=30)
-@given(start=st.integers(0, 2**32 - 1), steps=st.lists(st.integers(0, 10**8), min_size=2, max_size=99))
+@given(
+    start=st.integers(0, 2**32 - 1),
+    steps=st.lists(st.integers(0, 10**8), min_size=2, max_size=99),
+    dtype=st.sampled_from(["u4", "i4"]),
+)
 def test_times_of_32_bits_go_on_after_a_turn(
-    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int]
+    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int], dtype: str
 ) -> None:
     path = tmp_path_factory.mktemp("w") / "a.npy"
     t = start + np.cumsum(steps)
-    table = np.empty(len(t), [("t", "u4"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
-    table["t"], table["x"], table["y"], table["p"] = t % 2**32, 3, 4, 1
+    table = np.empty(len(t), [("t", dtype), ("x", "u2"), ("y", "u2"), ("p", "u1")])
+    table["t"], table["x"], table["y"], table["p"] = (t % 2**32).astype("u4").view(dtype), 3, 4, 1
     np.save(path, table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 7)
@@ -247,8 +254,44 @@ def test_times_of_32_bits_go_on_after_a_turn(
     assert np.array_equal(np.diff(out), np.diff(t))
 
 
+@settings(max_examples=30)
+@given(
+    start=st.integers(0, 2**31 - 1),
+    steps=st.lists(st.integers(0, 9_000_000) | st.integers(0, 30), min_size=2, max_size=150),
+)
+@example(start=2**31 - 100, steps=[30] * 20)
+@example(start=2**31 - 8_000_000, steps=[9_000_000] * 150)
+def test_times_of_31_bits_go_on_after_a_turn(
+    tmp_path_factory: pytest.TempPathFactory, start: int, steps: list[int]
+) -> None:
+    """As libcaer's, written by what leaves out how often they turned."""
+    folder = tmp_path_factory.mktemp("w")
+    t = start + np.cumsum(steps)
+    rows = [(now, 3, 4, 1) for now in (t % 2**31).tolist()]
+    (folder / "a.csv").write_bytes(text(rows, head="t_us,x,y,p\n"))
+    np.savez(folder / "a.npz", **dict(zip("txyp", np.transpose(rows), strict=True)))
+    for name in ("a.csv", "a.npz"):
+        assert np.array_equal(np.diff(read_times(folder / name)), np.diff(t))
+    assert read_times(f"{folder / 'a.csv'}?time=us").tolist() == (t % 2**31).tolist()  # taken as they are
+
+
+@pytest.mark.parametrize(
+    "t",
+    [
+        [2**31 - 20_000_000, 2**31 - 11_000_000, 5],  # set to 0 some time before the turn
+        [2**31 - 5, 2**31 - 2, 12_000_000],
+        [2**31 - 5, 2**31 + 5, 5],  # has more bits
+        [2**31 - 5, 2**31 - 2, -5],
+        [2**30 - 5, 2**30 - 2, 5],
+    ],
+)
+def test_other_clocks_that_are_set_to_0_do_not_turn(tmp_path: Path, t: list[int]) -> None:
+    (tmp_path / "a.csv").write_bytes(text([(now, 3, 4, 1) for now in t], head="t_us,x,y,p\n"))
+    assert read_times(tmp_path / "a.csv").tolist() == t
+
+
 @pytest.mark.parametrize("ending", ["csv", "npy", "npz", "h5"])
-@pytest.mark.parametrize(("start", "stop"), [("50ms", "60ms"), (None, "1s"), ("190ms", None), ("0ms", "0ms")])
+@pytest.mark.parametrize(("start", "stop"), [("50ms", "60ms"), (None, "1s"), ("190ms", None), ("0ms", "1ms")])
 def test_an_excerpt_is_what_lies_between_two_times(
     tmp_path: Path, ending: str, start: str | None, stop: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,9 +311,70 @@ def test_an_excerpt_is_what_lies_between_two_times(
                 file[f"events/{k}"] = events[k]
     options = "&".join(f"{k}={v}" for k, v in (("from", start), ("to", stop)) if v)
     low = 7_000_000 + (int(start[:-2]) * 1000 if start else 0)
-    high = 7_000_000 + ({"60ms": 60_000, "1s": 10**6, "0ms": 0}[stop] if stop else 10**9)
+    high = 7_000_000 + ({"60ms": 60_000, "1s": 10**6, "1ms": 1000}[stop] if stop else 10**9)
     out = [p.events for p in open_source(f"{path}?{options}").excerpt()]  # type: ignore[attr-defined]
     assert np.array_equal(np.concatenate([events[:0], *out]), events[(t >= low) & (t < high)])
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("from=5s", "no events in this part; its last event comes 1.000000 s after its first"),
+        ("from=300ms&to=400ms", "no events in this part; say another with from= and to="),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "npy"])
+def test_a_part_without_events_says_how_long_the_recording_is(
+    tmp_path: Path, part: str, said: str, ending: str
+) -> None:
+    rows = np.array([[EPOCH, 1, 1, 1], [EPOCH + 1000, 2, 2, 0], [EPOCH + 10**6, 3, 3, 1]])
+    path = tmp_path / f"a.{ending}"
+    np.save(path, rows) if ending == "npy" else path.write_bytes(text(rows))
+    assert said in why(f"{path}?{part}")
+    with pytest.raises(UsageError, match="from= must lie before to="):
+        open_source(f"{path}?from=2s&to=1s")
+
+
+def test_times_of_few_bits_are_named(tmp_path: Path) -> None:
+    late = arrays(tmp_path / "a", t=(T_ / 1e6 + 60_000.25).astype("f4"), x=X, y=Y, p=P)
+    source: Any = open_source(f"{late}?time=s")
+    assert sum(map(len, source.excerpt())) == N and source.describe() == {"time_step_us": 3906.25}
+    epoch = arrays(tmp_path / "b", t=((T_ + EPOCH) / 1e6).astype("f4"), x=X, y=Y, p=P)
+    assert "float32 tells times such as 1589163136 only 128 apart; save them as float64" in why(f"{epoch}?time=s")
+    assert "all 1,500 events have the same time" in why(epoch) and "only 128 apart" in why(epoch)
+
+
+def test_times_that_were_written_with_too_few_digits(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(text([((t + EPOCH) / 1e6, x, y, p) for t, x, y, p in TABLE], "{:.9e} {} {} {}"))
+    assert "all 1,500 events have the same time, 1589163147 µs; they were written with too few" in why(
+        tmp_path / "a.txt"
+    )
+
+
+def test_a_header_that_names_another_column_the_polarity(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(text(TABLE, head="p,t,x,y\n"))
+    assert "if another column holds it, say the order with columns=" in why(tmp_path / "a.csv")
+    assert np.array_equal(read(f"{tmp_path / 'a.csv'}?columns=t,x,y,p"), BASE)
+
+
+def test_labels_of_single_events_make_no_collection(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "a", t=T_, x=X, y=Y, p=P, labels=np.arange(N) % 3)
+    assert np.array_equal(read(path), BASE)
+    source: Any = open_source(path)
+    assert len(list(source.packets())) and source.describe() == {"labels_of_events": "passed over"}
+    assert "offsets is missing" in why(arrays(tmp_path / "b", t=T_, x=X, y=Y, p=P, labels=[1, 2]))
+
+
+def test_columns_with_names_take_no_others(tmp_path: Path) -> None:
+    named = arrays(tmp_path / "a", t=T_, x=X, y=Y, p=P)
+    np.save(tmp_path / "b.npy", BASE)
+    for path in (named, tmp_path / "b.npy"):
+        assert "columns= has no use" in why(f"{path}?columns=x,y,t,p")
+
+
+def test_a_time_that_is_no_number_has_no_unit(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "a", t=np.where(np.arange(N) == 7, np.nan, T_), x=X, y=Y, p=P)
+    assert "event 7: t is nan, which is no number; leave that event out" in why(path)
 
 
 def test_the_beginning_of_an_excerpt_is_found_without_reading_what_comes_before(tmp_path: Path) -> None:
@@ -279,6 +383,27 @@ def test_the_beginning_of_an_excerpt_is_found_without_reading_what_comes_before(
     source: Any = open_source(f"{tmp_path / 'a.npy'}?width=346&height=260")
     first = next(source.packets_from(10**6)).events["t"][0]
     assert 10**6 - 4 * (1 << 16) < first <= 10**6
+
+
+@pytest.mark.parametrize("how", ["zeros", "restart", "disorder"])
+def test_an_excerpt_of_rows_that_are_not_in_order_loses_nothing(tmp_path: Path, how: str) -> None:
+    n = 400_000
+    t = np.arange(n) * 10
+    t = {"zeros": t * (np.arange(n) < 0.97 * n), "restart": t % 2_400_000, "disorder": t[::-1].copy()}[how]
+    rows = np.empty(n, [("t", "i8"), ("x", "u2"), ("y", "u2"), ("p", "u1")])
+    rows["t"], rows["x"], rows["y"], rows["p"] = t, 3, 4, 1
+    rows[t == 0] = 0
+    np.save(tmp_path / "a.npy", rows)
+    for start in (300_000, 1_000_000, 2_300_000, 3_700_000):
+        source: Any = open_source(f"{tmp_path / 'a.npy'}?width=9&height=9&from={start}us")
+        found = []
+        try:
+            for packet in source.excerpt():
+                found.append(packet.events["t"])
+        except InputError as e:
+            assert how == "zeros" or "no events in this part" in str(e)
+        expected = t[t - t[0] >= start]
+        assert np.array_equal(np.concatenate([expected[:0], *found]), expected)
 
 
 def test_an_unsorted_recording_is_sorted_on_request(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ import pytest
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray, EventPacket, make_events
+from stream_ottt.live.sockets import keep_alive
 from stream_ottt.pipeline.source import Source
 from stream_ottt.sinks.aedat4_tcp import TcpOutput
 from stream_ottt.sinks.writers.aedat4 import Aedat4Writer
 from stream_ottt.sources.opening import open_source
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 NETWORK_WRITER = """
 import sys, socket, time, dv_processing as dv
@@ -228,3 +230,58 @@ def test_nobody_there_is_said_in_one_line() -> None:
 def test_no_address(address: str) -> None:
     with pytest.raises(UsageError, match="no address"):
         open_source(address)
+
+
+@asynccontextmanager
+async def silent(first: bytes) -> AsyncIterator[str]:
+    """A server that says something, and then nothing, without closing."""
+    over, closed = asyncio.Event(), asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        await over.wait()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        closed.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            over.set()
+            await closed.wait()
+
+
+@pytest.mark.parametrize("said", [0, 5, 400])
+def test_a_sender_that_falls_silent_is_waited_for_as_long_as_the_user_says(said: int, tmp_path: Path) -> None:
+    async def go() -> None:
+        async with silent(recording(tmp_path, some_events(100))[:said]) as address:
+            await asyncio.wait_for(collect(open_source(f"{address}?idle=100ms")), LIMIT)
+
+    with pytest.raises(InputError, match=r"nothing has come for 0\.1 s"):
+        asyncio.run(go())
+
+
+def test_a_packet_that_is_too_large_is_not_waited_for(tmp_path: Path) -> None:
+    """The sender is cut off at the packet's header: nothing of it is kept."""
+    data = recording(tmp_path, some_events(20_000))
+
+    async def go() -> None:
+        async with silent(data) as address:
+            await asyncio.wait_for(collect(open_source(f"{address}?max_bytes=4096")), LIMIT)
+
+    with pytest.raises(InputError, match="an event packet of"):
+        asyncio.run(go())
+    with pytest.raises(UsageError, match="max_bytes"):
+        open_source("tcp://127.0.0.1:1?max_bytes=1TB")
+
+
+def test_the_system_asks_whether_a_silent_sender_is_there() -> None:
+    with socket.socket() as connection:
+        keep_alive(connection, 0)
+        assert not connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        keep_alive(connection, 7_000_000)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7

@@ -25,7 +25,7 @@ from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.udp import UdpSource
 from stream_ottt.sources.unwrap import Clock32
 
-LIMIT = 20.0
+LIMIT = 60.0
 Send = Callable[[int], Awaitable[None]]
 
 

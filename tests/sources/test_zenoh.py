@@ -21,7 +21,7 @@ from stream_ottt.live.zenoh_peer import ZenohOptions, ZenohSender, open_peer
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.zenoh import Waiting, ZenohSource
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 def some_events(t0: int, n: int = 10) -> EventArray:

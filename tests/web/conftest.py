@@ -38,7 +38,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         if not noisy:
             page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: said.append(str(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ NAMES = {
     1: "<img src=x onerror=window.hacked=1>",
     2: "a class with a name that is very long indeed, as some are",
 }
+MORE = ("correct", "retract", "new_class", "checkpoint")
 COMMANDS = ("pause", "resume", "label", "reset", "save")
 
 
 class Example:
     """Shows ``step`` as the number of timesteps; every part changes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[int, str] = NAMES) -> None:
+        self.names = names
         self.step = 1
         self.learning = "on"
         self.commands: list[Command] = []
@@ -69,15 +72,18 @@ class Example:
             "network": "16-AP2-32",
             "parameters": 4711,
             "sensor": [128, 128],
-            "classes": list(NAMES),
-            "names": NAMES,
-            "commands": {name: name in COMMANDS for name in (*COMMANDS, "correct", "new_class", "checkpoint")},
+            "classes": list(self.names),
+            "names": self.names,
+            "commands": {name: name in COMMANDS for name in (*COMMANDS, *MORE)},
         }
         return encode_part("facts", fields)
 
     def _frame(self) -> bytes:
         fields = {"step": self.step, "t_start": 0, "t_end": 20_000, "events": 99, "label": 0, "truth": 1}
-        arrays = {"frame": self._frames[self.step % 8], "probabilities": np.array([0.7, 0.2, 0.1], np.float32)}
+        arrays = {
+            "frame": self._frames[self.step % 8],
+            "probabilities": np.geomspace(0.7, 0.1, len(self.names), dtype=np.float32),
+        }
         return encode_part("frame", {**fields, "scored": True, "latency_ms": 1.5}, arrays)
 
     def _status(self) -> bytes:

@@ -57,11 +57,11 @@ class Served:
 
     def call(self, act: Any) -> Any:
         """The result of a coroutine in the server's loop."""
-        return asyncio.run_coroutine_threadsafe(act, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
 
     def get(self, path: str = "/", **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of a page."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request("GET", path, headers=named)
@@ -76,14 +76,14 @@ class Served:
             "origin": f"http://127.0.0.1:{self.port}",
             "compression": None,
             "max_size": None,
-            "open_timeout": 10,
+            "open_timeout": 60,
         } | options
         return connect(f"ws://127.0.0.1:{self.port}/live", **options)
 
     @contextmanager
     def sleeper(self) -> Iterator[socket.socket]:
         """The connection of a browser that shakes hands and from then on reads nothing."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             host = f"127.0.0.1:{self.port}"
             raw.sendall(
@@ -103,7 +103,7 @@ def served(shown: Any, **options: Any) -> Iterator[Served]:
     thread.start()
     try:
         server = PageServer(shown, **{"host": "127.0.0.1", "port": 0} | options)
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
         page = Served(server, loop)
         try:
             yield page
@@ -124,7 +124,7 @@ def say(socket: ClientConnection, **message: Any) -> None:
 
 def hear(socket: ClientConnection, *, ready: bool = True) -> list[dict[str, Any]]:
     """The parts of the next message, which is acknowledged unless told otherwise."""
-    message = socket.recv(10)
+    message = socket.recv(60)
     assert isinstance(message, bytes)
     if ready:
         say(socket, kind="ready")

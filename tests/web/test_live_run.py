@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from helpers import labelled_events
 from safetensors.numpy import load_file
 
 from stream_ottt.run.model_file import load_checkpoint
-from stream_ottt.run.run import Run, RunRequest
+from stream_ottt.run.request import RunRequest
+from stream_ottt.run.run import Run
 
 SMALL = {
     "binning": {"window": "10ms", "width": 8, "height": 8},
@@ -69,7 +69,7 @@ def running(tmp_path: Path, capfd: Any, **changes: Any) -> Iterator[Running]:
         yield one
     finally:
         one.stop()
-        thread.join(30)
+        thread.join(60)
     assert one.codes == [0]
 
 
@@ -98,7 +98,6 @@ def updates(page: Any) -> int:
     return sum(int(page.inner_text(f"#updates div:nth-child({i}) dd").replace(",", "")) for i in (1, 2, 3))
 
 
-@pytest.mark.timeout(120)
 def test_a_click_teaches_a_pause_pauses_and_the_model_s_file_proves_both(tmp_path, capfd, visit):
     model = tmp_path / "model.safetensors"
     with running(tmp_path, capfd) as run:
@@ -151,8 +150,7 @@ def test_the_label_reaches_as_far_back_as_the_page_says(tmp_path, capfd, visit):
         wait_for(page, "said", "text === 'state at rest'")
 
 
-@pytest.mark.timeout(120)
-def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected(tmp_path, capfd, visit):
+def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected_and_taken_back(tmp_path, capfd, visit):
     model = tmp_path / "model.safetensors"
     with running(tmp_path, capfd) as run:
         page = visit(run.url, noisy=True)
@@ -180,16 +178,18 @@ def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected(tmp_
         wait_for(page, "said", "text === 'Which class was it? Choose one.'")
         page.keyboard.press("1")
         wait_for(page, "said", "text === 'last label corrected to 1'")
-        page.wait_for_function("() => document.getElementById('updates').textContent.includes('corrected1')")
+        page.wait_for_function("() => document.getElementById('updates').textContent.includes('taken back1, 0')")
+        page.keyboard.press("b")
+        wait_for(page, "said", "text === 'last label taken back'")
+        page.wait_for_function("() => document.getElementById('updates').textContent.includes('taken back1, 1')")
         page.keyboard.press("n")
         page.keyboard.type("2")
         page.keyboard.press("Enter")
         wait_for(page, "said", "text.includes('already')")
     done = run.run.pipeline.learning.session
-    assert done.evaluator.presentations.margins()[0] == {1: 1}
+    assert done.evaluator.presentations.n == 0 and done.counters.labels_taken == 1
 
 
-@pytest.mark.timeout(120)
 def test_a_recording_is_held_stepped_saved_where_it_stands_and_let_go_faster(tmp_path, capfd, visit):
     with running(tmp_path, capfd, checkpoints=tmp_path / "checkpoints") as run:
         page = visit(run.url, noisy=True)
@@ -202,7 +202,8 @@ def test_a_recording_is_held_stepped_saved_where_it_stands_and_let_go_faster(tmp
         at = run.run.pipeline.binner.made()
         page.click("[data-command=step]")
         wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) === {at + 1}")
-        assert page.get_attribute("#hold", "aria-pressed") == "true"
+        page.wait_for_selector("#hold[aria-pressed=true]")
+        assert page.input_value("#replay-speed") == "1"
 
         page.click("[data-command=checkpoint]")
         wait_for(page, "said", "text.startsWith('checkpoint: ')")
@@ -213,6 +214,10 @@ def test_a_recording_is_held_stepped_saved_where_it_stands_and_let_go_faster(tmp
         page.select_option("#replay-speed", "5")
         page.click("#hold")
         wait_for(page, "said", "text === 'go on'")
-        assert page.get_attribute("#hold", "aria-pressed") == "false"
+        page.wait_for_selector("#hold[aria-pressed=false]")
         wait_for(page, "timesteps", f"parseInt(text.replace(',', '')) > {at + 50}")
         assert playback.speed == 5 and not playback.held
+        playback.set_speed(7.5)  # by somebody else
+        page.evaluate("document.activeElement.blur()")
+        page.wait_for_function("() => document.getElementById('replay-speed').value === '7.5'")
+        assert page.inner_text("#replay-speed option:checked") == "7.5×"

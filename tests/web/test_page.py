@@ -9,18 +9,32 @@ import pytest
 from web.example import NAMES, Example
 from web.helpers import served
 
+from stream_ottt.events.packet import Ledger
+from stream_ottt.pipeline.view import RunSnapshot
+from stream_ottt.web.browser import IN_FLIGHT
 from stream_ottt.web.message import encode_part
+from stream_ottt.web.parts import Status, status_part
+from stream_ottt.web.slot import Slot
 
-ALL_SHOWN = (
-    "() => document.querySelectorAll('#memory li').length === 3 && document.getElementById('layer').length === 2"
-)
+SHOWN = {
+    ".raster": "document.getElementById('layer').length === 2",
+    ".memory": "document.querySelectorAll('#memory li').length === 3",
+}
+
+HIDE = """() => new Promise((done) => {
+    const real = requestAnimationFrame;
+    globalThis.requestAnimationFrame = () => 0;
+    real(() => real(done));
+})"""
+"""What becomes of a page that is hidden: it gets messages, and is not asked to draw."""
 
 
 def show_all(page):
-    """Scroll to every panel, so that it is asked for, and wait for what was."""
-    for panel in (".raster", ".memory"):
-        page.locator(panel).scroll_into_view_if_needed()
-    page.wait_for_function(ALL_SHOWN)
+    """Look at every panel until it is filled. What fills above it may push it off a narrow screen, so it is looked for
+    again; one that is off the screen is not asked for."""
+    page.wait_for_function("() => document.getElementById('timesteps').textContent !== '–'")
+    for panel, shown in SHOWN.items():
+        page.wait_for_function(f"() => {{ document.querySelector('{panel}').scrollIntoView(); return {shown}; }}")
 
 
 def test_it_loads_shows_every_part_and_updates(visit):
@@ -38,6 +52,32 @@ def test_it_loads_shows_every_part_and_updates(visit):
         show_all(page)
         example.step = 2
         page.wait_for_function("() => document.getElementById('timesteps').textContent === '2'")
+
+
+class Waiting(Example):
+    """A run to which nothing has come yet."""
+
+    def slots(self, wish):
+        status = Status(RunSnapshot(session=None, ledger=Ledger()), speed=0.0, events_per_s=0.0, ended=None)
+        return [Slot(lambda: status, status_part, 0.0)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_before_the_first_events_every_panel_says_so_and_no_picture_is_black(visit, scheme):
+    with served(Waiting()) as server:
+        page = visit(server.url, color_scheme=scheme)
+        page.wait_for_function("() => document.getElementById('state').textContent === 'waiting for events'")
+        assert page.inner_text("#speed") == "–"
+        for node in ("layers", "confusion", "memory", "updates", "latency-bars", "labels"):
+            said = page.evaluate(f"getComputedStyle(document.getElementById('{node}'), '::before').content")
+            assert len(said) > len("none."), node
+        assert page.is_hidden("#latency-axis") and page.is_hidden("#weights-picture")
+        paper = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--paper')").strip()
+        for canvas in ("frame", "raster-picture"):
+            pixel = page.evaluate(
+                f"[...document.getElementById('{canvas}').getContext('2d').getImageData(3, 3, 1, 1).data].slice(0, 3)"
+            )
+            assert pixel == list(bytes.fromhex(paper[1:])), canvas
 
 
 def test_what_comes_from_outside_is_text_and_never_markup(visit):
@@ -105,11 +145,41 @@ def test_everything_can_be_done_with_the_keyboard_alone(visit):
         assert (example.commands[-1].label, example.commands[-1].span_us) == (1, 2_000_000)
 
 
+def test_classes_beyond_the_digits_are_named_or_numbered(visit):
+    names = {1: "cup", 10: "mug", 11: "mule", 12: "2nd mug", 13: "13b", 130: "<b>"}
+    example = Example(names)
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_selector("#labels button")
+        page.keyboard.press("l")
+        page.keyboard.type("mu")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#said") == "which one: mug, mule?"
+        page.keyboard.type("x")
+        page.keyboard.press("Enter")
+        assert page.inner_text("#said") == "no such class: mux"
+        page.keyboard.press("Backspace")
+        page.keyboard.type("L")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.getElementById('said').textContent === 'label mule'")
+        for typed in ("mug", "13", "2ND", "<"):
+            page.keyboard.press("l")
+            page.keyboard.type(typed)
+            page.keyboard.press("Enter")
+        page.keyboard.press("l")
+        page.keyboard.type("cup")
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        page.wait_for_function("() => document.getElementById('said').textContent === 'label cup'")
+        assert [c.label for c in example.commands] == [11, 10, 13, 12, 130, 1]
+        assert page.inner_text("footer").startswith("Keys: digits give a label, l one by its name")
+
+
 def test_what_this_run_does_not_offer_says_so(visit):
     with served(Example()) as server:
         page = visit(server.url)
         page.wait_for_selector("#labels button")
-        for selector in ("#correct", "#new-class button", "[data-command=checkpoint]"):
+        for selector in ("#correct", "[data-command=retract]", "#new-class button", "[data-command=checkpoint]"):
             assert page.locator(selector).is_disabled()
             assert page.get_attribute(selector, "title")
         assert not page.locator("#replay").is_visible()
@@ -136,6 +206,10 @@ def test_no_width_scrolls_sideways(visit, width):
         page = visit(server.url, viewport={"width": width, "height": 800})
         show_all(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        heights = page.evaluate("[...document.querySelectorAll('#per-class td')].map((cell) => cell.offsetHeight)")
+        assert heights and max(heights) < 36  # a share is not cut into two lines
+        apart = """[...document.querySelectorAll('#curves-key .entry')].map((entry) => entry.offsetHeight)"""
+        assert max(page.evaluate(apart)) < 24
 
 
 def test_dark_and_reduced_motion_are_respected(visit):
@@ -168,6 +242,20 @@ def test_after_a_restart_the_page_connects_again_by_itself(visit):
         assert page.inner_text("#state") == "learning"
     with served(example, port=port, token="new"):
         page.wait_for_function("() => document.getElementById('notice').textContent.includes('token is needed')")
+
+
+def test_a_page_that_was_hidden_when_the_run_ended_shows_its_last_figures(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url, noisy=True)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        page.evaluate(HIDE)
+        for messages in range(1, 1 + IN_FLIGHT):
+            example.step += 1
+            page.wait_for_function(f"() => globalThis.streamOttt.page.connection.pending.length >= {messages}")
+        example.step = 77
+        assert page.inner_text("#timesteps") == "1"
+    page.wait_for_function("() => document.getElementById('timesteps').textContent === '77'")
 
 
 def test_two_browsers_see_what_either_does(visit):

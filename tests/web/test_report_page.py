@@ -27,3 +27,5 @@ def test_it_opens_without_an_error_and_asks_for_nothing(visit, tmp_path: Path) -
     accuracy = float(page.inner_text("[data-key='accuracy.steps']"))
     assert abs(accuracy - summary["accuracy"]["steps"]) < 1e-4
     assert NASTY[1] in page.inner_text("body")
+    page.set_viewport_size({"width": 1200, "height": 800})
+    assert page.evaluate("(table => table.scrollWidth <= table.clientWidth)(document.querySelector('table'))")

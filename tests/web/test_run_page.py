@@ -12,6 +12,7 @@ from sinks.conftest import make_result
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import Ledger
+from stream_ottt.learning.snapshot import Durations
 from stream_ottt.pipeline.view import Controls, RunFacts, RunSnapshot, RunView
 from stream_ottt.run.summary import NOTHING
 from stream_ottt.sinks.opening import open_sink
@@ -40,7 +41,7 @@ def view(**controls):
     accuracy = {**NOTHING.accuracy, "presentations": 0.75, "kappa": 0.5}
     session = replace(NOTHING, timesteps=7, stream_us=140_000, accuracy=accuracy, confusion=((0, 1, 3),))
     ledger = Ledger(read=10, binned=6, late=1, dropped={"overflow": 2})
-    snapshot = RunSnapshot(session, ledger, {"queue": 0, "window": 1, "timesteps": 0}, latency_counts=(0, 4))
+    snapshot = RunSnapshot(session, ledger, {"queue": 0, "window": 1, "timesteps": 0}, latency=Durations(counts=(0, 4)))
     run = RunView(RunFacts("here", classes=(0, 1), class_names={0: "a", 1: "b"}), lambda: snapshot)
     run.controls = Controls(**controls)
     return run
@@ -229,12 +230,14 @@ def test_commands_reach_their_controls_and_answers_come_back():
             reset=control("reset", None),
             save=control("save", "m.safetensors"),
             correct=control("correct", (0, 10)),
+            retract=control("retract", (0, 10)),
             add_class=control("add", 5),
         )
     )
     assert command(page, "correct", label=1) == {}
+    assert command(page, "retract") == {}
     assert command(page, "new_class", text="mug") == {"label": 5}
-    assert [calls.pop(0), calls.pop(0)] == [("correct", 1, None), ("add", "mug")]
+    assert [calls.pop(0) for _ in range(3)] == [("correct", 1, None), ("retract", None), ("add", "mug")]
     assert command(page, "label", label=1) == {"timesteps": 3}
     assert command(page, "label", label=1, span_us=500_000) == {"timesteps": 4}
     assert command(page, "pause") == {"learning": "paused"}
@@ -243,12 +246,14 @@ def test_commands_reach_their_controls_and_answers_come_back():
     assert command(page, "save") == {"path": "m.safetensors"}
     assert calls == [("now", 1), ("last", 1, 500_000), ("pause",), ("resume",), ("reset",), ("save",)]
     assert shown(page)["facts"]["commands"] == {
-        **dict.fromkeys(("label", "pause", "resume", "reset", "save", "correct", "new_class"), True),
+        **dict.fromkeys(("label", "pause", "resume", "reset", "save", "correct", "retract", "new_class"), True),
         **dict.fromkeys(("checkpoint", "speed", "hold", "step"), False),
     }
 
 
-@pytest.mark.parametrize("name", ["label", "correct", "new_class", "checkpoint", "speed", "hold", "step", "save"])
+@pytest.mark.parametrize(
+    "name", ["label", "correct", "retract", "new_class", "checkpoint", "speed", "hold", "step", "save"]
+)
 def test_what_a_run_does_not_offer_is_said(name):
     with pytest.raises(UsageError, match="not available in this run"):
         command(RunPage(view()), name, label=1)
@@ -292,7 +297,7 @@ def test_addresses(spec, address):
 
 def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused():
     for token in ("", "short", "with blank", "naïve-token"):
-        with pytest.raises(UsageError, match="token"):
+        with pytest.raises(UsageError, match=r"'sink\.token': expected 8 or more of letters"):
             open_sink({"uri": "web", "token": token})
 
 

@@ -6,12 +6,14 @@ import json
 import socket
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from web.helpers import Board, hear, say, served
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from stream_ottt.errors import UsageError
+from stream_ottt.web import browser
 from stream_ottt.web.browser import COMMANDS_PER_S, IN_FLIGHT
 from stream_ottt.web.server import MAX_BROWSERS
 
@@ -209,7 +211,21 @@ def test_at_the_end_the_last_value_still_arrives_and_the_connection_is_closed():
             board.value = 2
         assert [part["value"] for part in hear(one, ready=False)] == [2]
         with pytest.raises(ConnectionClosed):
-            one.recv(10)
+            one.recv(60)
+
+
+def test_a_hidden_page_that_draws_nothing_still_gets_the_last_value():
+    board = Board()
+    board.value = 1
+    with ExitStack() as stack:
+        with served(board) as page:
+            hidden = stack.enter_context(page.connect())
+            for value in range(2, 2 + IN_FLIGHT):
+                hear(hidden, ready=False)
+                board.value = value
+        assert [part["value"] for part in hear(hidden, ready=False)] == [1 + IN_FLIGHT]
+        with pytest.raises(ConnectionClosed):
+            hidden.recv(60)
 
 
 def test_a_browser_that_sleeps_does_not_hold_up_the_end():
@@ -221,7 +237,7 @@ def test_a_browser_that_sleeps_does_not_hold_up_the_end():
             with page.connect() as awake:
                 hear(awake)
             started = time.perf_counter()
-        assert time.perf_counter() - started < 5
+        assert time.perf_counter() - started < 30
 
 
 def test_after_a_restart_the_same_address_serves_again():
@@ -274,7 +290,7 @@ def test_a_message_of_no_known_form_ends_that_connection_alone(message):
         bad.send(message)
         with pytest.raises(ConnectionClosed):
             while True:
-                bad.recv(10)
+                bad.recv(60)
         assert hear(good)[0]["value"] == 1
         assert not board.commands
 
@@ -284,11 +300,13 @@ def test_a_message_that_is_too_long_ends_that_connection():
         bad.send(json.dumps({"kind": "command", "id": 1, "name": "new_class", "text": "x" * 10_000}))
         with pytest.raises(ConnectionClosed) as closed:
             while True:
-                bad.recv(10)
+                bad.recv(60)
         assert closed.value.rcvd.code == 1009
 
 
-def test_a_flood_of_commands_ends_that_connection():
+def test_a_flood_of_commands_ends_that_connection(monkeypatch: pytest.MonkeyPatch):
+    """All within one moment of the server's clock, however busy the machine is."""
+    monkeypatch.setattr(browser, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     board = Board()
     with served(board) as page, page.connect() as bad:
         with pytest.raises(ConnectionClosed):
@@ -307,5 +325,5 @@ def test_an_error_of_the_program_is_not_lost():
     with pytest.raises(KeyError, match="a fault"), served(Broken()) as page, page.connect() as one:
         say(one, kind="command", id=1, name="pause")
         with pytest.raises(ConnectionClosed) as closed:
-            one.recv(10)
+            one.recv(60)
         assert closed.value.rcvd.code == 1011

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stream_ottt.errors import InputError
+from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventArray
 from stream_ottt.images.base import Item as Item
 from stream_ottt.images.base import select as select
 from stream_ottt.replay.cache import SampleCache, cache_folder
 from stream_ottt.replay.config import DataConfig
 from stream_ottt.replay.framing import Raw, frame_events
+from stream_ottt.replay.tonic_transforms import TonicTransforms
 
 KEEP_BYTES = 512 * 2**20
 """Decoded samples kept in memory by one data set, bytes."""
@@ -44,6 +45,10 @@ class DataSet(ABC):
     def __init__(self, config: DataConfig) -> None:
         self.config = config
         self.path = Path(config.path)
+        if config.transforms and self.static:
+            raise UsageError(
+                f"data.transforms are of events, and {self.name!r} holds images; see the [transform] table"
+            )
         self.class_names: list[str] = []
         train, test = self.open()
         self.train = select(self._only(train), config.train)
@@ -104,11 +109,15 @@ class EventData(DataSet):
     sensor: ClassVar[tuple[int, int]]
 
     def __init__(self, config: DataConfig) -> None:
+        # Before all samples are looked for, so that a wrong name is said at once.
+        self._transforms = TonicTransforms(config.transforms, config) if config.transforms else None
         super().__init__(config)
         keys = ("name", "path", "test_path", "labels", "time_steps", "binning", "window", "count", "width", "height")
         settings = {k: getattr(config, k) for k in keys}
         settings["path"] = str(self.path.absolute())
         settings["version"] = self.fingerprint()
+        if self._transforms is not None:
+            settings |= {"transforms": config.transforms, "tonic": self._transforms.version()}
         self._cache = SampleCache(cache_folder(config.cache), settings)
 
     @abstractmethod
@@ -128,7 +137,12 @@ class EventData(DataSet):
         return self.sensor
 
     def decode(self, item: Item) -> Raw:
-        return self._cache.get(item.key, lambda: frame_events(self.events(item), self.size(item), self.config))
+        return self._cache.get(item.key, lambda: self._framed(item))
+
+    def _framed(self, item: Item) -> Raw:
+        if self._transforms is not None:
+            return self._transforms(self.events(item), self.size(item), item.key)
+        return frame_events(self.events(item), self.size(item), self.config)
 
 
 def read_events(path: Path, **options: Any) -> EventArray:

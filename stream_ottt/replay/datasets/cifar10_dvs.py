@@ -21,7 +21,7 @@ class Cifar10Dvs(EventData):
     sensor = (128, 128)
     published = (
         "CIFAR10-DVS is published at https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671: "
-        "unpack the ten archives into one folder (airplane/, automobile/, …) and name it with --data.path"
+        "unpack the ten archives into one folder (airplane/, automobile/, …) and name it with --data"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

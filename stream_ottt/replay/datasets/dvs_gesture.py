@@ -39,7 +39,7 @@ class DvsGesture(EventData):
     sensor = (128, 128)
     published = (
         "DVS128 Gesture is published at https://research.ibm.com/interactive/dvsgesture: unpack DvsGesture.tar.gz and "
-        "name its folder with --data.path (or the folder with tonic's ibmGestureTrain and ibmGestureTest)"
+        "name its folder with --data (or the folder with tonic's ibmGestureTrain and ibmGestureTest)"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

@@ -16,7 +16,7 @@ class NCaltech101(EventData):
     sensor = (240, 180)
     published = (
         "N-Caltech101 is published at https://www.garrickorchard.com/datasets/n-caltech101: "
-        "unpack Caltech101.zip and name the folder Caltech101 with --data.path"
+        "unpack Caltech101.zip and name the folder Caltech101 with --data"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

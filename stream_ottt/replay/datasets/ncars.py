@@ -16,7 +16,7 @@ class NCars(EventData):
     sensor = (120, 100)
     published = (
         "N-CARS is published by Prophesee (https://www.prophesee.ai/dataset-n-cars-download): "
-        "unpack it and name the folder that holds n-cars_train and n-cars_test with --data.path"
+        "unpack it and name the folder that holds n-cars_train and n-cars_test with --data"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

@@ -15,7 +15,7 @@ class NMnist(EventData):
     sensor = (34, 34)
     published = (
         "N-MNIST is published at https://www.garrickorchard.com/datasets/n-mnist: unpack Train.zip and Test.zip "
-        "into one folder and name it with --data.path (an .npz collection: --data.name stream)"
+        "into one folder and name it with --data (an .npz collection: --data.name stream)"
     )
 
     def open(self) -> tuple[list[Item], list[Item]]:

@@ -64,7 +64,7 @@ class StreamData(EventData):
     """The samples of any labelled stream."""
 
     name = "stream"
-    published = "give any source that has labels with --data.path, such as a collection (.npz), a folder or rcls:"
+    published = "give any source that has labels with --data, such as a collection (.npz), a folder or rcls:"
 
     def open(self) -> tuple[list[Item], list[Item]]:
         c = self.config

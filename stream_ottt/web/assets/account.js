@@ -32,7 +32,7 @@ export function showAccount(part) {
     ["waiting for a label", part.waiting == null ? "–" : `${count(part.waiting)} timesteps`],
     ["not kept", count(part.timesteps_not_kept)],
     ["labels taken, refused", `${count(labels.taken)}, ${count(labels.refused)}`],
-    ["corrected", count(labels.corrected)],
+    ["corrected, taken back", `${count(labels.corrected)}, ${count(labels.retracted)}`],
   ]);
   setText(byId("step-time"), part.step_ms == null ? "" : `${milliseconds(part.step_ms.p50_ms)} a timestep`);
 }
@@ -55,7 +55,8 @@ function showLatency(latency, buckets) {
   setText(byId("latency-p99"), milliseconds(latency.n ? latency.p99_ms : null));
   let first = buckets.findIndex((n) => n > 0);
   let last = buckets.findLastIndex((n) => n > 0);
-  if (first < 0) [first, last] = [10, 20];
+  byId("latency-axis").hidden = first < 0;
+  if (first < 0) return bars.replaceChildren();
   [first, last] = [Math.max(0, first - 1), Math.min(buckets.length - 1, Math.max(last + 1, first + 8))];
   const shown = buckets.subarray(first, last + 1);
   const most = Math.max(1, ...shown);

@@ -1,10 +1,12 @@
 // What a person can do to the run: buttons, and the same by keys.
 
+import { classesLike } from "./choice.js";
 import { byId, element, setText } from "./dom.js";
 
 const REASONS = {
   label: "this run takes no labels",
   correct: "labels cannot be corrected in this run",
+  retract: "labels cannot be taken back in this run",
   new_class: "classes cannot be added in this run",
   checkpoint: "this run writes no checkpoints",
   save: "the run was started without --save FILE",
@@ -24,7 +26,6 @@ export class Controls {
     byId("correct").addEventListener("click", () => this.setCorrecting(!this.correcting));
     byId("hold").addEventListener("click", () => {
       const held = byId("hold").getAttribute("aria-pressed") === "true";
-      byId("hold").setAttribute("aria-pressed", String(!held));
       this.command({ name: "hold", value: held ? 0 : 1 }, held ? "go on" : "hold");
     });
     byId("replay-speed").addEventListener("change", (event) => {
@@ -37,6 +38,10 @@ export class Controls {
       this.command({ name: "new_class", text: name }, `new class ${name}`);
       byId("new-name").value = "";
     });
+    byId("by-name").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.labelByName();
+    });
     document.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -47,6 +52,9 @@ export class Controls {
     this.shown = shown;
     this.can = can;
     byId("labels").replaceChildren(...facts.classes.map((label) => this.labelButton(label)));
+    const named = can.label && facts.classes.some((label) => label < 0 || label > 9);
+    byId("by-name").hidden = byId("by-name-key").hidden = !named;
+    byId("class-names").replaceChildren(...facts.classes.map((label) => element("option", { value: this.page.name(label) })));
     for (const button of document.querySelectorAll("button[data-command]")) {
       if (button.id !== "pause") this.allow(button, button.dataset.command);
     }
@@ -89,6 +97,19 @@ export class Controls {
     this.command({ name: "label", label, span_us: span ? Number(span) : null }, `label ${name}`);
   }
 
+  // No digit stands for a label above 9.
+  labelByName() {
+    const field = byId("class-name");
+    const found = classesLike(field.value, this.page.classes, this.page.name);
+    if (found.length === 1) {
+      field.value = "";
+      field.blur();
+      return this.label(found[0]);
+    }
+    const names = found.slice(0, 4).map((label) => this.page.name(label)).join(", ");
+    this.say(found.length ? `which one: ${names}${found.length > 4 ? ", …" : ""}?` : `no such class: ${field.value}`, true);
+  }
+
   setCorrecting(on) {
     if (on && !this.can?.correct) return this.say(`not available: ${REASONS.correct}`, true);
     this.correcting = on;
@@ -103,10 +124,27 @@ export class Controls {
     setText(pause.firstChild, paused ? "Resume learning" : "Pause learning");
   }
 
+  // What is set now, by this page or by another; what a person is choosing stays.
+  showPlayback({ held, played_at: speed }) {
+    byId("hold").setAttribute("aria-pressed", String(held));
+    const select = byId("replay-speed");
+    if (document.activeElement === select || speed == null) return;
+    const value = String(speed);
+    if (![...select.options].some((option) => option.value === value)) {
+      select.prepend(element("option", { value, textContent: `${+speed.toPrecision(3)}×` }));
+    }
+    select.value = value;
+  }
+
   press(button) {
-    const words = { pause: "learning paused", resume: "learning goes on", reset: "state at rest", save: "saved" };
+    const words = {
+      pause: "learning paused",
+      resume: "learning goes on",
+      reset: "state at rest",
+      save: "saved",
+      retract: "last label taken back",
+    };
     const name = button.dataset.command;
-    if (name === "step") byId("hold").setAttribute("aria-pressed", "true");
     this.command({ name }, words[name] ?? name);
   }
 
@@ -132,7 +170,10 @@ export class Controls {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.key === "Escape") this.setCorrecting(false);
+    if (event.key === "Escape") {
+      this.setCorrecting(false);
+      document.activeElement?.blur();
+    }
     if (event.target.matches("input, select, textarea")) return;
     if (/^[0-9]$/.test(event.key)) {
       const label = Number(event.key);
@@ -143,9 +184,14 @@ export class Controls {
       document.querySelector('button[data-command="save"]').click();
     } else if (event.key === "c") {
       this.setCorrecting(!this.correcting);
+    } else if (event.key === "b") {
+      document.querySelector('button[data-command="retract"]').click();
     } else if (event.key === "n" && !byId("new-name").disabled) {
       event.preventDefault();
       byId("new-name").focus();
+    } else if (event.key === "l" && !byId("by-name").hidden) {
+      event.preventDefault();
+      byId("class-name").focus();
     }
   }
 }

@@ -23,7 +23,7 @@ export class Curves {
       const mark = element("span", { className: `swatch line ${swatch}` });
       mark.style.borderTopColor = `var(${colour})`;
       mark.style.borderTopWidth = `${Math.max(1, width)}px`;
-      byId("curves-key").append(mark, name);
+      byId("curves-key").append(element("span", { className: "entry" }, mark, name));
     }
   }
 
@@ -32,9 +32,9 @@ export class Curves {
     return {
       ...sizeOf(holder),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 14, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
-      scales: { x: { time: false }, y: { range: [0, 1] } },
+      scales: { x: { time: false, range: (_, from, to) => spread(from, to) }, y: { range: [0, 1] } },
       axes: [
         { ...axis, size: 30, values: (_, ticks) => ticks.map((t) => (t >= 120 ? `${+(t / 60).toFixed(1)} min` : `${t} s`)) },
         { ...axis, size: 40, values: (_, ticks) => ticks.map((v) => +v.toFixed(2)) },
@@ -98,6 +98,12 @@ export class Curves {
     const values = SERIES.map(({ name }, i) => `${name} ${figure(plot.data[i + 1][at], 2)}`);
     setText(byId("at-cursor"), [seconds(plot.data[0][at]), ...values].join(" · "));
   }
+}
+
+// Room for an axis also where there are no values yet, or one.
+export function spread(from, to) {
+  if (from == null) return [0, 1];
+  return to > from ? [from, to] : [from, from + 1];
 }
 
 export function sizeOf(holder) {

@@ -1,6 +1,6 @@
 // The event frame: ON and OFF fade away unless they come again.
 
-import { byId, count, isCalm, onThemeChange, rgb, setText } from "./dom.js";
+import { byId, count, css, isCalm, onThemeChange, rgb, setText } from "./dom.js";
 
 const FADE_MS = 200;
 const CALM_MS = 250;
@@ -16,8 +16,11 @@ let running = false;
 
 function readColours() {
   colours = { paper: rgb("--paper"), on: rgb("--on"), off: rgb("--off") };
-  if (image) paint();
+  if (image) return paint();
+  context.fillStyle = css("--paper"); // a canvas that nothing was drawn on is black
+  context.fillRect(0, 0, canvas.width, canvas.height);
 }
+readColours();
 onThemeChange(readColours);
 
 export function showFrame(part) {
@@ -30,7 +33,6 @@ export function showFrame(part) {
     canvas.height = height;
     image = context.createImageData(width, height);
     levels = Array.from({ length: polarities }, () => new Float32Array(width * height));
-    if (!colours) readColours();
   }
   fade(isCalm() ? Infinity : now - drawnAt);
   drawnAt = now;

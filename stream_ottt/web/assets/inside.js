@@ -2,7 +2,7 @@
 
 import { paintSigned } from "./frame.js";
 import { byId, count, css, element, onThemeChange, rgb, setText, share } from "./dom.js";
-import { sizeOf } from "./curves.js";
+import { sizeOf, spread } from "./curves.js";
 
 const COLUMNS = 256; // timesteps that are kept and shown
 
@@ -29,7 +29,9 @@ export class Inside {
     const holder = byId("neuron-plot");
     this.plot = new uPlot(this.options(holder), [[], [], []], holder);
     new ResizeObserver(() => this.plot.setSize(sizeOf(holder))).observe(holder);
+    this.clear();
     onThemeChange(() => {
+      if (!this.rows.length) return this.clear();
       this.draw();
       this.plot.redraw(false, true);
       if (this.weights) this.showWeights(this.weights);
@@ -40,7 +42,11 @@ export class Inside {
     const axis = { stroke: () => css("--muted"), grid: { stroke: () => css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     return {
       ...sizeOf(holder), legend: { show: false }, cursor: { show: false }, padding: [6, 0, 0, 0],
-      scales: { x: { time: false } },
+      // The threshold is always in sight.
+      scales: {
+        x: { time: false, range: (_, from, to) => spread(from, to) },
+        y: { range: (_, from, to) => [Math.min(0, from ?? 0), 1.1 * Math.max(this.threshold, to ?? 0)] },
+      },
       axes: [{ ...axis, size: 24 }, { ...axis, size: 36 }],
       series: [
         {},
@@ -109,6 +115,12 @@ export class Inside {
     return [x, y, z];
   }
 
+  // A canvas that nothing was drawn on yet is black.
+  clear() {
+    pen.fillStyle = css("--paper");
+    pen.fillRect(0, 0, raster.width, raster.height);
+  }
+
   draw() {
     const rows = this.rows.length;
     if (!rows) return;
@@ -167,6 +179,7 @@ export class Inside {
   // Each filter is a row of small pictures, one for each input channel.
   showWeights(part) {
     this.weights = part;
+    byId("weights").hidden = false;
     const weights = part.arrays.weights;
     const [filters, channels, height, width] = weights.shape;
     const cell = { width: channels * (width + 1) + 1, height: height + 2 };

@@ -14,7 +14,7 @@ export function showMemory(part, page) {
   const total = stretches.reduce((a, [, n]) => a + n, 0);
   setText(byId("memory-facts"), total ? `${count(total)} stretches, ${(part.bytes / 2 ** 20).toFixed(1)} MiB` : "");
   const list = byId("memory");
-  if (!total) return list.replaceChildren(element("li", { className: "nothing", textContent: "nothing is remembered yet" }));
+  if (!total) return list.replaceChildren();
   const [, polarities, height, width] = thumbnails.shape;
   const size = height * width;
   const colours = { paper: rgb("--paper"), on: rgb("--on"), off: rgb("--off") };

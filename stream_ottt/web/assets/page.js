@@ -44,6 +44,7 @@ const show = {
     showState(part.ended ? "ended" : learning, part.ended ? `ended: ${part.ended}` : LEARNING[learning]);
     showNotice(part.warnings);
     controls.showLearning(learning);
+    controls.showPlayback(part);
     if (part.accuracy) showScores(part, page);
     showAccount(part);
   },

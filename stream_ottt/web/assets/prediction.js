@@ -26,7 +26,7 @@ export function showPrediction(part, page) {
   });
   setText(byId("predicted"), part.unknown ? "unknown" : page.name(part.label));
   setText(byId("confidence"), Number.isFinite(probabilities[top]) ? share(probabilities[top]) : "");
-  setText(byId("prediction-facts"), milliseconds(part.latency_ms));
+  setText(byId("prediction-facts"), `latency ${milliseconds(part.latency_ms)}`);
   showVerdict(part, page);
 }
 
