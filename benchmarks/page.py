@@ -33,8 +33,9 @@ with connect(sys.argv[1], compression=None, max_size=None) as socket:
     socket.send(json.dumps({"kind": "wish", "inside": "all" in sys.argv[2], "memory": "all" in sys.argv[2]}))
     while True:
         socket.recv()
+        socket.recv()
         if "hidden" not in sys.argv[2]:  # a hidden page takes messages and draws none
-            socket.send('{"kind":"ready"}')
+            socket.send('{"kind":"ready","drawn":2}')
 """
 
 SLEEPER = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -88,9 +87,10 @@ class WebSink(Sink):
         if self._server.failure is not None:
             failure, self._server.failure = self._server.failure, None
             raise failure
-        if rest := self._rest.due(time.perf_counter(), drawn=self._server.draws()):
-            await asyncio.sleep(rest)
-            self._rest.ended(time.perf_counter())
+        self._rest.took()
+
+    def rest(self) -> float:
+        return self._rest.due(time.perf_counter(), drawn=self._server is not None and self._server.draws())
 
     async def close(self, summary: dict[str, Any] | None) -> None:
         if self._page is None or self._server is None:

@@ -88,6 +88,13 @@ class Sink(ABC):
             OutputError: it was not taken. It is given once more after a pause.
         """
 
+    def rest(self) -> float:
+        """Seconds for which it can wait for more, asked once it has taken all that came; 0 to have each as it comes.
+
+        What comes meanwhile waits in its queue. A run that ends, or waits for its sinks, ends the rest.
+        """
+        return 0.0
+
     def look(self, session: Session, result: StepResult) -> None:  # noqa: B027 - most sinks do not
         """See the session after a timestep, in the learner's thread, where :attr:`looks` says so.
 

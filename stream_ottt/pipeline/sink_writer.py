@@ -75,7 +75,7 @@ class SinkWriter:
         self._closed: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._more: asyncio.Event | None = None
-        self._resting = False
+        self._waits = False  # to be woken when something comes
         self._say = say
         self._hurry = False
         self._pause_s = FIRST_PAUSE_S
@@ -108,7 +108,7 @@ class SinkWriter:
         One that fails or stands has had its time: it gets a last try, and the rest of the time if that succeeds.
         """
         self._hurry, fails = True, self._fails()
-        self._wake()
+        self._wake(at_once=True)
         drained = await _wait_for(self._drained, min(within, LAST_TRY_S) if fails else within)
         if fails and not drained and not self._fails():
             drained = await _wait_for(self._drained, within)
@@ -119,7 +119,7 @@ class SinkWriter:
     async def close(self, summary: dict[str, Any] | None, within: float) -> None:
         """Close the sink; one that does not come back in time is left behind."""
         self._queue.end()
-        self._wake()
+        self._wake(at_once=True)
         if not self._closing.done():
             self._closing.set_result(summary)
         had_its_time = self._hurry and not self._drained.done()
@@ -171,7 +171,7 @@ class SinkWriter:
     def end(self) -> None:
         """No more results will come."""
         self._queue.end()
-        self._wake()
+        self._wake(at_once=True)
 
     def _stalled(self) -> bool:
         return self._full_since is not None and time.monotonic() - self._full_since > STALLED_S
@@ -181,8 +181,9 @@ class SinkWriter:
         since = self._giving_since
         return not self.working or (since is not None and time.monotonic() - since > STALLED_S)
 
-    def _wake(self) -> None:
-        if self._resting and self._loop is not None and self._more is not None:
+    def _wake(self, *, at_once: bool = False) -> None:
+        """Let the sink's thread look for more: if it waits for that, or also while the sink rests."""
+        if (self._waits or at_once) and self._loop is not None and self._more is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._more.set)
 
@@ -216,12 +217,18 @@ class SinkWriter:
     async def _next(self) -> StepResult | Mark | None:
         assert self._more is not None
         while True:
-            self._resting = True
+            self._waits = True
             self._more.clear()
             if (result := self._queue.get(0)) is not None or self._queue.exhausted:
-                self._resting = False
+                self._waits = False
                 return result
-            await self._more.wait()
+            if not self._hurry and (rest := self.sink.rest()):
+                self._waits = False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(rest):
+                        await self._more.wait()
+            else:
+                await self._more.wait()
 
     async def _give(self, result: StepResult) -> None:
         """Give the sink a result, and once more after a failure; then go on with the next."""
@@ -245,10 +252,10 @@ class SinkWriter:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause_s):
                 while not self._hurry:
-                    self._resting = True
+                    self._waits = True
                     self._more.clear()
                     await self._more.wait()
-        self._resting = False
+        self._waits = False
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     def _fail(self, text: str) -> None:

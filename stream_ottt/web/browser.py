@@ -12,13 +12,15 @@ from typing import Any, Protocol
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stream_ottt.web.message import MAX_BYTES, Command, Ready, Wish, decode_incoming, encode_part
+from stream_ottt.web.rest import until_picture
 from stream_ottt.web.slot import Slot
 
-FRAME_S = 1 / 30
-"""Shortest time between two messages to one browser."""
+IN_FLIGHT = 4
+"""Messages that may be under way to a browser that has not said that it has drawn them. The page says so of two at
+once, as each word of it wakes the thread."""
 
-IN_FLIGHT = 2
-"""Messages that may be under way to a browser that has not said that it has drawn them."""
+AFTER_S = 1e-6
+"""How long after the thread wakes for a picture it is sent: results that came are taken first."""
 
 COMMANDS_PER_S = 20
 """Commands that are taken from one browser; more than that in a second ends the connection."""
@@ -122,7 +124,6 @@ class Browser:
     async def _send_all(self) -> None:
         while True:
             await self._has_room.wait()
-            started = time.perf_counter()
             ending = self._ending
             message = b"".join(self._take(at_once=ending))
             if message:
@@ -131,7 +132,7 @@ class Browser:
             if ending:
                 await self._socket.close(GOING_AWAY)
                 return
-            await asyncio.sleep(max(0.0, started + FRAME_S - time.perf_counter()))
+            await asyncio.sleep(until_picture(time.perf_counter()) + AFTER_S)
 
     def _take(self, *, at_once: bool) -> Iterator[bytes]:
         """The parts that the browser does not have yet."""
@@ -156,7 +157,7 @@ class Browser:
             except ValueError as e:
                 raise RuleBroken(UNREADABLE, str(e)[:100]) from e
             if isinstance(message, Ready):
-                self._count(-1)
+                self._count(-message.drawn)
             elif isinstance(message, Wish):
                 self._wish = message
             elif self._is_flood():

@@ -24,10 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 MAX_BYTES = 4096
 """Largest message that is taken from a browser."""
 
-DTYPES = {"uint8", "int32", "float32"}
-"""Element types that a part may hold."""
+DTYPES = {np.dtype(name): name for name in ("uint8", "int32", "float32")}
+"""Element types that a part may hold, and their names in it."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def encode_part(kind: str, fields: Mapping[str, Any], arrays: Arrays | None = None) -> bytes:
@@ -41,12 +43,17 @@ def encode_part(kind: str, fields: Mapping[str, Any], arrays: Arrays | None = No
     blocks: list[bytes] = []
     listed: list[list[Any]] = []
     for name, array in (arrays or {}).items():
-        if array.dtype.name not in DTYPES:
+        if (dtype := DTYPES.get(array.dtype)) is None:
             raise TypeError(f"a part cannot hold {array.dtype.name}")
         data = array.tobytes()
         blocks.append(data + bytes(-len(data) % 4))
-        listed.append([name, array.dtype.name, list(array.shape)])
-    head = json.dumps({"kind": kind, **_finite(fields), "arrays": listed}, separators=(",", ":")).encode()
+        listed.append([name, dtype, array.shape])
+    whole = {"kind": kind, **fields, "arrays": listed}
+    try:
+        text = _JSON.encode(whole)
+    except (ValueError, TypeError):
+        text = _JSON.encode(_finite(whole))
+    head = text.encode()
     head += b" " * (-len(head) % 4)
     body = b"".join(blocks)
     return struct.pack("<II", len(head), len(body)) + head + body
@@ -89,9 +96,14 @@ class _Incoming(BaseModel):
 
 
 class Ready(_Incoming):
-    """The browser has drawn one message, and can take another."""
+    """The browser has drawn messages, and can take as many others.
+
+    Attributes:
+        drawn: how many.
+    """
 
     kind: Literal["ready"]
+    drawn: int = Field(1, ge=1, le=1024)
 
 
 class Wish(_Incoming):

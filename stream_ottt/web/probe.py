@@ -118,10 +118,11 @@ class Probe:
 
     def __call__(self, learner: OnlineLearner, result: StepResult) -> bool:
         """Note a timestep; False when it wants no more."""
-        if self.is_forgotten:
+        now = time.monotonic()
+        if now - self._read_at > FORGOTTEN_S:
             return False
         try:
-            self._note(learner, result)
+            self._note(learner, result, now)
         except Exception as e:  # a page must not end the learning
             self._error = e
         return self._error is None
@@ -140,17 +141,15 @@ class Probe:
         about = (chosen.layer, chosen.neurons, chosen.threshold, chosen.neuron, chosen.rows)
         return Watched(*about, self._rates, moments)
 
-    def _note(self, learner: OnlineLearner, result: StepResult) -> None:
+    def _note(self, learner: OnlineLearner, result: StepResult, now: float) -> None:
         network = learner.predictor
-        if self._chosen is None:
+        if (chosen := self._chosen) is None:
             if not (layers := layers_of(network)):
                 return
-            self._chosen = self._choose(layers, states_of(network), network.decay)
-        chosen = self._chosen
+            chosen = self._chosen = self._choose(layers, states_of(network), network.decay)
         state = states_of(network)[chosen.index]
         if state.output is None:  # at rest
             return
-        now = time.monotonic()
         if now >= self._count_at:
             self._count_at = now + RATES_S
             self._count(layers_of(network))

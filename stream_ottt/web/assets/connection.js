@@ -3,6 +3,8 @@
 
 import { decodeParts } from "./parts.js";
 
+// Messages whose drawing is told at once: each telling costs the run something. Fewer than may be under way.
+const TOLD = 2;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
 
@@ -22,6 +24,7 @@ export class Connection {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/live`);
     socket.binaryType = "arraybuffer";
+    this.drawn = 0;
     socket.onopen = () => {
       this.wait = FIRST_WAIT_MS;
       this.send(this.wish);
@@ -43,7 +46,11 @@ export class Connection {
     try {
       for (const message of messages) this.onParts(decodeParts(message));
     } finally {
-      for (const _ of messages) this.send({ kind: "ready" });
+      this.drawn += messages.length;
+      if (this.drawn >= TOLD) {
+        this.send({ kind: "ready", drawn: this.drawn });
+        this.drawn = 0;
+      }
     }
   }
 

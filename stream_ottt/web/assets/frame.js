@@ -4,6 +4,7 @@ import { byId, count, css, isCalm, onThemeChange, rgb, setText } from "./dom.js"
 
 const FADE_MS = 200;
 const CALM_MS = 250;
+const FADE_STEP_MS = 50; // shorter than that nobody sees it, and a run on this machine pays for each picture
 
 const canvas = byId("frame");
 const context = canvas.getContext("2d", { alpha: false });
@@ -67,8 +68,9 @@ function fade(elapsed) {
 }
 
 function fadeOn(now) {
-  const left = fade(Math.max(0, now - drawnAt));
-  drawnAt = Math.max(drawnAt, now);
+  if (now - drawnAt < FADE_STEP_MS) return requestAnimationFrame(fadeOn);
+  const left = fade(now - drawnAt);
+  drawnAt = now;
   paint();
   running = left > 0.02;
   if (running) requestAnimationFrame(fadeOn);
