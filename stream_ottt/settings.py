@@ -196,6 +196,8 @@ def _first_problem(cls: type[BaseModel], error: ValidationError, where: str) -> 
         return f"{key}: {message}" if key else message  # keys that do not go together; the message names them
     message = message.replace("Input should", "should")
     found = repr(problem["input"])
+    if found in message:
+        return f"key {key!r}: {message}"
     return f"key {key!r}: {message} (found {found if len(found) < 200 else found[:200] + '…'})"
 
 

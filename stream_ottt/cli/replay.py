@@ -27,11 +27,13 @@ def run_replay(preset: str | None, overrides: dict[str, Any], out: Path) -> int:
     """
     from stream_ottt.replay.check import check
     from stream_ottt.replay.config import ReplayConfig
+    from stream_ottt.replay.datasets import DATASETS
     from stream_ottt.run.config import merge
     from stream_ottt.run.presets import REPLAYS
 
     config = ReplayConfig.load(merge({} if preset is None else REPLAYS.read(preset), overrides))
-    check(config)  # before torch is imported, which takes seconds
+    check(config)  # this and the next before torch is imported, which takes seconds
+    DATASETS.get(config.data.name).require_path(config.data)
     loading("the replay")
     from stream_ottt.replay.distributed import join_world
     from stream_ottt.replay.runs import replay

@@ -42,7 +42,21 @@ class DataSet(ABC):
     published: ClassVar[str]
     static: ClassVar[bool]
 
+    @classmethod
+    def require_path(cls, config: DataConfig) -> None:
+        """Find out, before anything is imported or read, whether ``data.path`` names something.
+
+        Raises:
+            UsageError: it is empty.
+            InputError: there is no such file or folder.
+        """
+        if not config.path:
+            raise UsageError(f"data.path is empty; {cls.published}")
+        if not {":", "?"} & set(config.path) and not Path(config.path).exists():  # else it may be a source's URI
+            raise InputError(f"not found; {cls.published}", path=config.path)
+
     def __init__(self, config: DataConfig) -> None:
+        self.require_path(config)
         self.config = config
         self.path = Path(config.path)
         if config.transforms and self.static:

@@ -68,8 +68,6 @@ class StreamData(EventData):
 
     def open(self) -> tuple[list[Item], list[Item]]:
         c = self.config
-        if not c.path:
-            raise UsageError(f"data.path is empty; {self.published}")
         self._streams = [read_stream(c.path, c.labels)]
         if c.test_path is not None:
             self._streams.append(read_stream(c.test_path, None))
