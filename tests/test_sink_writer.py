@@ -150,6 +150,40 @@ def test_a_sink_that_works_again_at_the_end_has_all_its_time(hasty: None, monkey
     assert state.working
 
 
+def test_a_sink_that_rests_is_given_all_that_came_and_the_end_does_not_wait_for_it() -> None:
+    class Resting(ListSink):
+        """Rests for an hour once it has taken the first result, and takes the others at the end of the run."""
+
+        rests = 0
+
+        async def consume(self, result: StepResult) -> None:
+            await super().consume(result)
+            if self.rests:
+                assert ended.is_set(), "a result came while it rested"
+
+        def rest(self) -> float:
+            if not self.results:
+                return 0.0
+            self.rests += 1
+            resting.set()
+            return 3600.0
+
+    resting, ended, sink, session = threading.Event(), threading.Event(), Resting(), small_session(None)
+    process = session.process
+
+    def note_the_end(timestep: Any) -> Any:
+        if timestep.index == 1:  # the first result was handed over before
+            resting.wait(60)
+        if timestep.index == 99:
+            ended.set()
+        return process(timestep)
+
+    session.process = note_the_end  # type: ignore[method-assign]
+    assert run(pipeline_of(ListSource(labelled_events(0, 10)), [sink], session)).reason == "end"
+    assert [r.timestep.index for r in sink.results] == list(range(100))
+    assert sink.rests == 1
+
+
 def test_a_sink_that_comes_back_goes_on(hasty: None) -> None:
     said: list[str] = []
 

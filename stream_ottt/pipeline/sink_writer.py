@@ -222,7 +222,7 @@ class SinkWriter:
             if (result := self._queue.get(0)) is not None or self._queue.exhausted:
                 self._waits = False
                 return result
-            if not self._hurry and (rest := self.sink.rest()):
+            if rest := self.sink.rest():
                 self._waits = False
                 with suppress(TimeoutError):
                     async with asyncio.timeout(rest):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stream_ottt.pipeline.sink_writer import WAITING
-from stream_ottt.web.rest import PICTURE_S, Rest, until_picture
+from stream_ottt.web.rest import PICTURE_S, Rest
 
 TAKE_S = 5e-6
 """Time to take a result that waits."""
@@ -40,7 +40,7 @@ def test_while_no_browser_draws_the_thread_wakes_a_few_times_a_second_or_for_man
 def test_while_one_draws_all_that_came_is_taken_when_a_picture_is_sent(per_s: float) -> None:
     rests, most, ends = follow(per_s, drawn=True)
     pictures = round(5 / PICTURE_S)
-    assert sum(PICTURE_S - until_picture(end) < 1e-9 or until_picture(end) < 1e-9 for end in ends) >= pictures - 3
+    assert sum(min(end % PICTURE_S, -end % PICTURE_S) < 1e-9 for end in ends) >= pictures - 3
     assert rests <= pictures + 5 * per_s / 50
     assert most <= WAITING / 2
 
