@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 
@@ -23,10 +22,11 @@ from helpers import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watching import watched
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import LAST_US, EventPacket, Ledger, make_events, split_well_formed
-from stream_ottt.pipeline.pipeline import LIVE_WAITING, WAITING, Pipeline
+from stream_ottt.pipeline.pipeline import LIVE_WAITING, WAITING
 from stream_ottt.pipeline.queues import OverflowPolicy
 
 KINDS = {"file": ListSource, "live": LiveSource}
@@ -105,35 +105,13 @@ def test_counts_add_up_at_every_moment(
         queue_events=room,
         max_steps=max_steps,
     )
-    ledgers = watched(pipeline)
+    ledgers = [snapshot.ledger for snapshot in watched(pipeline)]
     read = [ledger.read for ledger in ledgers]
     assert all(ledger.in_hand >= 0 for ledger in ledgers)
     assert read == sorted(read)
     end = pipeline.snapshot()
     assert end.ledger.in_hand == sum(end.waiting.values()) == 0
     assert end.ledger.binned == sum(r.timestep.events for r in pipeline.sinks[0].results)  # type: ignore[attr-defined]
-
-
-def watched(pipeline: Pipeline) -> list[Ledger]:
-    """Run to the end while another thread takes one account after the other."""
-    ledgers: list[Ledger] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            ledgers.append(pipeline.snapshot().ledger)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    watcher.start()
-    try:
-        run(pipeline)
-    finally:
-        over.set()
-        watcher.join(60)
-        sys.setswitchinterval(interval)
-    return ledgers
 
 
 @pytest.mark.parametrize("max_steps", range(1, 40, 3))

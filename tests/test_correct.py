@@ -7,6 +7,7 @@ import operator
 import numpy as np
 import pytest
 from helpers import WINDOW, intervals, labelled_events, small_session, timesteps
+from watching import taught
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator
@@ -55,19 +56,6 @@ def test_scores_are_those_of_the_right_label(after: int, at: int | None) -> None
     assert figures(session) == figures(right)
     assert session.snapshot().labels_corrected == 1
     assert figures(of_file(SWAPPED, learn=False)) != figures(right)
-
-
-def taught(session: Session) -> list[int]:
-    """The labels with which a session learns from now on, in order."""
-    seen: list[int] = []
-    feedback = session.learner.feedback
-
-    def note(step: int, label: int) -> bool:
-        seen.append(label)
-        return feedback(step, label)
-
-    session.learner.feedback = note  # type: ignore[method-assign]
-    return seen
 
 
 def learn_all(session: Session) -> None:

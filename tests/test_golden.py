@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from watching import RecordingSGD
 
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner import OnlineLearner
 from stream_ottt.network.config import NetworkConfig, OptimizerConfig
 from stream_ottt.network.network import Network
-from stream_ottt.network.optimizer import SGD
 from stream_ottt.network.topologies import build_network
 
 RELEASED = "ottt_released_code.npz"
@@ -56,22 +55,6 @@ def golden_network(case: dict[str, np.ndarray], config: NetworkConfig) -> Networ
             parameters[our_name(key.removeprefix("init/"))].copy_(torch.from_numpy(value))
     network.weights_changed()
     return network
-
-
-class RecordingSGD(SGD):
-    """SGD that keeps every gradient it is given."""
-
-    def __init__(self, config: OptimizerConfig) -> None:
-        super().__init__(config)
-        self.seen: list[dict[str, Tensor]] = []
-
-    def begin(self) -> None:
-        super().begin()
-        self.seen.append({})
-
-    def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
-        self.seen[-1][name] = gradient.clone()
-        super().update(name, parameter, gradient)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import set_aside
 from torch import Tensor
+from watching import RecordingSGD
 
 from stream_ottt.engine.config import EngineConfig
 from stream_ottt.errors import UsageError
@@ -26,22 +27,6 @@ from stream_ottt.network.topologies import build_network
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE, CLASSES = (2, 6, 6), 3
-
-
-class RecordingSGD(SGD):
-    """SGD that keeps every gradient it is given, one table an optimizer step."""
-
-    def __init__(self, config: LearnerConfig) -> None:
-        super().__init__(config)
-        self.seen: list[dict[str, Tensor]] = []
-
-    def begin(self) -> None:
-        super().begin()
-        self.seen.append({})
-
-    def update(self, name: str, parameter: Tensor, gradient: Tensor) -> None:
-        self.seen[-1][name] = gradient.clone()
-        super().update(name, parameter, gradient)
 
 
 def learner_of(network: dict[str, Any] | None = None, **config: Any) -> tuple[OnlineLearner, RecordingSGD]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from helpers import SIZE, WINDOW, ListSink, ListSource, LiveSource, pipeline_of, run, small_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watching import watched
 
 from stream_ottt.errors import UsageError
 from stream_ottt.events.config import BinningConfig
@@ -63,28 +62,6 @@ def merged_pipeline(
     return pipeline
 
 
-def watched(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Run to the end while another thread takes one account after the other."""
-    seen: list[dict[str, Any]] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            seen.append({name: one["events"] for name, one in pipeline.snapshot().sources.items()})
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    watcher.start()
-    try:
-        run(pipeline)
-    finally:
-        over.set()
-        watcher.join(10)
-        sys.setswitchinterval(interval)
-    return seen
-
-
 @settings(max_examples=15)
 @given(
     sizes=st.tuples(st.integers(1, 900), st.integers(0, 900)),
@@ -108,7 +85,7 @@ def test_counts_of_each_source_add_up_at_every_moment(
 ) -> None:
     how: dict[str, Any] = {"policy": policy, "queue_events": room, "max_steps": max_steps}
     pipeline = merged_pipeline(sizes, cuts, live=live, filters=filters, stop_at=stop_at, **how)
-    seen = watched(pipeline)
+    seen = [{name: one["events"] for name, one in snapshot.sources.items()} for snapshot in watched(pipeline)]
     assert all(one["in_hand"] >= 0 for each in seen for one in each.values())
     end = pipeline.snapshot()
     frames = [r.timestep.frame for r in pipeline.sinks[0].results]  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import WINDOW, intervals, labelled_events, small_learner, small_session, timesteps
+from watching import taught
 
 from stream_ottt.errors import UsageError
 from stream_ottt.labels.evaluation import EvaluationConfig, Evaluator
@@ -140,18 +141,6 @@ def test_what_is_remembered_is_forgotten_and_what_was_learned_stays() -> None:
     session.labels.add(LabelInterval(20 * WINDOW, 21 * WINDOW, 1))
     learn_all(session)
     assert set(seen) == {1}  # nothing of it is rehearsed
-
-
-def taught(session: Session) -> list[int]:
-    seen: list[int] = []
-    feedback = session.learner.feedback
-
-    def note(step: int, label: int) -> bool:
-        seen.append(label)
-        return feedback(step, label)
-
-    session.learner.feedback = note  # type: ignore[method-assign]
-    return seen
 
 
 @pytest.mark.parametrize("pieces", [0, 3])
