@@ -27,13 +27,14 @@ from stream_ottt.learning import learner_checkpoint, loss
 from stream_ottt.learning.average import Average
 from stream_ottt.learning.config import LearnerConfig
 from stream_ottt.learning.learner_state import Kept, LearnerCounts, LearnerState
+from stream_ottt.learning.one_by_one import OneByOne
 from stream_ottt.learning.perturbation import Perturbation
 from stream_ottt.network.network import Network
 from stream_ottt.network.optimizer import GradientSink, GradientSum, Optimizer, build_optimizer
 from stream_ottt.state import State
 
 
-class OnlineLearner:
+class OnlineLearner(OneByOne):
     """Learns while it watches: :meth:`step` predicts, :meth:`feedback` makes it learn.
 
     :func:`stream_ottt.build_learner` makes a fast one.
@@ -78,7 +79,6 @@ class OnlineLearner:
         self.counts = LearnerCounts()
         self.learned_from: int | None = None
         self._state = LearnerState(network.state, network.outputs)
-        self._shown: tuple[int, npt.NDArray[np.float32]] | None = None  # step and frame of predict_one
 
     # --- watching ------------------------------------------------------------------------------------------------
 
@@ -104,34 +104,10 @@ class OnlineLearner:
         logits = outputs[0].double().cpu().numpy()
         return Prediction.of(timestep, logits, self.classes)
 
-    def predict_one(self, frame: npt.NDArray[np.generic]) -> int:
-        """The label predicted for the next timestep, in the manner of river: a short form of :meth:`step`.
-
-        Args:
-            frame: [polarities, height, width], of any dtype.
-        """
-        shown, index = frame.astype(np.float32), self._state.step + 1
-        prediction = self.step(Timestep(shown, index, index + 1, index, int(shown.sum())))
-        self._shown = index, shown
-        return prediction.label
-
-    def learn_one(self, frame: npt.NDArray[np.generic], label: int) -> None:
-        """Learn the label of a timestep, in the manner of river: a short form of :meth:`feedback`.
-
-        The frame that :meth:`predict_one` was given last is not seen twice; another one is the next timestep.
-
-        Args:
-            frame: as in :meth:`predict_one`.
-            label: one of ``classes``.
-
-        Raises:
-            ValueError: a label that is no class.
-        """
-        shown, self._shown = self._shown, None
-        if shown is None or shown[0] != self._state.step or not np.array_equal(shown[1], frame):
-            self.predict_one(frame)
-            self._shown = None
-        self.feedback(self._state.step, label)
+    @property
+    def latest_step(self) -> int:
+        """Index of the timestep that was seen last; −1 before the first."""
+        return self._state.step
 
     @property
     def predictor(self) -> Network:
