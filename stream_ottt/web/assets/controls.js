@@ -19,6 +19,7 @@ export class Controls {
     this.sent = 0;
     this.waiting = new Map(); // id → what was asked for, in words
     this.correcting = false;
+    this.away = ""; // why nothing can be done
     this.shown = "";
     for (const button of document.querySelectorAll("button[data-command]")) {
       button.addEventListener("click", () => this.press(button));
@@ -35,8 +36,7 @@ export class Controls {
       event.preventDefault();
       const name = byId("new-name").value.trim();
       if (!name) return;
-      this.command({ name: "new_class", text: name }, `new class ${name}`);
-      byId("new-name").value = "";
+      if (this.command({ name: "new_class", text: name }, `new class ${name}`)) byId("new-name").value = "";
     });
     byId("by-name").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -148,11 +148,21 @@ export class Controls {
     this.command({ name }, words[name] ?? name);
   }
 
+  setAway(why, { over = false } = {}) {
+    if (why === this.away) return;
+    this.say(why);
+    this.away = why;
+    byId("controls").inert = over;
+  }
+
+  // False where nobody is there who could do it.
   command(fields, words) {
+    if (this.away) return this.say(this.away, true);
     const id = ++this.sent;
     this.waiting.set(id, words);
     if (this.waiting.size > 32) this.waiting.delete(this.waiting.keys().next().value);
     this.page.send({ kind: "command", id, ...fields });
+    return true;
   }
 
   showAnswer(answer) {

@@ -54,6 +54,7 @@ function showConfusion(entries, page) {
       element("tr", {}, element("th", { scope: "row", textContent: name, title: name }), ...names.map(() => element("td"))),
     );
     table.replaceChildren(element("tr", {}, element("th"), ...heads), ...rows);
+    table.style.setProperty("--classes", names.length);
   }
   const found = new Map(entries.map(([truth, predicted, n]) => [`${truth},${predicted}`, n]));
   const [r, g, b] = rgb("--accent");
