@@ -36,7 +36,9 @@ export class Controls {
       event.preventDefault();
       const name = byId("new-name").value.trim();
       if (!name) return;
-      if (this.command({ name: "new_class", text: name }, `new class ${name}`)) byId("new-name").value = "";
+      if (!this.command({ name: "new_class", text: name }, `new class ${name}`)) return;
+      byId("new-name").value = "";
+      byId("new-name").blur(); // the next key may be its digit
     });
     byId("by-name").addEventListener("submit", (event) => {
       event.preventDefault();
