@@ -190,6 +190,22 @@ def test_what_this_run_does_not_offer_says_so(visit):
         assert not page.locator("#replay").is_visible()
         page.keyboard.press("c")
         assert "not available" in page.inner_text("#said")
+        page.keyboard.press("b")
+        assert page.inner_text("#said") == "not available: labels cannot be taken back in this run"
+
+
+def test_a_run_that_does_not_learn_is_not_paused(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_selector("#pause:enabled")
+        example.learning = "off"
+        page.wait_for_selector("#pause:disabled")
+        page.keyboard.press("p")
+        assert page.inner_text("#said") == "not available: this run does not learn"
+        example.learning = "on"
+        page.wait_for_selector("#pause:enabled")
+    assert not example.commands
 
 
 def test_every_control_and_picture_has_a_name(visit):

@@ -57,10 +57,7 @@ export class Controls {
     const named = can.label && facts.classes.some((label) => label < 0 || label > 9);
     byId("by-name").hidden = byId("by-name-key").hidden = !named;
     byId("class-names").replaceChildren(...facts.classes.map((label) => element("option", { value: this.page.name(label) })));
-    for (const button of document.querySelectorAll("button[data-command]")) {
-      if (button.id !== "pause") this.allow(button, button.dataset.command);
-    }
-    this.allow(byId("pause"), "pause");
+    for (const button of document.querySelectorAll("button[data-command]:not(#pause)")) this.allow(button, button.dataset.command);
     this.allow(byId("correct"), "correct");
     this.allow(byId("new-class").querySelector("button"), "new_class");
     byId("new-name").disabled = !can.new_class;
@@ -124,6 +121,9 @@ export class Controls {
     const pause = byId("pause");
     pause.dataset.command = paused ? "resume" : "pause";
     setText(pause.firstChild, paused ? "Resume learning" : "Pause learning");
+    if (!this.can) return;
+    this.allow(pause, "pause");
+    if (learning === "off") [pause.disabled, pause.title] = [true, "this run does not learn"];
   }
 
   // What is set now, by this page or by another; what a person is choosing stays.
@@ -180,6 +180,11 @@ export class Controls {
     setText(said, text);
   }
 
+  pressByKey(button) {
+    if (button.disabled) return this.say(`not available: ${button.title}`, true);
+    button.click();
+  }
+
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "Escape") {
@@ -191,13 +196,13 @@ export class Controls {
       const label = Number(event.key);
       if (this.page.classes.includes(label)) this.label(label);
     } else if (event.key === "p") {
-      byId("pause").click();
+      this.pressByKey(byId("pause"));
     } else if (event.key === "s") {
-      document.querySelector('button[data-command="save"]').click();
+      this.pressByKey(document.querySelector('button[data-command="save"]'));
     } else if (event.key === "c") {
       this.setCorrecting(!this.correcting);
     } else if (event.key === "b") {
-      document.querySelector('button[data-command="retract"]').click();
+      this.pressByKey(document.querySelector('button[data-command="retract"]'));
     } else if (event.key === "n" && !byId("new-name").disabled) {
       event.preventDefault();
       byId("new-name").focus();
