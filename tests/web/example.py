@@ -30,6 +30,7 @@ class Example:
         self.step = 1
         self.learning = "on"
         self.held = False
+        self.seen_before = False
         self.ended: str | None = None
         self.commands: list[Command] = []
         self.warnings: list[str] = []
@@ -77,6 +78,7 @@ class Example:
             "sensor": [128, 128],
             "classes": list(self.names),
             "names": self.names,
+            "seen_before": self.seen_before,
             "commands": {name: name in COMMANDS for name in (*COMMANDS, *MORE)},
         }
         return encode_part("facts", fields)

@@ -208,6 +208,17 @@ def test_a_run_that_does_not_learn_is_not_paused(visit):
     assert not example.commands
 
 
+def test_scores_of_what_was_learned_before_are_no_test(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        assert page.is_hidden("text=these scores are no test")
+        example.seen_before = True
+        example.step = 2
+        page.wait_for_selector("text=these scores are no test", state="visible")
+
+
 def test_every_control_and_picture_has_a_name(visit):
     with served(Example()) as server:
         page = visit(server.url)

@@ -30,6 +30,7 @@ const show = {
     setText(byId("source"), details.filter(Boolean).join("  ·  "));
     byId("source").title = byId("source").textContent;
     document.title = `${part.source} · stream-ottt`;
+    byId("seen-before").hidden = !part.seen_before;
     controls.showFacts(part);
   },
   frame(part) {
