@@ -208,6 +208,14 @@ def test_a_run_that_does_not_learn_is_not_paused(visit):
     assert not example.commands
 
 
+def test_rows_of_classes_that_were_not_shown_yet_are_there_from_the_first_score(visit):
+    with served(Example({**NAMES, 3: "not shown yet"})) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.querySelectorAll('#per-class tbody tr').length === 4")
+        assert page.inner_text("#per-class tbody tr:last-child").split("\t")[:2] == ["not shown yet", "0"]
+        assert page.locator("#confusion td").count() == 16
+
+
 def test_scores_of_what_was_learned_before_are_no_test(visit):
     example = Example()
     with served(example) as server:
