@@ -59,6 +59,7 @@ function showConfusion(entries, classes, page) {
     );
     table.replaceChildren(...(names.length ? [element("tr", {}, element("th"), ...heads), ...rows] : []));
     table.style.setProperty("--classes", names.length);
+    table.classList.toggle("long-names", names.some((name) => name.length > 3));
   }
   const found = new Map(entries.map(([truth, predicted, n]) => [`${truth},${predicted}`, n]));
   const [r, g, b] = rgb("--accent");
