@@ -216,6 +216,19 @@ def test_rows_of_classes_that_were_not_shown_yet_are_there_from_the_first_score(
         assert page.locator("#confusion td").count() == 16
 
 
+def test_many_classes_scroll_within_their_panels_beneath_their_heads(visit):
+    with served(Example({label: str(label) for label in range(40)})) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.querySelectorAll('#per-class tbody tr').length === 40")
+        for table in ("#per-class", "#confusion"):
+            scroll = page.locator(f".scroll:has({table})")
+            head = scroll.locator("th[scope=col]").first
+            assert scroll.bounding_box()["height"] <= 420
+            before = head.bounding_box()["y"] - scroll.bounding_box()["y"]
+            assert scroll.evaluate("(node) => (node.scrollTop = 300, node.scrollTop)") == 300
+            assert 0 <= head.bounding_box()["y"] - scroll.bounding_box()["y"] <= before
+
+
 def test_scores_of_what_was_learned_before_are_no_test(visit):
     example = Example()
     with served(example) as server:
