@@ -188,13 +188,19 @@ def _middle(shown: Shown, result: StepResult, meter: Meter, width: int, rows: in
     inner = rows - classes - 3 - 2
     accuracy = Panel(
         _accuracy(shown, meter, width, inner),
-        title=Text("accuracy before learning" if width >= 30 else "accuracy", DIM),
+        title=_accuracy_title(shown.facts, width),
         title_align="left",
         border_style=BORDER,
         padding=(0, 1),
         height=inner + 2,
     )
     return Group(prediction, accuracy)
+
+
+def _accuracy_title(facts: RunFacts, width: int) -> Text:
+    if facts.seen_before:
+        return Text("no test: learned from before" if width >= 34 else "no test", "yellow")
+    return Text("accuracy before learning" if width >= 30 else "accuracy", DIM)
 
 
 def _verdict(facts: RunFacts, result: StepResult, width: int) -> Text:

@@ -90,6 +90,8 @@ def test_labels_of_another_unit_are_said_though_the_first_of_them_meets_the_stre
         "x.aedat4: labels end early in the stream, and look like ms; write their times in µs"
     ]
     assert "their times look like ms" in said(RunSnapshot(session(**spans), Ledger()))[0]
+    spans["label_span"] = (40, 50)
+    assert said(RunSnapshot(session(**spans, labels_retracted=1), Ledger())) == []  # its only label was taken back
     spans["label_span"] = (0, 130_000_000)
     assert said(RunSnapshot(session(**spans, intervals_met=2), Ledger())) == []
 

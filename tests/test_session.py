@@ -202,6 +202,14 @@ def test_an_error_delay_that_nears_a_stimulus_is_said_once(delay, mode, warned) 
     assert not warned or "snapshot" in warnings[0]
 
 
+@pytest.mark.parametrize("name", ["pause", "resume"])
+def test_what_does_not_learn_is_neither_paused_nor_resumed(name: str) -> None:
+    session = small_session(LabelTimeline(intervals(PRESENTATIONS)), learn=False)
+    with pytest.raises(UsageError, match="does not learn"):
+        getattr(session, name)()
+    assert session.snapshot().learning == "off"
+
+
 def test_nothing_is_rehearsed_while_learning_is_paused() -> None:
     """What was due before the pause waits for its end; the weights of a paused model stay as they are."""
     timeline = LabelTimeline(intervals(PRESENTATIONS), delay=0)

@@ -199,7 +199,12 @@ class Session:
         return "on" if timeline is not None and (timeline.total or not self._late_labels) else "no labels"
 
     def pause(self) -> None:
-        """Pause learning; labels that come meanwhile are scored, but not learned."""
+        """Pause learning; labels that come meanwhile are scored, but not learned.
+
+        Raises:
+            UsageError: this run does not learn at all.
+        """
+        self._check_learns_at_all()
         self._presentations.learning = False
 
     def resume(self) -> None:
@@ -208,9 +213,12 @@ class Session:
         Raises:
             UsageError: this run does not learn at all.
         """
+        self._check_learns_at_all()
+        self._presentations.learning = True
+
+    def _check_learns_at_all(self) -> None:
         if not self._learn or self._presentations.timeline is None:
             raise UsageError("this run does not learn: it has --no-learn, or takes no labels")
-        self._presentations.learning = True
 
     # --- what is due -----------------------------------------------------------------------------------------------
 

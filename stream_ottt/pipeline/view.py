@@ -28,6 +28,8 @@ class RunFacts:
         source: the source as the user gave it.
         settings: the effective settings, nested tables.
         started: ``time.perf_counter()`` at the start.
+        seen_before: whether a model that was loaded has learned from some of the stream before, so that scores are no
+            test; None where that is not known.
         sensor: (width, height) in pixels; None before the first packet has come, as are the defaults below.
         filtered: the same as the filters leave it.
         network: the topology in a few words.
@@ -39,6 +41,7 @@ class RunFacts:
     source: str
     settings: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    seen_before: bool | None = False
     sensor: tuple[int, int] | None = None
     filtered: tuple[int, int] | None = None
     network: str = ""

@@ -29,7 +29,7 @@ def new_figure(panels: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    across = min(panels, ACROSS)
+    across = 2 if panels == 4 else min(panels, ACROSS)  # no panel stands alone in its row
     down = -(-panels // across)
     figure = Figure(figsize=(WIDTHS[across], 3.6 * down), layout="constrained")
     FigureCanvasAgg(figure)
@@ -171,9 +171,10 @@ def draw_means(
 
 def share_scale(axes: Sequence[Axes]) -> None:
     """Give panels, once drawn, one y axis, written at the left of each row."""
-    for i, axis in enumerate(axes[1:], start=1):
+    for axis in axes[1:]:
         axis.sharey(axes[0])
-        if i % ACROSS:
+        place = axis.get_subplotspec()
+        if place is not None and not place.is_first_col():
             axis.set_ylabel("")
             axis.tick_params(labelleft=False)
     axes[0].autoscale_view()

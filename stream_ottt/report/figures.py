@@ -110,7 +110,8 @@ def _panels(groups: Sequence[Group], panels: Sequence[tuple[str, tuple[str, ...]
     if not panels or not any(run.points for _, runs in groups for run in runs):
         return None
     figure, axes = new_figure(len(panels))
-    figure.set_size_inches(10.4, 2.6 * -(-len(panels) // 3) + 0.3)
+    rows = len({axis.get_position().y0 for axis in axes})
+    figure.set_size_inches(10.4, 2.6 * rows + 0.3)
     for axis, (title, keys) in zip(axes, panels, strict=True):
         for name, runs in groups:
             draw_band(axis, [run.curve(*keys) for run in runs if run.points], name)

@@ -88,7 +88,7 @@ def about_runs(runs: Sequence[RecordedRun]) -> list[Element]:
     groups = grouped(runs)
     out = [el("h2", "Scores"), sections.scores_table(runs)]
     if len(groups) < len(runs):
-        out += [el("h3", "Mean ± standard deviation over seeds"), sections.seeds_table(groups)]
+        out += [el("h3", "Mean ± standard deviation over seeds, in %"), sections.seeds_table(groups)]
     if any(run.predictions is not None for run in runs):
         caption = "Prequential accuracy over stream time" + (
             "; thin lines: the label changes" if len(runs) == 1 else "; bands: ± one standard deviation over seeds"

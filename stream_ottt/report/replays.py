@@ -29,7 +29,7 @@ def about_replay(folder: Path) -> list[Element]:
     try:
         what = settings["protocol"]["name"]
         cells = row_cells(what, [(settings, result)])
-        about = about_line(read_json(folder / "provenance.json"))
+        about = _about(read_json(folder / "provenance.json"))
         figure = picture(partial(curves, rows, result, settings), f"The course of the replay, {what}")
     except (KeyError, TypeError, IndexError, AttributeError) as e:
         raise InputError(f"the folder of a replay with something missing: {e!r}", path=folder) from e
@@ -37,10 +37,15 @@ def about_replay(folder: Path) -> list[Element]:
         el("h2", short(folder.resolve().name)),
         table(HEADER, [cells]),
         *figure,
-        facts([(key, value, f"result.{key}") for key, value in result.items() if _is_plain(value)]),
+        facts([(key.replace("_", " "), value, f"result.{key}") for key, value in result.items() if _is_plain(value)]),
         el("p", about),
         settings_of(settings),
     ]
+
+
+def _about(provenance: dict[str, Any]) -> str:
+    """Machine, versions and command; without the backticks of Markdown."""
+    return about_line(provenance).replace("`", "")
 
 
 def _is_plain(value: Any) -> bool:
@@ -65,7 +70,7 @@ def about_table(folder: Path) -> list[Element]:
             out += [] if text is None else _from_markdown(text(records))
             if figure is not None:
                 out += picture(partial(FIGURES[figure][0], records), FIGURES[figure][1])
-        return [*out, el("p", about_line(found["about"]))]
+        return [*out, el("p", _about(found["about"]))]
     except (KeyError, TypeError, IndexError, AttributeError) as e:
         raise InputError(f"the folder of a table with something missing: {e!r}", path=folder) from e
 

@@ -38,7 +38,7 @@ def seeds_table(groups: Sequence[Group]) -> Element:
         return percent(run.summary["accuracy"].get(key) for run in runs)
 
     rows = [[short(name), len(runs), *(over(runs, key) for key in SCORES)] for name, runs in groups]
-    return table(["runs", "seeds", "accuracy, %", *(f"{key.replace('_', ' ')}, %" for key in SCORES[1:])], rows)
+    return table(["runs", "seeds", "accuracy", *(key.replace("_", " ") for key in SCORES[1:])], rows)
 
 
 def classes_table(run: RecordedRun) -> Element | None:

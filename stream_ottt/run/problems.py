@@ -99,7 +99,7 @@ def remarks(facts: RunFacts, snapshot: RunSnapshot, *, labels: str | None, takes
         yield f"{source}: the filters left nothing of its events ({names}); see their options in docs/filters.md"
     if session is not None and session.label_span and session.stream_span:
         spans = session.label_span, session.stream_span
-        if not session.intervals_met:
+        if not session.intervals_met and not session.labels_retracted:
             yield unmet(*spans, name=labels or source)
         elif unit := mistaken_unit(*spans):
             yield f"{labels or source}: labels end early in the stream, and look like {unit}; write their times in µs"

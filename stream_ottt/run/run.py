@@ -87,7 +87,9 @@ class Run:
         self.loaded_learned_from = before if model is None else model.facts.learned_from
         keeps = request.save is not None or self.loaded_learned_from is not None or self.folder is not None
         self.streams = streams_of(uris, self.source) if keeps else ()
-        self.facts = RunFacts(" + ".join(uris), to_tables(self.config))
+        learned = self.loaded_learned_from
+        seen = False if learned is None else seen_before(self.streams, learned)
+        self.facts = RunFacts(" + ".join(uris), to_tables(self.config), seen_before=seen)
         self._takes_labels = self.source.gives_labels or any(sink.gives_labels for sink in self.sinks)
         self.assembly = Assembly(
             self.config,
@@ -278,7 +280,7 @@ class Run:
         found = summarize(facts, seen, seed=seed, code=code, reason=reason, message=message)
         if (learned := self.loaded_learned_from) is not None:
             known = {"learned_from": [stream.name for stream in learned]}
-            found["model"] = {**known, "seen_before": seen_before(self.streams, learned)}
+            found["model"] = {**known, "seen_before": facts.seen_before}
         if self.keeping is not None and self.folder is not None:
             gaps = [gap.model_dump() for gap in self.folder.gaps]
             state = self.keeping.state()

@@ -30,6 +30,7 @@ def facts_part(facts: RunFacts, commands: Mapping[str, bool]) -> bytes:
         "sensor": facts.sensor,
         "classes": facts.classes,
         "names": facts.class_names,
+        "seen_before": facts.seen_before,
         "commands": commands,
     }
     return encode_part("facts", fields)

@@ -281,3 +281,10 @@ def test_the_course_of_accuracy_is_a_running_mean(view: Callable, hits: list[boo
         end = (i + 1) * n // cells
         last = hits[max(0, end - max(10, -(-n // cells))) : end]
         assert value == pytest.approx(sum(last) / len(last))
+
+
+@pytest.mark.parametrize(("width", "said"), [(120, "no test: learned from before"), (80, "no test"), (60, "no test")])
+def test_scores_of_what_was_learned_before_are_no_test(view: Callable, result: Callable, width: int, said: str) -> None:
+    run = busy(view, seen_before=True)
+    text = "\n".join(rendered(live_view(run.shown(), result(0), Meter(0.0), width, 24), width))
+    assert said in text and "accuracy before learning" not in text

@@ -29,6 +29,9 @@ class Example:
         self.names = names
         self.step = 1
         self.learning = "on"
+        self.held = False
+        self.seen_before = False
+        self.ended: str | None = None
         self.commands: list[Command] = []
         self.warnings: list[str] = []
         rng = np.random.default_rng(0)
@@ -45,7 +48,7 @@ class Example:
         self._inside = [slot(self._probe), slot(self._weights)]
         self._memory = slot(self._remembered)
         self._wish = Wish(kind="wish")
-        self._state: tuple[int, str] = (0, "")
+        self._state: tuple[object, ...] = ()
 
     def slots(self, wish: Wish) -> list[Slot]:
         self._wish = wish
@@ -60,10 +63,11 @@ class Example:
             self.learning = "paused" if command.name == "pause" else "on"
         return {}
 
-    def _now(self) -> tuple[int, str]:
+    def _now(self) -> tuple[object, ...]:
         """The same object while nothing has changed."""
-        if self._state != (self.step, self.learning):
-            self._state = (self.step, self.learning)
+        now = (self.step, self.learning, self.held, self.ended)
+        if self._state != now:
+            self._state = now
         return self._state
 
     def _facts(self) -> bytes:
@@ -74,6 +78,7 @@ class Example:
             "sensor": [128, 128],
             "classes": list(self.names),
             "names": self.names,
+            "seen_before": self.seen_before,
             "commands": {name: name in COMMANDS for name in (*COMMANDS, *MORE)},
         }
         return encode_part("facts", fields)
@@ -88,7 +93,8 @@ class Example:
 
     def _status(self) -> bytes:
         fields = {
-            "ended": None,
+            "ended": self.ended,
+            "held": self.held,
             "learning": self.learning,
             "speed": 1.0,
             "events_per_s": 5e4,

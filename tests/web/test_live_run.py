@@ -166,7 +166,7 @@ def test_a_class_that_is_named_on_the_page_is_learned_and_a_label_corrected_and_
         row = named["weights/readout.weight"]
         assert row.shape == (3, 4) and np.array_equal(row[:2], before["weights/readout.weight"])
 
-        page.locator("#labels button").nth(2).click()
+        page.keyboard.press("3")
         wait_for(page, "said", "text === 'label mug <b>'")
         page.wait_for_function("() => document.getElementById('updates').textContent.includes('refused1, 0')")
         page.wait_for_function("() => /deferred[1-9]/.test(document.getElementById('updates').textContent)")

@@ -28,6 +28,11 @@ HIDE = """() => new Promise((done) => {
 })"""
 """What becomes of a page that is hidden: it gets messages, and is not asked to draw."""
 
+PICTURES_LATER = """(n) => new Promise((done) => {
+    const next = () => (n-- ? requestAnimationFrame(next) : done());
+    next();
+})"""
+
 
 def show_all(page):
     """Look at every panel until it is filled. What fills above it may push it off a narrow screen, so it is looked for
@@ -185,6 +190,54 @@ def test_what_this_run_does_not_offer_says_so(visit):
         assert not page.locator("#replay").is_visible()
         page.keyboard.press("c")
         assert "not available" in page.inner_text("#said")
+        page.keyboard.press("b")
+        assert page.inner_text("#said") == "not available: labels cannot be taken back in this run"
+
+
+def test_a_run_that_does_not_learn_is_not_paused(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_selector("#pause:enabled")
+        example.learning = "off"
+        page.wait_for_selector("#pause:disabled")
+        page.keyboard.press("p")
+        assert page.inner_text("#said") == "not available: this run does not learn"
+        example.learning = "on"
+        page.wait_for_selector("#pause:enabled")
+    assert not example.commands
+
+
+def test_rows_of_classes_that_were_not_shown_yet_are_there_from_the_first_score(visit):
+    with served(Example({**NAMES, 3: "not shown yet"})) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.querySelectorAll('#per-class tbody tr').length === 4")
+        assert page.inner_text("#per-class tbody tr:last-child").split("\t")[:2] == ["not shown yet", "0"]
+        assert page.locator("#confusion td").count() == 16
+
+
+def test_many_classes_scroll_within_their_panels_beneath_their_heads(visit):
+    with served(Example({label: str(label) for label in range(40)})) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.querySelectorAll('#per-class tbody tr').length === 40")
+        for table in ("#per-class", "#confusion"):
+            scroll = page.locator(f".scroll:has({table})")
+            head = scroll.locator("th[scope=col]").first
+            assert scroll.bounding_box()["height"] <= 420
+            before = head.bounding_box()["y"] - scroll.bounding_box()["y"]
+            assert scroll.evaluate("(node) => (node.scrollTop = 300, node.scrollTop)") == 300
+            assert 0 <= head.bounding_box()["y"] - scroll.bounding_box()["y"] <= before
+
+
+def test_scores_of_what_was_learned_before_are_no_test(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        assert page.is_hidden("text=these scores are no test")
+        example.seen_before = True
+        example.step = 2
+        page.wait_for_selector("text=these scores are no test", state="visible")
 
 
 def test_every_control_and_picture_has_a_name(visit):
@@ -210,6 +263,8 @@ def test_no_width_scrolls_sideways(visit, width):
         assert heights and max(heights) < 36  # a share is not cut into two lines
         apart = """[...document.querySelectorAll('#curves-key .entry')].map((entry) => entry.offsetHeight)"""
         assert max(page.evaluate(apart)) < 24
+        cut = "[...document.querySelectorAll('.scroll')].map((node) => node.scrollWidth - node.clientWidth)"
+        assert page.evaluate(cut) == [0, 0]
 
 
 def test_dark_and_reduced_motion_are_respected(visit):
@@ -286,15 +341,20 @@ def test_a_wrong_token_gets_nothing_and_the_right_one_everything(visit):
         assert "token" not in page.url
 
 
-def test_what_is_not_on_the_screen_is_not_asked_for(visit):
+def test_what_is_not_on_the_screen_is_looked_at_for_a_moment_and_then_not_asked_for(visit):
     example = Example()
     with served(example) as server:
         page = visit(server.url, viewport={"width": 390, "height": 600})
-        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
-        assert not (example._wish.inside or example._wish.memory)
+        page.wait_for_function(f"() => {' && '.join(SHOWN.values())}")
+        page.wait_for_selector("#weights", state="visible")
+        assert page.evaluate("scrollY") == 0
+        page.wait_for_function(
+            "() => !(streamOttt.page.connection.wish.inside || streamOttt.page.connection.wish.memory)"
+        )
         page.locator(".raster").scroll_into_view_if_needed()
-        page.wait_for_function("() => document.getElementById('layer').length === 2")
-        assert example._wish.inside
+        page.wait_for_function(
+            "() => streamOttt.page.connection.wish.inside && !streamOttt.page.connection.wish.memory"
+        )
         page.select_option("#layer", "conv2")
         page.fill("#neuron", "33")
         page.keyboard.press("Enter")
@@ -303,6 +363,58 @@ def test_what_is_not_on_the_screen_is_not_asked_for(visit):
         page.evaluate("scrollTo(0, 0)")
         example.step += 1
         page.wait_for_function("() => !streamOttt.page.connection.wish.inside")
+
+
+def test_a_column_of_the_raster_is_a_timestep_also_where_some_were_not_watched(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url)
+        page.locator(".raster").scroll_into_view_if_needed()
+        page.wait_for_function("() => document.getElementById('layer').length === 2")
+        columns = "() => [...streamOttt.inside.spikes.subarray(0, 256)].flatMap((n, i) => (n ? [i - 255] : [])).join()"
+        for step, seen in ((5, "-4,0"), (7, "-6,-2,0"), (260, "-255,-253,0"), (2000, "0"), (3, "0")):
+            example.step = step
+            page.wait_for_function(f"() => ({columns})() === '{seen}'")
+
+
+def test_while_nothing_comes_the_latest_events_stay_and_after_the_end_nothing_can_be_done(visit):
+    example = Example()
+    with served(example) as server:
+        page = visit(server.url, noisy=True)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+        shown = """() => document.getElementById('frame').getContext('2d').getImageData(0, 0, 32, 32).data.join()"""
+        example.held = True
+        page.wait_for_selector("#hold[aria-pressed=true]", state="attached")
+        held = page.evaluate(shown)
+        assert len(set(held.split(","))) > 4  # not paper alone
+        page.evaluate(PICTURES_LATER, 40)  # a frame would have faded away
+        assert page.evaluate(shown) == held
+        example.held, example.ended = False, "max-steps"
+        page.wait_for_function("() => document.getElementById('state').textContent === 'ended: max-steps'")
+        assert page.evaluate(shown) == held
+        page.keyboard.press("p")
+        assert page.inner_text("#said") == "the run has ended" and page.evaluate(
+            "document.getElementById('controls').inert"
+        )
+        example.ended = "end"
+        page.wait_for_function("() => document.getElementById('state').textContent === 'ended'")
+    assert not example.commands
+
+
+def test_a_command_to_a_run_that_is_not_there_is_refused_in_words(visit):
+    example = Example()
+    with served(example) as server:
+        port = server.port
+        page = visit(server.url, noisy=True)
+        page.wait_for_function("() => document.getElementById('timesteps').textContent === '1'")
+    page.wait_for_function("() => document.getElementById('state').textContent === 'connecting again'")
+    page.keyboard.press("p")
+    assert page.inner_text("#said") == "not connected to the run"
+    with served(example, port=port):
+        page.wait_for_function("() => document.getElementById('said').textContent === ''")
+        page.keyboard.press("p")
+        page.wait_for_function("() => document.getElementById('said').textContent === 'learning paused'")
+    assert [command.name for command in example.commands] == ["pause"]
 
 
 def test_an_open_page_does_not_grow(visit, chromium):

@@ -29,3 +29,12 @@ def test_it_opens_without_an_error_and_asks_for_nothing(visit, tmp_path: Path) -
     assert NASTY[1] in page.inner_text("body")
     page.set_viewport_size({"width": 1200, "height": 800})
     assert page.evaluate("(table => table.scrollWidth <= table.clientWidth)(document.querySelector('table'))")
+
+
+def test_nothing_of_several_seeds_is_cut_off(visit, tmp_path: Path) -> None:
+    stream = write_stream(tmp_path)
+    assert [record(tmp_path / f"run{seed}", stream, seed=seed) for seed in range(2)] == [0, 0]
+    (tmp_path / "page.html").write_bytes(report([tmp_path / "run0", tmp_path / "run1"]))
+    page = visit((tmp_path / "page.html").as_uri())
+    cut = page.evaluate("[...document.querySelectorAll('table')].filter((t) => t.scrollWidth > t.clientWidth).length")
+    assert cut == 0 and page.locator("text=over seeds, in %").count() == 1

@@ -19,6 +19,7 @@ export class Controls {
     this.sent = 0;
     this.waiting = new Map(); // id → what was asked for, in words
     this.correcting = false;
+    this.away = ""; // why nothing can be done
     this.shown = "";
     for (const button of document.querySelectorAll("button[data-command]")) {
       button.addEventListener("click", () => this.press(button));
@@ -35,8 +36,9 @@ export class Controls {
       event.preventDefault();
       const name = byId("new-name").value.trim();
       if (!name) return;
-      this.command({ name: "new_class", text: name }, `new class ${name}`);
+      if (!this.command({ name: "new_class", text: name }, `new class ${name}`)) return;
       byId("new-name").value = "";
+      byId("new-name").blur(); // the next key may be its digit
     });
     byId("by-name").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -55,10 +57,7 @@ export class Controls {
     const named = can.label && facts.classes.some((label) => label < 0 || label > 9);
     byId("by-name").hidden = byId("by-name-key").hidden = !named;
     byId("class-names").replaceChildren(...facts.classes.map((label) => element("option", { value: this.page.name(label) })));
-    for (const button of document.querySelectorAll("button[data-command]")) {
-      if (button.id !== "pause") this.allow(button, button.dataset.command);
-    }
-    this.allow(byId("pause"), "pause");
+    for (const button of document.querySelectorAll("button[data-command]:not(#pause)")) this.allow(button, button.dataset.command);
     this.allow(byId("correct"), "correct");
     this.allow(byId("new-class").querySelector("button"), "new_class");
     byId("new-name").disabled = !can.new_class;
@@ -122,6 +121,9 @@ export class Controls {
     const pause = byId("pause");
     pause.dataset.command = paused ? "resume" : "pause";
     setText(pause.firstChild, paused ? "Resume learning" : "Pause learning");
+    if (!this.can) return;
+    this.allow(pause, "pause");
+    if (learning === "off") [pause.disabled, pause.title] = [true, "this run does not learn"];
   }
 
   // What is set now, by this page or by another; what a person is choosing stays.
@@ -148,11 +150,21 @@ export class Controls {
     this.command({ name }, words[name] ?? name);
   }
 
+  setAway(why, { over = false } = {}) {
+    if (why === this.away) return;
+    this.say(why);
+    this.away = why;
+    byId("controls").inert = over;
+  }
+
+  // False where nobody is there who could do it.
   command(fields, words) {
+    if (this.away) return this.say(this.away, true);
     const id = ++this.sent;
     this.waiting.set(id, words);
     if (this.waiting.size > 32) this.waiting.delete(this.waiting.keys().next().value);
     this.page.send({ kind: "command", id, ...fields });
+    return true;
   }
 
   showAnswer(answer) {
@@ -168,6 +180,11 @@ export class Controls {
     setText(said, text);
   }
 
+  pressByKey(button) {
+    if (button.disabled) return this.say(`not available: ${button.title}`, true);
+    button.click();
+  }
+
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "Escape") {
@@ -179,13 +196,13 @@ export class Controls {
       const label = Number(event.key);
       if (this.page.classes.includes(label)) this.label(label);
     } else if (event.key === "p") {
-      byId("pause").click();
+      this.pressByKey(byId("pause"));
     } else if (event.key === "s") {
-      document.querySelector('button[data-command="save"]').click();
+      this.pressByKey(document.querySelector('button[data-command="save"]'));
     } else if (event.key === "c") {
       this.setCorrecting(!this.correcting);
     } else if (event.key === "b") {
-      document.querySelector('button[data-command="retract"]').click();
+      this.pressByKey(document.querySelector('button[data-command="retract"]'));
     } else if (event.key === "n" && !byId("new-name").disabled) {
       event.preventDefault();
       byId("new-name").focus();

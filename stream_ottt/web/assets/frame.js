@@ -14,6 +14,8 @@ let image = null;
 let brightest = 1;
 let drawnAt = 0;
 let running = false;
+let latest = null;
+let kept = false; // nothing comes for now: the latest frame stays as it is
 
 function readColours() {
   colours = { paper: rgb("--paper"), on: rgb("--on"), off: rgb("--off") };
@@ -37,22 +39,35 @@ export function showFrame(part) {
   }
   fade(isCalm() ? Infinity : now - drawnAt);
   drawnAt = now;
+  latest = frame;
+  add(frame);
+  setText(byId("frame-facts"), `timestep ${count(part.step)} · ${count(part.events)} events · ${width}×${height}`);
+  if (!running && !kept && !isCalm()) {
+    running = true;
+    requestAnimationFrame(fadeOn);
+  }
+}
+
+export function keepFrame(keep) {
+  if (keep === kept) return;
+  kept = keep;
+  if (!kept || !latest) return;
+  for (const level of levels) level.fill(0);
+  add(latest);
+}
+
+function add(frame) {
   let most = 1;
   for (const n of frame) if (n > most) most = n;
   brightest += 0.2 * (Math.max(1, 0.7 * most) - brightest);
-  const size = width * height;
   levels.forEach((level, p) => {
+    const size = level.length;
     for (let i = 0; i < size; i++) {
       const n = frame[p * size + i];
       if (n) level[i] = Math.max(level[i], Math.min(1, Math.sqrt(n / brightest)));
     }
   });
   paint();
-  setText(byId("frame-facts"), `timestep ${count(part.step)} · ${count(part.events)} events · ${width}×${height}`);
-  if (!running && !isCalm()) {
-    running = true;
-    requestAnimationFrame(fadeOn);
-  }
 }
 
 function fade(elapsed) {
@@ -68,6 +83,7 @@ function fade(elapsed) {
 }
 
 function fadeOn(now) {
+  if (kept) return (running = false);
   if (now - drawnAt < FADE_STEP_MS) return requestAnimationFrame(fadeOn);
   const left = fade(now - drawnAt);
   drawnAt = now;

@@ -41,7 +41,7 @@ export class Inside {
   options(holder) {
     const axis = { stroke: () => css("--muted"), grid: { stroke: () => css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
     return {
-      ...sizeOf(holder), legend: { show: false }, cursor: { show: false }, padding: [6, 0, 0, 0],
+      ...sizeOf(holder), legend: { show: false }, cursor: { show: false }, padding: [6, 14, 0, 0],
       // The threshold is always in sight.
       scales: {
         x: { time: false, range: (_, from, to) => spread(from, to) },
@@ -65,7 +65,8 @@ export class Inside {
   show(part) {
     this.showLayers(part);
     const { spikes, rows, steps, u, trace } = part.arrays;
-    const isNew = part.layer !== this.layer || rows.length !== this.rows.length;
+    const newest = steps[steps.length - 1];
+    const isNew = part.layer !== this.layer || rows.length !== this.rows.length || newest < this.newest;
     if (isNew || part.neuron !== this.neuron) {
       this.u.fill(NaN);
       this.trace.fill(NaN);
@@ -76,16 +77,22 @@ export class Inside {
       this.steps.fill(NaN);
     }
     [this.layer, this.neuron, this.rows, this.threshold] = [part.layer, part.neuron, Array.from(rows), part.threshold];
-    const came = Math.min(steps.length, COLUMNS);
-    const from = steps.length - came;
-    for (const [ring, values] of [[this.u, u], [this.trace, trace], [this.steps, steps]]) {
-      ring.copyWithin(0, came);
-      ring.set(values.subarray(from), COLUMNS - came);
-    }
+    // A column is a timestep, also where some were not watched.
+    const passed = isNew ? COLUMNS : Math.min(COLUMNS, newest - this.newest);
+    this.newest = newest;
+    const put = (ring, empty, value) => {
+      ring.copyWithin(0, passed);
+      ring.fill(empty, COLUMNS - passed);
+      steps.forEach((step, i) => {
+        const column = COLUMNS - 1 - (newest - step);
+        if (column >= 0) ring[column] = value(i);
+      });
+    };
+    put(this.u, NaN, (i) => u[i]);
+    put(this.trace, NaN, (i) => trace[i]);
+    put(this.steps, NaN, (i) => steps[i]);
     for (let r = 0; r < rows.length; r++) {
-      const row = this.spikes.subarray(r * COLUMNS, (r + 1) * COLUMNS);
-      row.copyWithin(0, came);
-      for (let i = 0; i < came; i++) row[COLUMNS - came + i] = spikes[(from + i) * rows.length + r];
+      put(this.spikes.subarray(r * COLUMNS, (r + 1) * COLUMNS), 0, (i) => spikes[i * rows.length + r]);
     }
     this.draw();
     this.plot.setData(this.series());

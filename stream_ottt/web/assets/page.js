@@ -5,7 +5,7 @@ import { Controls } from "./controls.js";
 import { Curves } from "./curves.js";
 import { Inside } from "./inside.js";
 import { showAccount } from "./account.js";
-import { showFrame } from "./frame.js";
+import { keepFrame, showFrame } from "./frame.js";
 import { showMemory } from "./memory.js";
 import { showPrediction } from "./prediction.js";
 import { showScores } from "./scores.js";
@@ -30,6 +30,7 @@ const show = {
     setText(byId("source"), details.filter(Boolean).join("  ·  "));
     byId("source").title = byId("source").textContent;
     document.title = `${part.source} · stream-ottt`;
+    byId("seen-before").hidden = !part.seen_before;
     controls.showFacts(part);
   },
   frame(part) {
@@ -41,7 +42,11 @@ const show = {
     setText(byId("speed"), part.speed == null ? "–" : `${part.speed.toFixed(part.speed < 10 ? 1 : 0)}×`);
     setText(byId("timesteps"), count(part.timesteps));
     const learning = part.learning ?? "waiting";
-    showState(part.ended ? "ended" : learning, part.ended ? `ended: ${part.ended}` : LEARNING[learning]);
+    if (part.ended) showState("ended", part.ended === "end" ? "ended" : `ended: ${part.ended}`);
+    else showState(learning, LEARNING[learning]);
+    controls.setAway(part.ended ? "the run has ended" : "", { over: Boolean(part.ended) });
+    keepFrame(part.held || Boolean(part.ended));
+    if (part.timesteps && performance.now() - glancedAt > GLANCE_EVERY_MS) glance();
     showNotice(part.warnings);
     controls.showLearning(learning);
     controls.showPlayback(part);
@@ -75,20 +80,36 @@ page.connection = new Connection({
   onState(state, why) {
     if (state === "refused") return showNotice([why]);
     if (state === "open") showNotice([]);
-    if (state === "lost" && !ended) showState("lost", "connecting again");
+    if (state !== "lost" || ended) return;
+    showState("lost", "connecting again");
+    controls.setAway("not connected to the run");
   },
 });
 const inside = new Inside(page);
 
-// What is not on the screen is not asked for.
+// What is not on the screen is asked for once in a while, so that it is there when it is looked at, also after the end.
+const GLANCE_EVERY_MS = 5000;
+const GLANCE_MS = 1000;
 const seen = { inside: new Set(), memory: new Set() };
+let glancedAt = -Infinity;
+
+function glance() {
+  glancedAt = performance.now();
+  page.connection.ask({ inside: true, memory: true });
+  setTimeout(askForSeen, GLANCE_MS);
+}
+
+function askForSeen() {
+  page.connection.ask({ inside: seen.inside.size > 0, memory: seen.memory.size > 0 });
+}
+
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     const of = target.classList.contains("memory") ? seen.memory : seen.inside;
     if (isIntersecting) of.add(target);
     else of.delete(target);
   }
-  page.connection.ask({ inside: seen.inside.size > 0, memory: seen.memory.size > 0 });
+  askForSeen();
 });
 for (const panel of document.querySelectorAll(".layers, .raster, .weights, .memory")) watcher.observe(panel);
 

@@ -15,11 +15,15 @@ export function showScores({ accuracy, presentations, per_class, confusion }, pa
     ["majority class", share(accuracy.majority), "rule"],
     ["no change", share(accuracy.no_change)],
   ]);
-  showPerClass(per_class, page);
-  showConfusion(confusion, page);
+  // All classes at once: rows that came one by one would push down what is below them.
+  const classes = presentations ? page.classes : [];
+  showPerClass(per_class, classes, page);
+  showConfusion(confusion, classes, page);
 }
 
-function showPerClass(rows, page) {
+function showPerClass(scored, classes, page) {
+  const of = new Map(scored.map((row) => [row.label, row]));
+  const rows = [...new Set([...classes, ...of.keys()])].sort((a, b) => a - b).map((label) => of.get(label) ?? { label, support: 0 });
   const body = byId("per-class").tBodies[0];
   while (body.rows.length > rows.length) body.deleteRow(-1);
   while (body.rows.length < rows.length) {
@@ -43,8 +47,8 @@ function setMeter(cell, value) {
   setText(cell.lastChild, share(value));
 }
 
-function showConfusion(entries, page) {
-  const labels = [...new Set(entries.flatMap(([truth, predicted]) => [truth, predicted]))].sort((a, b) => a - b);
+function showConfusion(entries, classes, page) {
+  const labels = [...new Set([...classes, ...entries.flatMap(([truth, predicted]) => [truth, predicted])])].sort((a, b) => a - b);
   const table = byId("confusion");
   const names = labels.map((label) => page.name(label));
   if (tableOf !== names.join("\n")) {
@@ -53,7 +57,9 @@ function showConfusion(entries, page) {
     const rows = names.map((name) =>
       element("tr", {}, element("th", { scope: "row", textContent: name, title: name }), ...names.map(() => element("td"))),
     );
-    table.replaceChildren(element("tr", {}, element("th"), ...heads), ...rows);
+    table.replaceChildren(...(names.length ? [element("tr", {}, element("th"), ...heads), ...rows] : []));
+    table.style.setProperty("--classes", names.length);
+    table.classList.toggle("long-names", names.some((name) => name.length > 3));
   }
   const found = new Map(entries.map(([truth, predicted, n]) => [`${truth},${predicted}`, n]));
   const [r, g, b] = rgb("--accent");
