@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from reading import drain
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray
+from stream_ottt.events.packet import PACKET_EVENTS
 from stream_ottt.sources.aedat2 import Aedat2Source
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.unwrap import Clock32
@@ -40,15 +41,6 @@ def source_of(path: Path, data: bytes, **options: object) -> Aedat2Source:
     source = open_source({"uri": str(path), "format": "aedat2", **options})
     assert isinstance(source, Aedat2Source)
     return source
-
-
-def drain(source: Aedat2Source) -> tuple[EventArray, InputError | None]:
-    pieces = [np.empty(0, EVENT_DTYPE)]
-    try:
-        pieces.extend(p.events for p in source.packets())
-    except InputError as e:
-        return np.concatenate(pieces), e
-    return np.concatenate(pieces), None
 
 
 def word_by_word(words: Words, width: int, height: int) -> list[tuple[int, int, int, bool]]:

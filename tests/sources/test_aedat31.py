@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain
 
-from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.sources.aedat31 import Aedat31Source
 from stream_ottt.sources.opening import open_source
 
@@ -44,15 +43,6 @@ def source_of(path: Path, data: bytes, **options: object) -> Aedat31Source:
     source = open_source({"uri": str(path), "format": "aedat31", **options})
     assert isinstance(source, Aedat31Source)
     return source
-
-
-def drain(source: Aedat31Source) -> tuple[EventArray, InputError | None]:
-    pieces = [np.empty(0, EVENT_DTYPE)]
-    try:
-        pieces.extend(p.events for p in source.packets())
-    except InputError as e:
-        return np.concatenate(pieces), e
-    return np.concatenate(pieces), None
 
 
 def test_golden_bytes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import zstandard
 from aedat4_files import Aedat4File, events_flatbuffer, events_of, flatbuffer, info_xml, stream_xml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EVENT_DTYPE, PACKET_EVENTS, EventArray, EventPacket
@@ -37,18 +38,6 @@ def source_of(path: Path, data: bytes, **options: object) -> Aedat4Source:
     source = open_source({"uri": str(path), "format": "aedat4", **options})
     assert isinstance(source, Aedat4Source)
     return source
-
-
-def drain(source: Aedat4Source) -> tuple[EventArray, InputError | None]:
-    pieces = [np.empty(0, EVENT_DTYPE)]
-    error = None
-    try:
-        for packet in source.packets():
-            assert packet.events.dtype == EVENT_DTYPE
-            pieces.append(packet.events)
-    except InputError as e:
-        error = e
-    return np.concatenate(pieces), error
 
 
 def read(path: Path, data: bytes, **options: object) -> EventArray:

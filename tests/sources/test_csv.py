@@ -9,32 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import EventPacket, split_well_formed
-from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.csv import CsvSource
 from stream_ottt.sources.opening import open_source
 
 Rows = list[tuple[int, int, int, bool]]
 
 
-def drain(source: FileSource) -> tuple[Rows, InputError | None]:
-    events: Rows = []
-    try:
-        for packet in source.packets():
-            assert len(packet)
-            _, malformed = split_well_formed(EventPacket(packet.events, packet.width, packet.height))
-            assert not packet.well_formed or malformed == 0  # what is said to be well-formed is
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
-
-
 def read(tmp_path: Path, data: bytes, **options: Any) -> tuple[Rows, InputError | None]:
     (tmp_path / "a.csv").write_bytes(data)
-    return drain(CsvSource.from_options(path=tmp_path / "a.csv", **options))
+    return drain_rows(CsvSource.from_options(path=tmp_path / "a.csv", **options))
 
 
 FIELD = st.one_of(st.integers(0, 9), st.integers(-(2**63) + 1, 2**63 - 1), st.integers(0, 10**9))
@@ -62,7 +48,7 @@ def test_reads_what_python_reads(
     path.write_text(text, newline="")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.csv.CHUNK", chunk)
-        events, error = drain(CsvSource.from_options(path=path, time="us", width=9, height=9))
+        events, error = drain_rows(CsvSource.from_options(path=path, time="us", width=9, height=9))
     assert error is None
     assert events == [(x if 0 <= x < 2**15 else -1, y, t, p > 0) for t, x, y, p in rows]
 

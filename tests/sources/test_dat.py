@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.words import DatDecoder
 
@@ -27,18 +27,6 @@ def times(decoder: DatDecoder, words: np.ndarray) -> list[int]:
     return [t for events in decoder.decode(words.view(np.uint8)) for t in events["t"].tolist()]
 
 
-def drain(spec: Path | str) -> tuple[list[Event], InputError | None]:
-    """Everything a source yields before its end or its error."""
-    events: list[Event] = []
-    try:
-        for packet in open_source(spec).packets():
-            assert packet.events.dtype == EVENT_DTYPE
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
-
-
 EVENTS = [(3, 5, 100, True), (16383, 0, 100, False), (0, 16383, 4_000_000_000, True)]
 
 
@@ -46,7 +34,7 @@ EVENTS = [(3, 5, 100, True), (16383, 0, 100, False), (0, 16383, 4_000_000_000, T
 def test_both_kinds_of_events(tmp_path: Path, kind: int) -> None:
     path = tmp_path / "a.dat"
     path.write_bytes(HEADER + bytes([kind, 8]) + pack(EVENTS))
-    assert drain(path) == (EVENTS, None)
+    assert drain_rows(path) == (EVENTS, None)
     (packet,) = open_source(path).packets()
     assert (packet.width, packet.height) == (640, 480)
 
@@ -72,7 +60,7 @@ def test_no_size_at_all_names_the_options(tmp_path: Path) -> None:
     path.write_bytes(b"% Data file containing CD events\n% Version 2\n\x0c\x08" + pack(EVENTS))
     with pytest.raises(UsageError, match=r"\?width=…&height=…"):
         list(open_source(path).packets())
-    assert drain(f"{path}?width=640&height=480") == (EVENTS, None)
+    assert drain_rows(f"{path}?width=640&height=480") == (EVENTS, None)
 
 
 def test_polarity_is_any_nonzero_of_its_four_bits() -> None:
@@ -117,7 +105,7 @@ def test_every_cut_yields_what_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.dat"
     for cut in range(len(HEADER.splitlines(keepends=True)[0]) + 1, len(whole) + 1):
         path.write_bytes(whole[:cut])
-        events, error = drain(path)
+        events, error = drain_rows(path)
         assert events == EVENTS[: max(0, cut - START) // 8]
         assert (error is None) == (cut >= START and (cut - START) % 8 == 0)
         if error is not None and cut > START:
@@ -132,7 +120,7 @@ def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, data
         whole[bit // 8] ^= 1 << bit % 8
     path = tmp_path_factory.getbasetemp() / "flipped.dat"
     path.write_bytes(whole)
-    events, _ = drain(f"{path}?format=dat&width=640&height=480")
+    events, _ = drain_rows(f"{path}?format=dat&width=640&height=480")
     assert len(events) <= len(whole) // 8
 
 
@@ -150,7 +138,7 @@ def test_version_1_holds_coordinates_of_9_and_8_bits(tmp_path: Path, version: in
     data = b"".join(t.to_bytes(4, "little") + (x | y << 9 | p << 17).to_bytes(4, "little") for x, y, t, p in events)
     path = tmp_path / "a.dat"
     path.write_bytes(b"%% Data file containing TD events\n%% Version %d\n" % version + b"\x00\x08" + data)
-    assert drain(path) == (events, None)
+    assert drain_rows(path) == (events, None)
     source = open_source(path)
     (packet,) = source.packets()  # type: ignore[attr-defined]
     assert (packet.width, packet.height, source.size_from) == (304, 240, "camera")
@@ -159,5 +147,5 @@ def test_version_1_holds_coordinates_of_9_and_8_bits(tmp_path: Path, version: in
 def test_a_version_that_is_not_known_is_refused_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "a.dat"
     path.write_bytes(b"% Data file\n% Version 3\n% Width 9\n% Height 9\n\x0c\x08" + pack(EVENTS))
-    _, error = drain(path)
+    _, error = drain_rows(path)
     assert error is not None and "found '3'" in str(error) and error.offset == len(b"% Data file\n")

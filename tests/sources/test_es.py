@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
-from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EventPacket, split_well_formed
-from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.es import EventStreamSource
 from stream_ottt.sources.opening import open_source
 
@@ -40,20 +38,6 @@ def byte_by_byte(body: bytes, height: int = 240) -> tuple[list[tuple[int, int, i
     return out, len(event)
 
 
-def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in source.packets():
-            assert len(packet)
-            # What is said to be well-formed is.
-            _, malformed = split_well_formed(EventPacket(packet.events, packet.width, packet.height))
-            assert not packet.well_formed or malformed == 0
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
-
-
 def test_golden_bytes(tmp_path: Path) -> None:
     body = (
         bytes.fromhex("0b 0300 0000") + bytes.fromhex("ff fe ff 02 3f01 ef00") + bytes.fromhex("fd feff fefe") + b"\xff"
@@ -62,7 +46,7 @@ def test_golden_bytes(tmp_path: Path) -> None:
     source = open_source(tmp_path / "a")
     assert isinstance(source, EventStreamSource)
     events = [(3, 239, 5, True), (319, 0, 5 + 254 + 1, False), (-1, -1, 260 + 126, True)]
-    assert drain(source) == (events, None)
+    assert drain_rows(source) == (events, None)
     packet = next(source.packets())
     assert (packet.width, packet.height) == (320, 240)
 
@@ -81,7 +65,7 @@ def test_decodes_as_a_state_machine_whatever_the_pieces(
     expected, left = byte_by_byte(body, height)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.es.CHUNK", chunk)
-        events, error = drain(EventStreamSource.from_options(path=path))
+        events, error = drain_rows(EventStreamSource.from_options(path=path))
     assert events == expected
     assert (error is not None) == (left > 0)
     if error:
@@ -115,7 +99,7 @@ def test_an_atis_as_a_state_machine_whatever_the_pieces(
     expected, left = atis_byte_by_byte(body, height)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.es.CHUNK", chunk)
-        events, error = drain(EventStreamSource.from_options(path=path))
+        events, error = drain_rows(EventStreamSource.from_options(path=path))
     assert events == expected and (error is not None) == (left > 0)
 
 
@@ -137,7 +121,7 @@ def test_an_atis_of_the_package_event_stream(tmp_path: Path) -> None:
     pytest.importorskip("event_stream", reason="has no wheels for this Python")
     # In a process of its own: its dtype leaves numpy's booleans with another name.
     subprocess.run([sys.executable, "-c", ENCODE, str(tmp_path / "a")], check=True)
-    events, error = drain(EventStreamSource.from_options(path=tmp_path / "a.es"))
+    events, error = drain_rows(EventStreamSource.from_options(path=tmp_path / "a.es"))
     theirs = np.load(tmp_path / "a.npy").tolist()
     assert error is None
     assert events == [(x, 239 - y, t, bool(p)) for x, y, t, p, exposure in theirs if not exposure]
@@ -148,11 +132,11 @@ def test_every_truncation_of_the_header_and_every_flipped_bit_of_it(tmp_path: Pa
     data = bytearray(header() + bytes(10))
     for n in range(20):
         path.write_bytes(data[:n])
-        assert drain(EventStreamSource.from_options(path=path))[1] is not None
+        assert drain_rows(EventStreamSource.from_options(path=path))[1] is not None
     for bit in range(8 * 20):
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        events, error = drain(EventStreamSource.from_options(path=path))
+        events, error = drain_rows(EventStreamSource.from_options(path=path))
         # The minor versions and the sensor's size may be anything.
         assert (error is None) == (bit // 8 in (13, 14) or bit // 8 >= 16) and bool(events) == (error is None)
         data[bit // 8] ^= 1 << bit % 8
@@ -170,7 +154,7 @@ def test_every_truncation_of_the_header_and_every_flipped_bit_of_it(tmp_path: Pa
 )
 def test_what_is_not_read_is_named(tmp_path: Path, head: bytes, message: str, offset: int) -> None:
     (tmp_path / "a.es").write_bytes(head + bytes(20))
-    _, error = drain(EventStreamSource.from_options(path=tmp_path / "a.es"))
+    _, error = drain_rows(EventStreamSource.from_options(path=tmp_path / "a.es"))
     assert message in str(error) and error is not None and error.offset == offset
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
-from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EVENT_DTYPE
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee import base as prophesee
 from stream_ottt.sources.prophesee.words import Evt2Decoder
@@ -30,18 +29,6 @@ def high(value: int) -> int:
 
 def pack(words: list[int]) -> bytes:
     return np.array(words, "<u4").tobytes()
-
-
-def drain(spec: Path | str) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    """Everything a source yields before its end or its error."""
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in open_source(spec).packets():
-            assert packet.events.dtype == EVENT_DTYPE
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
 
 
 def word_by_word(words: list[int]) -> list[tuple[int, int, int, bool]]:
@@ -76,7 +63,7 @@ def test_golden_words(tmp_path: Path) -> None:
     path.write_bytes(HEADER + pack(words))
     base = 0x1234567 * 64
     expected = [(3, 5, base + 7, True), (2047, 0, base + 63, False), (0, 2047, base, True)]
-    assert drain(path) == (expected, None)
+    assert drain_rows(path) == (expected, None)
 
 
 @settings(deadline=None)
@@ -94,7 +81,7 @@ def test_any_cutting_decodes_as_word_by_word(words: list[int], cuts: list[int]) 
 def test_events_before_the_first_time_have_none(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack([cd(1, 1, 9, 1), high(2), cd(2, 2, 9, 1)]))
-    assert drain(path) == ([(1, 1, -1, True), (2, 2, 137, True)], None)
+    assert drain_rows(path) == ([(1, 1, -1, True), (2, 2, 137, True)], None)
 
 
 @pytest.mark.parametrize("block", [8, 4096])
@@ -105,7 +92,7 @@ def test_time_goes_on_when_its_34_bits_overflow(tmp_path: Path, monkeypatch: pyt
     words += [high(0), cd(5, 5, 0, 1)]
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack(words))
-    events, error = drain(path)
+    events, error = drain_rows(path)
     assert error is None
     assert [e[2] for e in events] == [2**34 - 1, 2**34, 2**34 + 7 * 64 + 1, 2**35 - 64, 2**35]
 
@@ -113,7 +100,7 @@ def test_time_goes_on_when_its_34_bits_overflow(tmp_path: Path, monkeypatch: pyt
 def test_late_words_are_no_overflow(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack([high(1000), cd(1, 1, 0, 1), high(10), cd(2, 2, 0, 1)]))
-    assert [e[2] for e in drain(path)[0]] == [64000, 640]
+    assert [e[2] for e in drain_rows(path)[0]] == [64000, 640]
 
 
 def test_agrees_with_expelliarmus(tmp_path: Path) -> None:
@@ -141,10 +128,10 @@ def test_agrees_with_expelliarmus(tmp_path: Path) -> None:
 def test_words_of_unknown_types_are_passed_over(tmp_path: Path, kind: int) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack([high(1), cd(1, 2, 3, 1), kind << 28, *[cd(9, 9, 9, 1)] * 20]))
-    events, error = drain(path)
+    events, error = drain_rows(path)
     assert events == [(1, 2, 67, True), *[(9, 9, 73, True)] * 20] and error is None
     path.write_bytes(HEADER + pack([high(1), cd(1, 2, 3, 1), kind << 28, cd(9, 9, 9, 1)]))
-    events, error = drain(path)
+    events, error = drain_rows(path)
     assert events == [(1, 2, 67, True), (9, 9, 73, True)]
     assert error is not None and "1 of 4 words" in str(error)
 
@@ -155,7 +142,7 @@ def test_every_cut_yields_what_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     for cut in range(len(data) + 1):
         path.write_bytes(HEADER + data[:cut])
-        events, error = drain(path)
+        events, error = drain_rows(path)
         assert events == word_by_word(words[: cut // 4])
         assert (error is None) == (cut % 4 == 0)
         if error is not None:
@@ -170,7 +157,7 @@ def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, data
         whole[bit // 8] ^= 1 << bit % 8
     path = tmp_path_factory.getbasetemp() / "flipped.raw"
     path.write_bytes(whole)
-    events, _ = drain(f"{path}?format=evt2&width=640&height=480")
+    events, _ = drain_rows(f"{path}?format=evt2&width=640&height=480")
     assert len(events) <= len(whole) // 4
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
-from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE, EventArray
 from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.prophesee.words import Evt3Decoder
@@ -30,18 +30,6 @@ def pack(words: list[int]) -> bytes:
 def decode(decoder: Evt3Decoder, words: list[int]) -> EventArray:
     parts = list(decoder.decode(np.array(words, "<u2").view(np.uint8)))
     return np.concatenate(parts) if parts else np.empty(0, EVENT_DTYPE)
-
-
-def drain(spec: Path | str) -> tuple[list[Event], InputError | None]:
-    """Everything a source yields before its end or its error."""
-    events: list[Event] = []
-    try:
-        for packet in open_source(spec).packets():
-            assert packet.events.dtype == EVENT_DTYPE
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
 
 
 def word_by_word(words: list[int]) -> list[Event]:
@@ -84,7 +72,7 @@ def test_golden_words(tmp_path: Path) -> None:
     path.write_bytes(HEADER + pack(words))
     t = 0x123045
     expected = [(9, 7, t, True), (100, 7, t, False), (111, 7, t, False), (113, 7, t, False), (119, 7, t, False)]
-    assert drain(path) == ([*expected, (21, 7, t + 1, True)], None)
+    assert drain_rows(path) == ([*expected, (21, 7, t + 1, True)], None)
     (packet,) = open_source(path).packets()
     assert (packet.width, packet.height) == (640, 480)
 
@@ -124,7 +112,7 @@ def test_words_of_unknown_types_are_counted_and_passed_over(tmp_path: Path, kind
 def test_too_many_words_of_unknown_types_are_an_error_after_the_events(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     path.write_bytes(HEADER + pack([HIGH, LOW | 5, ADDR_X | 9, 0x9000, ADDR_X | 10]))
-    events, error = drain(path)
+    events, error = drain_rows(path)
     assert [x for x, *_ in events] == [9, 10]
     assert error is not None and "1 of 5 words are of types that EVT3 does not have" in str(error)
 
@@ -179,7 +167,7 @@ def test_every_cut_yields_what_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
     for cut in range(len(data) + 1):
         path.write_bytes(HEADER + data[:cut])
-        events, error = drain(path)
+        events, error = drain_rows(path)
         assert events == word_by_word(words[: cut // 2])
         assert (error is None) == (cut % 2 == 0)
         if error is not None:
@@ -195,7 +183,7 @@ def test_flipped_bits_never_crash(tmp_path_factory: pytest.TempPathFactory, data
         whole[bit // 8] ^= 1 << bit % 8
     path = tmp_path_factory.getbasetemp() / "flipped3.raw"
     path.write_bytes(whole)
-    drain(f"{path}?format=evt3&width=640&height=480")
+    drain_rows(f"{path}?format=evt3&width=640&height=480")
 
 
 def test_memory_is_bounded_when_every_word_is_twelve_events(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from reading import drain_rows
 
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.hdf5 import Hdf5Source
 from stream_ottt.sources.opening import open_source
 
@@ -37,19 +37,8 @@ def dsec(path: Path, offset: int | None = 5_000_000_000, **options: Any) -> None
         f["ms_to_idx"] = np.arange(3, dtype=np.uint64)
 
 
-def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in source.packets():
-            assert len(packet)
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
-
-
 def read(path: Path, **options: Any) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    return drain(Hdf5Source.from_options(path=path, **options))
+    return drain_rows(Hdf5Source.from_options(path=path, **options))
 
 
 @pytest.mark.parametrize("options", [{}, {"chunks": (64,), "compression": "gzip", "shuffle": True}])
@@ -90,7 +79,7 @@ def test_records_tables_and_other_places(tmp_path: Path) -> None:
         for name, column in COLUMNS.items():
             f[f"prophesee/right/{name}"] = column[::-1]
     assert "prophesee/left, prophesee/right; say which with group=" in str(read(path)[1])
-    assert drain(open_source(f"{path}?group=prophesee/left")) == (ROWS, None)
+    assert drain_rows(open_source(f"{path}?group=prophesee/left")) == (ROWS, None)
     with h5py.File(path, "w") as f:
         f["events"] = np.stack([COLUMNS[k].astype(np.int64) for k in "xytp"], axis=1)
         f.attrs["width"], f.attrs["height"] = 700, 500

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
-from stream_ottt.errors import InputError, UsageError
-from stream_ottt.pipeline.source import FileSource
+from stream_ottt.errors import UsageError
 from stream_ottt.sources.nmnist import NmnistSource
 from stream_ottt.sources.opening import open_source
 
@@ -37,22 +37,12 @@ def by_hand(records: list[tuple[int, int, bool, int]]) -> list[tuple[int, int, i
     return out
 
 
-def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in source.packets():
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
-
-
 @settings(deadline=None, max_examples=50)
 @given(RECORDS)
 def test_decodes_as_a_reading_record_by_record(tmp_path_factory: pytest.TempPathFactory, records: list) -> None:
     path = tmp_path_factory.mktemp("n") / "a.bin"
     path.write_bytes(encode(records))
-    assert drain(NmnistSource.from_options(path=path)) == (by_hand(records), None)
+    assert drain_rows(NmnistSource.from_options(path=path)) == (by_hand(records), None)
 
 
 @settings(deadline=None, max_examples=50)
@@ -73,7 +63,7 @@ def test_overflow_carries_from_one_piece_to_the_next(tmp_path: Path, monkeypatch
     monkeypatch.setattr("stream_ottt.sources.nmnist.PACKET_EVENTS", 3)
     records = [(1, 240 if i % 4 == 0 else 5, i % 3 == 0, i) for i in range(50)]
     (tmp_path / "a.bin").write_bytes(encode(records))
-    assert drain(NmnistSource.from_options(path=tmp_path / "a.bin")) == (by_hand(records), None)
+    assert drain_rows(NmnistSource.from_options(path=tmp_path / "a.bin")) == (by_hand(records), None)
 
 
 def test_every_truncation_gives_the_whole_records_and_says_where_it_ends(tmp_path: Path) -> None:
@@ -82,7 +72,7 @@ def test_every_truncation_gives_the_whole_records_and_says_where_it_ends(tmp_pat
     path = tmp_path / "a.bin"
     for n in range(1, len(data)):
         path.write_bytes(data[:n])
-        events, error = drain(NmnistSource.from_options(path=path))
+        events, error = drain_rows(NmnistSource.from_options(path=path))
         assert events == by_hand(records[: n // 5])
         if n % 5:
             assert error is not None and error.offset == n // 5 * 5 and "truncated" in str(error)
@@ -116,7 +106,7 @@ def test_a_folder_is_one_labelled_stream(tmp_path: Path) -> None:
     source = open_source(f"{tmp_path}?gap=1ms")
     assert isinstance(source, NmnistSource) and source.labels is None
     assert source.class_names == {2: "2", 7: "7"}
-    events, error = drain(source)
+    events, error = drain_rows(source)
     assert error is None
     assert [(y, t) for _, y, t, _ in events] == [(2, 0), (2, 10), (2, 30), (7, 1031), (7, 1051)]
     assert [(i.t_start, i.t_end, i.label) for i in source.labels or []] == [(0, 31, 2), (1031, 1052, 7)]
@@ -125,12 +115,12 @@ def test_a_folder_is_one_labelled_stream(tmp_path: Path) -> None:
 def test_options_of_collections_are_refused_for_one_file(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(encode([(3, 4, True, 10)]))
     with pytest.raises(UsageError, match=r"'shuffle' is for labelled collections"):
-        drain(NmnistSource.from_options(path=tmp_path / "a.bin", shuffle=True))
+        drain_rows(NmnistSource.from_options(path=tmp_path / "a.bin", shuffle=True))
 
 
 def test_missing_file_and_empty_folder_are_input_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "none.bin", tmp_path):
-        _, error = drain(NmnistSource.from_options(path=path))
+        _, error = drain_rows(NmnistSource.from_options(path=path))
         assert error is not None and str(path) in str(error)
 
 

@@ -10,24 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
-from stream_ottt.errors import InputError, UsageError
+from stream_ottt.errors import UsageError
 from stream_ottt.events.packet import EVENT_DTYPE
-from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.npy import NpySource
 from stream_ottt.sources.opening import open_source
 
 EVENTS = np.array([(3, 4, 10, True), (0, 7, 10, False), (9, 0, 2**40, True)], EVENT_DTYPE)
-
-
-def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in source.packets():
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
 
 
 def table(order: str = "txyp", dtype: str = "<i8") -> np.ndarray:
@@ -55,16 +45,16 @@ def test_every_form_gives_the_same_events(tmp_path: Path, array: np.ndarray) -> 
     np.save(tmp_path / "a.npy", array)
     source = open_source(tmp_path / "a.npy")
     assert isinstance(source, NpySource)
-    assert drain(source) == (EVENTS.tolist(), None)
+    assert drain_rows(source) == (EVENTS.tolist(), None)
     packet = next(source.packets())
     assert (packet.width, packet.height) == (10, 8)
 
 
 def test_columns_in_another_order_and_one_to_skip(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", table("xytp"))
-    assert drain(NpySource.from_options(path=tmp_path / "a.npy", columns="xytp")) == (EVENTS.tolist(), None)
+    assert drain_rows(NpySource.from_options(path=tmp_path / "a.npy", columns="xytp")) == (EVENTS.tolist(), None)
     np.save(tmp_path / "b.npy", np.insert(table("pyxt"), 1, 99, axis=1))
-    assert drain(open_source(f"{tmp_path / 'b.npy'}?columns=on,_,y,x,t"))[0] == EVENTS.tolist()
+    assert drain_rows(open_source(f"{tmp_path / 'b.npy'}?columns=on,_,y,x,t"))[0] == EVENTS.tolist()
     for wrong in ("txy", "txyy", "t,x,y,q", "txypx"):
         with pytest.raises(UsageError, match=r"source\.columns"):
             NpySource.from_options(path=tmp_path / "a.npy", columns=wrong)
@@ -78,7 +68,7 @@ def test_pieces_join_to_the_whole(tmp_path_factory: pytest.TempPathFactory, rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream_ottt.sources.tables.PACKET_EVENTS", 4)
         expected = [(x if 0 <= x < 2**15 else -1, y, t, p) for x, y, t, p in rows]
-        assert drain(NpySource.from_options(path=path, width=9, height=9, time="us")) == (expected, None)
+        assert drain_rows(NpySource.from_options(path=path, width=9, height=9, time="us")) == (expected, None)
 
 
 def test_every_truncation_gives_whole_events_then_an_error(tmp_path: Path) -> None:
@@ -88,12 +78,12 @@ def test_every_truncation_gives_whole_events_then_an_error(tmp_path: Path) -> No
     path = tmp_path / "b.npy"
     for n in range(len(data)):
         path.write_bytes(data[:n])
-        events, error = drain(NpySource.from_options(path=path))
+        events, error = drain_rows(NpySource.from_options(path=path))
         assert events == EVENTS.tolist()[: max(0, n - start) // EVENT_DTYPE.itemsize]
         assert error is not None and error.path == path
         assert n < start or error.offset == n
     path.write_bytes(data + b"x")
-    events, error = drain(NpySource.from_options(path=path))
+    events, error = drain_rows(NpySource.from_options(path=path))
     assert events == EVENTS.tolist() and error is not None and error.offset == len(data)
 
 
@@ -104,7 +94,7 @@ def test_no_flipped_bit_gives_anything_but_events_or_an_input_error(tmp_path: Pa
     for bit in range(0, 8 * len(data), 3):
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        drain(NpySource.from_options(path=path))
+        drain_rows(NpySource.from_options(path=path))
         data[bit // 8] ^= 1 << bit % 8
 
 
@@ -124,13 +114,13 @@ def test_no_flipped_bit_gives_anything_but_events_or_an_input_error(tmp_path: Pa
 )
 def test_values_that_are_no_event(tmp_path: Path, values: list, good: int, message: str) -> None:
     np.save(tmp_path / "a.npy", np.array(values))
-    events, error = drain(NpySource.from_options(path=tmp_path / "a.npy", columns="txyp", width=9, height=9))
+    events, error = drain_rows(NpySource.from_options(path=tmp_path / "a.npy", columns="txyp", width=9, height=9))
     assert len(events) == good and message in str(error)
 
 
 def test_negative_times_and_far_pixels_are_passed_on(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[-5, 2, 3, -1], [-(2**62), 70000, -7, 1]]))
-    assert drain(NpySource.from_options(path=tmp_path / "a.npy", columns="txyp", width=9, height=9))[0] == [
+    assert drain_rows(NpySource.from_options(path=tmp_path / "a.npy", columns="txyp", width=9, height=9))[0] == [
         (2, 3, -5, False),
         (-1, -1, -(2**62), True),
     ]
@@ -149,13 +139,13 @@ def test_negative_times_and_far_pixels_are_passed_on(tmp_path: Path) -> None:
 )
 def test_other_arrays_are_refused_with_what_is_expected(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
-    events, error = drain(NpySource.from_options(path=tmp_path / "a.npy"))
+    events, error = drain_rows(NpySource.from_options(path=tmp_path / "a.npy"))
     assert not events and error is not None and "expected" in str(error)
 
 
 def test_python_objects_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{"t": 1}], object), allow_pickle=True)
-    _, error = drain(NpySource.from_options(path=tmp_path / "a.npy"))
+    _, error = drain_rows(NpySource.from_options(path=tmp_path / "a.npy"))
     assert "Python objects" in str(error)
 
 
@@ -183,7 +173,7 @@ def test_giant_and_senseless_headers_take_no_memory(tmp_path: Path, head: bytes)
     path = tmp_path / "a.npy"
     path.write_bytes(head + bytes(100))
     tracemalloc.start()
-    _, error = drain(NpySource.from_options(path=path))
+    _, error = drain_rows(NpySource.from_options(path=path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error is not None and peak < 8 << 20

@@ -13,22 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain_rows
 
 from stream_ottt.errors import InputError, UsageError
-from stream_ottt.pipeline.source import FileSource
 from stream_ottt.sources.npz import NpzSource
 from stream_ottt.sources.opening import open_source
-
-
-def drain(source: FileSource) -> tuple[list[tuple[int, int, int, bool]], InputError | None]:
-    events: list[tuple[int, int, int, bool]] = []
-    try:
-        for packet in source.packets():
-            assert len(packet)
-            events += packet.events.tolist()
-    except InputError as e:
-        return events, e
-    return events, None
 
 
 def recording(n: int = 9) -> dict[str, np.ndarray]:
@@ -63,7 +52,7 @@ def test_plain_columns(tmp_path: Path, save: Any, p: np.ndarray) -> None:
     save(tmp_path / "a.npz", **columns)
     source = open_source(tmp_path / "a.npz")
     assert isinstance(source, NpzSource)
-    assert drain(source) == (rows(columns), None)
+    assert drain_rows(source) == (rows(columns), None)
     assert source.labels is None
     assert [(q.width, q.height) for q in source.packets()] == [(4, 7)]
 
@@ -86,7 +75,7 @@ def test_structured_and_table_events(tmp_path: Path) -> None:
     table = np.stack([columns[k] for k in "txyp"], axis=1)
     for events in (structured, table, np.asfortranarray(table)):
         np.savez(tmp_path / "a.npz", events=events)
-        assert drain(NpzSource.from_options(path=tmp_path / "a.npz")) == (rows(columns), None)
+        assert drain_rows(NpzSource.from_options(path=tmp_path / "a.npz")) == (rows(columns), None)
 
 
 def test_sensor_size_from_options_then_arrays_then_the_largest_pixel(tmp_path: Path) -> None:
@@ -101,7 +90,7 @@ def test_sensor_size_from_options_then_arrays_then_the_largest_pixel(tmp_path: P
     np.savez(tmp_path / "a.npz", **recording())
     assert size() == (5, 3)
     np.savez(tmp_path / "a.npz", **recording(), width=0)
-    assert "width is" in str(drain(NpzSource.from_options(path=tmp_path / "a.npz"))[1])
+    assert "width is" in str(drain_rows(NpzSource.from_options(path=tmp_path / "a.npz"))[1])
 
 
 def test_samples_stand_one_after_another_with_their_labels(tmp_path: Path) -> None:
@@ -131,7 +120,7 @@ def test_samples_stand_one_after_another_with_their_labels(tmp_path: Path) -> No
 def test_a_duration_cuts_and_pads_every_slot(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **COLLECTION)
     source = NpzSource.from_options(path=tmp_path / "a.npz", duration="2us", gap="1us")
-    events, _ = drain(source)
+    events, _ = drain_rows(source)
     assert [(i.t_start, i.t_end) for i in source.labels or []] == [(0, 2), (3, 5), (6, 8), (9, 11)]
     assert [(x, t) for x, _, t, _ in events] == [(1, 0), (3, 6), (6, 9)]
 
@@ -146,7 +135,7 @@ def test_a_slice_selects_but_the_sensor_stays_that_of_the_whole_file(tmp_path: P
         with pytest.raises(UsageError, match=r"source\.samples"):
             open_source(f"{tmp_path / 'a.npz'}?samples={wrong}")
     with pytest.raises(UsageError, match="selects none of its 4 samples"):
-        drain(NpzSource.from_options(path=tmp_path / "a.npz", samples="4:"))
+        drain_rows(NpzSource.from_options(path=tmp_path / "a.npz", samples="4:"))
 
 
 @settings(deadline=None, max_examples=20)
@@ -182,7 +171,7 @@ def test_shuffled_passes_hold_every_sample_under_its_own_label(
         )
         out = []
         for _ in range(3):
-            events, error = drain(source)
+            events, error = drain_rows(source)
             assert error is None
             out.append((events, list(source.labels or [])))
         return out
@@ -224,7 +213,7 @@ def test_shuffled_passes_hold_every_sample_under_its_own_label(
 def test_collections_that_contradict_themselves(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     arrays = {k: v for k, v in (COLLECTION | change).items() if v is not None}
     np.savez(tmp_path / "a.npz", **arrays)
-    events, error = drain(NpzSource.from_options(path=tmp_path / "a.npz", width=9, height=9))
+    events, error = drain_rows(NpzSource.from_options(path=tmp_path / "a.npz", width=9, height=9))
     assert not events and message in str(error)
 
 
@@ -232,13 +221,13 @@ def test_what_was_good_before_a_bad_value_comes_first(tmp_path: Path) -> None:
     columns = recording()
     columns["p"] = np.where(np.arange(9) == 6, 5, columns["p"])
     np.savez(tmp_path / "a.npz", **columns)
-    events, error = drain(NpzSource.from_options(path=tmp_path / "a.npz"))
+    events, error = drain_rows(NpzSource.from_options(path=tmp_path / "a.npz"))
     assert events == rows({k: v[:6] for k, v in columns.items()})
     assert "event 6: polarity is 5" in str(error)
     damaged = COLLECTION | {"p": np.array([1, 0, 1, 7, 1, 0])}
     np.savez(tmp_path / "a.npz", **damaged)
     source = NpzSource.from_options(path=tmp_path / "a.npz")
-    events, error = drain(source)
+    events, error = drain_rows(source)
     assert [x for x, *_ in events] == [1, 2, 3] and "event 3: polarity is 7" in str(error)
     assert len(source.labels or []) == 4
 
@@ -247,14 +236,14 @@ def test_times_that_are_centuries_apart_are_damage_not_overflow(tmp_path: Path) 
     for t in ([0, 2**62], [2**62, -(2**62)]):
         arrays = {"t": np.array(t), "x": [1, 2], "y": [1, 2], "p": [1, 1], "offsets": [0, 2], "labels": [0]}
         np.savez(tmp_path / "a.npz", **arrays)
-        events, error = drain(NpzSource.from_options(path=tmp_path / "a.npz"))
+        events, error = drain_rows(NpzSource.from_options(path=tmp_path / "a.npz"))
         assert not events and "sample 0: times" in str(error)
 
 
 def test_options_of_collections_are_refused_for_a_recording(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **recording())
     with pytest.raises(UsageError, match="'samples' is for labelled collections"):
-        drain(NpzSource.from_options(path=tmp_path / "a.npz", samples="0:1"))
+        drain_rows(NpzSource.from_options(path=tmp_path / "a.npz", samples="0:1"))
 
 
 def test_every_truncation_is_an_input_error(tmp_path: Path) -> None:
@@ -263,7 +252,7 @@ def test_every_truncation_is_an_input_error(tmp_path: Path) -> None:
     path = tmp_path / "b.npz"
     for n in range(len(data)):
         path.write_bytes(data[:n])
-        events, error = drain(NpzSource.from_options(path=path))
+        events, error = drain_rows(NpzSource.from_options(path=path))
         assert error is not None and not events
 
 
@@ -276,7 +265,7 @@ def test_no_flipped_bit_gives_anything_but_events_or_an_input_error(tmp_path: Pa
     for bit in rng.permutation(8 * len(data))[:300]:
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        drain(NpzSource.from_options(path=path))
+        drain_rows(NpzSource.from_options(path=path))
         data[bit // 8] ^= 1 << bit % 8
 
 
@@ -287,7 +276,7 @@ def test_a_changed_byte_of_data_is_noticed_by_the_checksum(tmp_path: Path) -> No
     at = data.index(columns["t"].tobytes()) + 4000
     data[at] ^= 1
     (tmp_path / "a.npz").write_bytes(data)
-    _, error = drain(NpzSource.from_options(path=tmp_path / "a.npz", width=9, height=9))
+    _, error = drain_rows(NpzSource.from_options(path=tmp_path / "a.npz", width=9, height=9))
     assert error is not None and "t.npy cannot be unpacked" in str(error) and error.offset is not None
 
 
@@ -342,7 +331,7 @@ def test_archives_that_lie_or_are_packed_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
 
     def message() -> str:
-        return str(drain(NpzSource.from_options(path=path))[1])
+        return str(drain_rows(NpzSource.from_options(path=path))[1])
 
     archive(path, members, zipfile.ZIP_BZIP2)
     assert "neither stored nor deflated" in message()

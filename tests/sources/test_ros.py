@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import drain
 from ros1_format import EVENTS_TYPE, U32, U64, VERSION, about_connection, record, ros1_contents
 from ros_files import ARRAY, PACKET, ROS1, ROS2, Message, array, db3, mcap_file, mono, packet, ros1_bag, ros2_folder
 from rosbags.rosbag1 import Writer
@@ -47,19 +48,6 @@ BAGS: dict[str, Callable[[Path], Path]] = {
     "mcap-unchunked": lambda folder: mcap_file(folder / "a.mcap", TWO, chunk_size=0),
     "mcap-ros1": lambda folder: mcap_file(folder / "a.mcap", ONE, cdr=False),
 }
-
-
-def drain(spec: Path | str) -> tuple[EventArray, InputError | None]:
-    """Everything a source yields before its end or its error."""
-    found = [EVENTS[:0]]
-    error = None
-    try:
-        for part in open_source(spec).packets():  # type: ignore[attr-defined]
-            found.append(part.events)
-    except InputError as e:
-        error = e
-        assert "\n" not in str(e)
-    return np.concatenate(found), error
 
 
 @pytest.fixture(params=list(BAGS))

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reading import drain
 from ros1_format import EVENTS_TYPE, ros1_by_hand, ros1_contents
 from ros_files import PACKET, Message, mono, packet, ros1_bag
 from rosbags.rosbag1 import Writer
 
-from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EventArray, make_events
+from stream_ottt.events.packet import make_events
 from stream_ottt.sources.opening import open_source
 
 SECOND = 1_000_000_000
@@ -23,17 +23,6 @@ PARTS = [
 EVENTS = np.concatenate(PARTS)
 CHAT: Message = ("/chat", "std_msgs/msg/String", struct.pack("<I", 3) + b"abc")
 ONE: list[Message] = [CHAT, *(("/events", PACKET, packet(mono(part), "mono")) for part in PARTS)]
-
-
-def drain(spec: Path | str) -> tuple[EventArray, InputError | None]:
-    """Everything a source yields before its end or its error."""
-    found, error = [EVENTS[:0]], None
-    try:
-        for part in open_source(spec).packets():  # type: ignore[attr-defined]
-            found.append(part.events)
-    except InputError as e:
-        error = e
-    return np.concatenate(found), error
 
 
 @pytest.mark.parametrize("indexed", [True, False])

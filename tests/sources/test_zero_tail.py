@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from reading import drain
 
 from stream_ottt.errors import InputError
-from stream_ottt.events.packet import EVENT_DTYPE, EventArray, make_events
+from stream_ottt.events.packet import EventArray, make_events
 from stream_ottt.sinks.writers import WRITERS
-from stream_ottt.sources.opening import open_source
 from stream_ottt.sources.zero_tail import ZEROS, written_bytes
 
 N = 1000
 EVENTS = make_events(np.arange(N) % 34, np.arange(N) % 34, 5_000_000 + np.arange(N) * 10, np.arange(N) % 2)
-
-
-def drain(path: Path) -> tuple[EventArray, InputError | None]:
-    source: Any = open_source(path)
-    parts = [np.empty(0, EVENT_DTYPE)]
-    try:
-        for packet in source.packets():
-            parts.append(packet.events)
-    except InputError as e:
-        return np.concatenate(parts), e
-    return np.concatenate(parts), None
 
 
 def aedat2(path: Path) -> None:
