@@ -17,10 +17,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BeforeValidator
 
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket, make_events
 from stream_ottt.pipeline.source import FileConfig, FileSource
@@ -108,6 +109,11 @@ KNOWN_NAMES = {"dvs128": "dvs128", "tmpdiff128": "dvs128", "davis240": "davis240
 """How the last part of an ``AEChip`` line begins → the chip."""
 
 
+def _lower(name: object) -> object:
+    """A chip's name as headers and people write it."""
+    return name.lower() if isinstance(name, str) else name
+
+
 class Aedat2Config(FileConfig):
     """Options of :class:`Aedat2Source`.
 
@@ -116,7 +122,7 @@ class Aedat2Config(FileConfig):
             contradict either are an error.
     """
 
-    chip: ChipName | None = None
+    chip: Annotated[ChipName | None, BeforeValidator(_lower)] = None
 
 
 class Aedat2Source(FileSource):

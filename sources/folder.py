@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -78,6 +78,13 @@ class FolderSource(SampleSource, FileSource):
     def __init__(self, config: FolderConfig) -> None:
         super().__init__(config)
         self._files: list[Path] = []
+        self._without_labels: list[str] = []
+
+    def describe(self) -> dict[str, Any]:
+        """How many recordings are passed over, where others of their kind have a file of labels."""
+        count, first = len(self._without_labels), self._without_labels[:1]
+        passed_over = {"without_labels": f"{count} passed over, such as {first[0]}"} if count else {}
+        return {**super().describe(), **passed_over}
 
     @classmethod
     def sniff(cls, head: bytes, path: Path) -> bool:
@@ -100,9 +107,12 @@ class FolderSource(SampleSource, FileSource):
         def fail(i: int, message: str) -> InputError:
             return InputError(message, path=self._files[i])
 
-        labelled = {f: _label_file(f) for f in self._recordings(self.path) if _label_file(f).is_file()}
+        recordings = self._recordings(self.path)
+        labelled = {f: _label_file(f) for f in recordings if _label_file(f).is_file()}
         if labelled:
             self._of_one_kind(list(labelled))
+            kind = next(iter(labelled)).suffix.lower()
+            self._without_labels = [f.name for f in recordings if f.suffix.lower() == kind and f not in labelled]
             self._files = list(labelled)[: config.limit]
             files = [read_label_csv(labelled[f]) for f in self._files]
             for file in files:

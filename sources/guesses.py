@@ -41,6 +41,19 @@ SENSORS = ((34, 34), (128, 128), (240, 180), (304, 240), (320, 320), (346, 260),
 """Sensors (width, height) that are guessed, the smallest first: N-MNIST's, DVS128, DAVIS240, ATIS, GenX320, DAVIS346,
 VGA, HD, CeleX."""
 
+PAIRS = ("sensor_resolution", "sensor_size", "resolution")
+"""What two numbers are called that say the sensor's size."""
+
+
+def said_pair(value: Any) -> tuple[int, int] | None:
+    """(width, height), the larger first, where ``value`` is two numbers of pixels; else None."""
+    sides = np.asarray(value).reshape(-1)
+    if sides.shape != (2,) or sides.dtype.kind not in "iuf":
+        return None
+    if not all(1 <= side <= 2**15 and side == int(side) for side in sides):
+        return None
+    return int(sides.max()), int(sides.min())
+
 
 def guess_columns(sample: npt.NDArray[np.float64]) -> list[str] | None:
     """The order of four columns without names, or None where the values leave several readings or none.

@@ -18,16 +18,17 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stream_ottt.errors import InputError
 from stream_ottt.sources.columns import ORDER, TableConfig, column_names, dtype_problem, find_columns
 from stream_ottt.sources.ecf import FILTER as ECF
 from stream_ottt.sources.ecf import EcfRows
-from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.guesses import PAIRS, SAMPLE_ROWS, said_pair
 from stream_ottt.sources.hdf5_table import DAMAGE, Hdf5Table, Turned
 from stream_ottt.sources.npy import MAX_ROW
 from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
@@ -240,23 +241,29 @@ class Hdf5Source(TableSource):
     def _said_size(self, h5py: Any, file: Any, place: str) -> Said:
         """The sensor's size as the file or the group of the events says it.
 
-        As ``width`` and ``height``, attributes or numbers beside the events, or as one attribute ``geometry``
-        (``"640x480"``, of Prophesee) or ``sensor_resolution`` (two numbers, of RPG; the larger is the width).
+        As ``width`` and ``height``, attributes or numbers beside the events; or as one attribute ``geometry``
+        (``"640x480"``, of Prophesee) or two numbers ``sensor_resolution`` (of RPG) or ``calib/resolution`` (of M3ED).
         """
         for node in (file, file[place or "/"]):
-            said: list[Any] = [node.attrs.get(side) for side in SIDES]
-            for k, side in enumerate(SIDES):
-                if said[k] is None and isinstance(found := self._at(h5py, file, f"{node.name}/{side}"), h5py.Dataset):
-                    said[k] = found[()] if found.shape == () else None
+            said = [self._number(h5py, file, node, side) for side in SIDES]
             if match := re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(node.attrs.get("geometry", ""))):
                 said = [int(match[1]), int(match[2])]
-            both = np.atleast_1d(node.attrs.get("sensor_resolution", ()))
-            if both.shape == (2,) and both.dtype.kind in "iuf":
-                said = sorted((int(side) for side in both.tolist()), reverse=True)
+            for name in (*PAIRS, *(f"calib/{name}" for name in PAIRS)):
+                said = list(said_pair(self._number(h5py, file, node, name)) or said)
             sizes = [int(s) if isinstance(s, (int, np.integer)) and 1 <= s <= 2**15 else None for s in said]
             if sizes[0] and sizes[1]:
                 return sizes[0], sizes[1]
         return None, None
+
+    def _number(self, h5py: Any, file: Any, node: Any, name: str) -> Any:
+        """One or two numbers, as an attribute of ``node`` or as a dataset in it; None where there are none."""
+        if (value := node.attrs.get(name)) is not None:
+            return value
+        with suppress(InputError):  # of a link to another file
+            found = self._at(h5py, file, f"{node.name}/{name}")
+            if isinstance(found, h5py.Dataset) and found.shape in ((), (2,)):
+                return found[()]
+        return None
 
 
 def _codes(dataset: Any) -> list[int]:

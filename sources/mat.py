@@ -20,7 +20,7 @@ import numpy as np
 
 from stream_ottt.errors import InputError
 from stream_ottt.sources.columns import ORDER, Columns, TableConfig, dtype_problem, find_columns, from_0
-from stream_ottt.sources.guesses import SAMPLE_ROWS
+from stream_ottt.sources.guesses import PAIRS, SAMPLE_ROWS, said_pair
 from stream_ottt.sources.mat_layout import LayoutError, names_of
 from stream_ottt.sources.tables import Said, Table, TableSource, row_columns
 
@@ -87,7 +87,8 @@ class MatSource(TableSource):
             variables = scipy.loadmat(self.path, variable_names=names, appendmat=False, simplify_cells=True)
         except Exception as e:  # whatever a damaged file makes of scipy's parser
             raise self.fail(f"no MAT file, or a damaged one: {' '.join(str(e).split())[:120]}; copy it again") from e
-        yield self._table({name: variables[name] for name in names if name in variables}), (None, None)
+        variables = {name: variables[name] for name in names if name in variables}
+        yield self._table(variables), _said_size(variables)
 
     def _names(self) -> list[str]:
         """The variables that may be read, of a file that is whole and does not unpack to more than any recording."""
@@ -147,6 +148,14 @@ class MatSource(TableSource):
         if len(p) and p.dtype.kind != "b" and p.min() == 1 and p.max() == MATLAB_ON:
             columns = from_0(columns)
         return MatTable(columns, names["t"])
+
+
+def _said_size(variables: dict[str, Any]) -> Said:
+    """The sensor's size, as numbers ``width`` and ``height``, or as two numbers such as ``resolution``."""
+    width, height = variables.get("width"), variables.get("height")
+    if isinstance(width, (int, float)) and isinstance(height, (int, float)) and said_pair([width, height]):
+        return int(width), int(height)
+    return next((pair for name in PAIRS if (pair := said_pair(variables.get(name)))), (None, None))
 
 
 def _candidates(value: dict[str, Any], at: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

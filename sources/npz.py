@@ -24,7 +24,7 @@ import numpy as np
 from stream_ottt.errors import InputError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.sources.columns import ORDER, PREFIX, Columns, TableConfig, dtype_problem, find_columns
-from stream_ottt.sources.guesses import sensor_size
+from stream_ottt.sources.guesses import PAIRS, said_pair, sensor_size
 from stream_ottt.sources.npy import NpyArray, RowTable
 from stream_ottt.sources.npz_archive import NpzArchive
 from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
@@ -198,6 +198,11 @@ class NpzSource(SampleSource, TableSource):
                 if value.shape != (1,) or value.dtype.kind not in "iu" or not 1 <= value[0] <= 2**15:
                     raise self.fail(f"{key} is {value!r}; expected an integer from 1 to 32768")
                 sizes[-1] = int(value[0])
+        if sizes == [None, None]:
+            for name in PAIRS:
+                with suppress(InputError):  # of an array that is something else
+                    if name in archive and (pair := said_pair(archive.values(name, 16))):
+                        return pair
         return sizes[0], sizes[1]
 
     def open_stream(self) -> LabelledStream:

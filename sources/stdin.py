@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.excerpt import as_asked, from_its_first
+from stream_ottt.pipeline.excerpt import as_asked
 from stream_ottt.pipeline.source import BlockingSource, SourceConfig
 from stream_ottt.sources.aedat4.decoder import Aedat4Decoder
 from stream_ottt.sources.pipe import SpooledSource, spool
@@ -66,9 +66,7 @@ class StdinSource(BlockingSource):
         self._used = True
         options = self._check.config
         if self.config.format == "aedat4":
-            origin, packets = from_its_first(self._aedat4())
-            cut = options.from_ is not None or options.to is not None
-            yield from as_asked(packets, options, origin if cut else None, options.path)
+            yield from as_asked(self._aedat4(), options, None, options.path)
         else:
             yield from self._spooled()
 

@@ -100,7 +100,14 @@ class Model:
             self.release(number, t, 0)
             return
         self.held.append((number, t, step))
-        if len(self.held) == self.confirm:
+        pauses = [k for k, (_, _, step) in enumerate(self.held) if k and step > PAUSE_US]
+        if not self.passed and pauses and len(self.held) >= self.confirm:
+            if len(self.held) - pauses[-1] >= self.confirm:
+                self.held = self.held[pauses[-1] :]
+                self.held[0] = (*self.held[0][:2], module.GAP_US + 1)
+            elif len(self.held) < 2 * self.confirm:
+                return
+        while len(self.held) >= self.confirm:
             self.release(*self.held.pop(0))
             while self.held and self.held[0][2] <= module.GAP_US:
                 self.release(*self.held.pop(0))
@@ -272,6 +279,21 @@ def test_wrong_times_at_the_very_end_begin_no_epoch(last: list[int], cut: int) -
     assert np.array_equal(out["t"], STREAM) and clock.facts() == {"epochs": 1, "left_out": len(last), "jumps": []}
     quiet = Clock()  # a live stream has paused: time has passed
     assert np.array_equal(through(quiet, events, cut, ended=False), events) and quiet.left_out == 0
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("first", [[0], [0, PAUSE_US + 1, 3 * PAUSE_US], [40 * i for i in range(CONFIRM - 1)]])
+def test_wrong_times_at_the_very_beginning_begin_no_epoch(first: list[int], cut: int) -> None:
+    later = STREAM + 1_600_000_000_000_000
+    clock = Clock()
+    out = through(clock, events_at([*first, *later]), cut)
+    assert np.array_equal(out["t"], later) and clock.facts() == {"epochs": 1, "left_out": len(first), "jumps": []}
+
+
+def test_a_stream_with_few_events_in_a_minute_keeps_its_first_ones() -> None:
+    t = np.concatenate([np.arange(2 * CONFIRM) * 2 * PAUSE_US, 10**12 + np.arange(3 * CONFIRM)])
+    clock = Clock()
+    assert np.array_equal(through(clock, events_at(t), 7)["t"], t) and clock.left_out == 0
 
 
 def test_a_stream_with_few_events_in_a_minute_keeps_its_last_ones() -> None:

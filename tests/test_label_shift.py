@@ -49,6 +49,29 @@ def test_labels_are_shifted(
     assert said in err and ("the stream covers 900000000000000 …" in err) == (not met)
 
 
+@pytest.mark.parametrize("wrong", [0, BEGINS + 50_000_000])
+def test_labels_count_from_the_first_event_whose_time_is_right(wrong: int, tmp_path: Path) -> None:
+    events = labelled_events(0, 4)
+    events["t"] += BEGINS - int(events["t"][0])
+    events["t"][:5] = wrong
+    np.savez(tmp_path / "x.npz", width=8, height=8, **{k: events[k] for k in "xytp"})
+    rows = [f"{i.label},{i.t_start},{i.t_end}" for i in intervals(4)]
+    (tmp_path / "x.csv").write_text("class,startTime_usec,endTime_usec\n" + "\n".join(rows) + "\n")
+    request = RunRequest(
+        f"{tmp_path / 'x.npz'}?time=us",
+        overrides={
+            "binning": {"window": "1ms", "width": 8, "height": 8},
+            "network": {"layers": [4]},
+            "labels": {"file": str(tmp_path / "x.csv"), "shift": "auto"},
+        },
+        sinks=[],
+        summary=tmp_path / "s.json",
+    )
+    assert run(request) == 3  # five events are left out
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["labels"]["intervals_met"] == summary["presentations"] == 4
+
+
 @pytest.mark.parametrize(
     ("said", "shift"),
     [

@@ -22,6 +22,19 @@ def stale() -> np.ndarray:
     return np.concatenate([50_000_000 + T[:5], T[:-5]])
 
 
+def zero_first() -> np.ndarray:
+    """The first event has no time yet; all others count from 1970."""
+    t = 1_600_000_000_000_000 + T
+    t[0] = 0
+    return t
+
+
+def flipped_first() -> np.ndarray:
+    t = T.copy()
+    t[0] = 1 << 35
+    return t
+
+
 def glitches() -> np.ndarray:
     """Every hundredth event is 999 ms in the past."""
     t = 2_000_000 + T
@@ -50,6 +63,7 @@ class Case:
 
 CASES = {
     "stale": Case(stale(), "", 5, "5 events whose times run in no order"),
+    "zero first": Case(zero_first(), "", 1, "1 events whose times run in no order"),
     "glitches": Case(glitches(), "", 14, "tolerance=, such as tolerance=1s"),
     "glitches, put in their place": Case(glitches(), "?tolerance=1s", 0),
     "jitter": Case(jitter(), "", 0),
@@ -78,7 +92,7 @@ def test_a_run_and_a_conversion_use_what_is_good(
 ) -> None:
     case = CASES[name]
     source = f"{recording(tmp_path, case.times)}{case.options}"
-    good = np.sort(case.times)[:-5] if name == "stale" else np.sort(case.times)
+    good = np.sort(case.times)[{"stale": slice(-5), "zero first": slice(1, None)}.get(name, slice(None))]
     summary = tmp_path / "s.json"
     code = command(monkeypatch, "run", "--source", source, "--summary", str(summary), *SMALL)
     events = json.loads(summary.read_text())["events"]
@@ -95,6 +109,27 @@ def test_a_run_and_a_conversion_use_what_is_good(
         assert events["binned"] < N
     else:
         assert events["malformed"] == case.left_out and (name == "glitches" or np.array_equal(t, good))
+
+
+@pytest.mark.parametrize(("times", "wrong"), [(stale(), 5), (zero_first(), 1), (flipped_first(), 1)])
+@pytest.mark.parametrize("sort", [False, True])
+def test_a_part_and_a_shift_count_from_the_first_event_whose_time_is_right(
+    times: np.ndarray, wrong: int, sort: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = recording(tmp_path, times), tmp_path / "out.npz"
+    good = times[wrong:] - times[wrong]
+    options = "&sort=true" if sort else ""
+    command(monkeypatch, "convert", f"{path}?from=10ms&to=20ms{options}", str(out))
+    assert np.array_equal(np.load(out)["t"] - times[wrong], good[(good >= 10_000) & (good < 20_000)])
+    command(monkeypatch, "convert", f"{path}?shift=auto{options}", str(out), "--force")
+    t = np.load(out)["t"]
+    assert np.array_equal(t[: len(good)], good) and (sort or len(t) == len(good))
+
+
+def test_a_sorted_recording_begins_with_its_earliest_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = recording(tmp_path, T[::-1]), tmp_path / "out.npz"
+    assert command(monkeypatch, "convert", f"{path}?sort=true&from=10ms&to=20ms", str(out)) == 0
+    assert np.array_equal(np.load(out)["t"], T[(T >= 10_000) & (T < 20_000)])
 
 
 @pytest.mark.parametrize("sources", [1, 2])

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import PACKET_EVENTS, EventPacket
-from stream_ottt.pipeline.excerpt import first_time
+from stream_ottt.pipeline.excerpt import first_time, from_its_first
 from stream_ottt.pipeline.source import FileConfig, FileSource
 from stream_ottt.registry import near_miss
 from stream_ottt.sources.gather import gathered
@@ -94,9 +94,9 @@ class RosbagSource(FileSource):
         yield from gathered(self._decoded(start))
 
     def origin(self) -> int:
-        """Time of the first event, µs."""
+        """Time of the first event, µs, of which no more messages are decoded than it takes."""
         with closing(self._decoded(None)) as packets:  # type: ignore[type-var]  # _decoded() is a generator
-            return next((t for t in map(first_time, packets) if t is not None), 0)
+            return from_its_first(packets, self.config.tolerance)[0]
 
     def _bags(self) -> list[Bag]:
         """The file, or those of a folder in the order of their numbers. Raises InputError when there is none."""

@@ -59,8 +59,9 @@ stderr say so.
 
 **Wrong times.** An event that runs against the others is left out and counted (`malformed`, `wrong_times`). When the
 clock jumps back for good, a new epoch begins one second after the events before it. When it jumps ahead by more than
-a minute, a new epoch begins, too, but its times stay. Where more than 2 % of the events cannot be used, the exit code
-is 3 and one line names the likeliest cause.
+a minute, a new epoch begins, too, but its times stay; fewer than 32 events before such a jump at the very beginning,
+or after it at the very end, are left out. Where more than 2 % of the events cannot be used, the exit code is 3 and one
+line names the likeliest cause.
 
 **Damage.** What comes before it is read; then the exit code is 3 and one line says where it is and what to do. Zeros at
 a recording's end, as a recorder that was cut off leaves them, are no events.

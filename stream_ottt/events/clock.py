@@ -16,7 +16,8 @@ be wrong: left over from the last session, a bit flipped, or a clock that was se
   on one silence (``SILENCE_US``) after the newest event before it.
 - A step forward of more than ``PAUSE_US`` that lasts is a new epoch, too. Its times stay as they are: a clock that was
   set forward cannot be told from a pause, and labels are given in the recording's own time. Fewer than ``CONFIRM``
-  events behind such a step at the very end, after an epoch of at least as many, are wrong times and are left out.
+  events behind such a step at the very end, after an epoch of at least as many, are wrong times and are left out; so
+  are fewer than ``CONFIRM`` before such a step at the very beginning, where at least as many stand behind it.
 - Times below 0 or from ``LIMIT_US`` on are no times; such events are left out.
 
 A stream whose times never decrease therefore passes unchanged. Every event is passed on, held or left out.

@@ -171,7 +171,8 @@ def release(t: Any, line: Any, kinds: Any, times: Any, jumps: Any, s: Any) -> No
 def follow(t: Any, i: int, stop: int, line: Any, kinds: Any, times: Any, jumps: Any, s: Any, rules: Any) -> int:
     """Add the events ``i``, … to the line, as far as they go on with it and before ``stop``; where that is.
 
-    An event is passed on at once, or held while fewer than CONFIRM events stand behind a gap.
+    An event is passed on at once, or held while fewer than CONFIRM events stand behind a gap; at the very beginning
+    while fewer stand behind the latest long pause, but at most twice as many.
     """
     # Numbers of its own are what makes this loop fast.
     tolerance, gap, pause, confirm, limit = rules[TOLERANCE], rules[GAP], rules[PAUSE], rules[CONFIRM], rules[LIMIT]
@@ -186,7 +187,14 @@ def follow(t: Any, i: int, stop: int, line: Any, kinds: Any, times: Any, jumps: 
         kinds[end] = kind
         end += 1
         newest = max(newest, now)
-        if end - passed == confirm or (end - passed == 1 and kind == 0):
+        i += 1
+        if newest_passed < 0 and end - passed >= confirm:
+            k = latest_pause(kinds, passed, end)
+            if k > passed and end - k >= confirm:
+                end = leave_out_before(k, line, kinds, passed, end)
+            elif k > passed and end - passed < 2 * confirm:
+                continue
+        while end - passed >= confirm or (end - passed == 1 and kind == 0):
             first = True
             while first or (passed < end and kinds[passed] == 0):
                 at = t[line[passed]]
@@ -198,9 +206,26 @@ def follow(t: Any, i: int, stop: int, line: Any, kinds: Any, times: Any, jumps: 
                 newest_passed = max(newest_passed, at)
                 passed += 1
                 first = False
-        i += 1
     s[NEWEST], s[NEWEST_PASSED], s[PASSED], s[END], s[IN_EPOCH] = newest, newest_passed, passed, end, in_epoch
     return i
+
+
+@jit
+def latest_pause(kinds: Any, passed: int, end: int) -> int:
+    """Where the part of the held events begins that comes after the latest long pause."""
+    k = end - 1
+    while k > passed and kinds[k] != 2:
+        k -= 1
+    return k
+
+
+@jit
+def leave_out_before(k: int, line: Any, kinds: Any, passed: int, end: int) -> int:
+    """Take the held events before ``k`` out of the line; where it ends then."""
+    for j in range(k, end):
+        line[passed + j - k], kinds[passed + j - k] = line[j], kinds[j]
+    kinds[passed] = 1
+    return end - (k - passed)
 
 
 @jit

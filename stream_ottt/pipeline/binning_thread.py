@@ -14,6 +14,7 @@ from stream_ottt.events.misfits import Misfits
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger
 from stream_ottt.events.timestep import Timestep
 from stream_ottt.filters.chain import FilterChain, open_filters
+from stream_ottt.pipeline.excerpt import from_its_first
 from stream_ottt.pipeline.handed import Handed, Pass
 from stream_ottt.pipeline.queues import BoundedQueue
 from stream_ottt.pipeline.source_reader import Arrived, Labels, SourceReader
@@ -140,7 +141,7 @@ class BinningThread:
         """The state at the end of a packet, for :meth:`load_state_dict` of a thread that has not begun.
 
         ``place`` says up to where the source was taken: the pass, and how many of its events; and the time of the
-        first event of all (µs).
+        first event of all whose time is right (µs).
         """
         reader = self._reader.ledger.state_dict() if self._gave_up else self._reader.state_dict(self._taken)
         return {
@@ -213,7 +214,7 @@ class BinningThread:
         if self._binner is not None:
             self._end_pass(self._binner, arrived.at)
         elif self._restored is None:
-            self._place["first"] = int(packet.events["t"][0]) if len(packet) else 0
+            self._place["first"] = from_its_first(iter([packet]), self._reader.source.config.tolerance)[0]
         self._pass_number = arrived.pass_number
         if self._restored is None:
             self.clock = Clock(self._reader.source.config.tolerance)

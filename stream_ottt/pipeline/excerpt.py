@@ -10,13 +10,17 @@ from typing import Literal, Protocol
 import numpy as np
 
 from stream_ottt.errors import InputError
+from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import PACKET_EVENTS, EventArray, EventPacket, join_events
 
 MAX_SORTED = 1 << 28
 """Events that are sorted in memory, 3.4 GB."""
 BEYOND = 4096
 """So many events in a row at or after the end of an excerpt end the reading: a few wrong times do not."""
-
+DECIDED = 4096
+"""Among so many events it is known which are left over from another session."""
+BELOW_ZERO_US = 2**51
+"""What times that are negative, since the stream is yet to be moved, lie below 0 by at most: 71 years."""
 
 UNTIMED = -1
 """Time of events that come before a recording says any time."""
@@ -40,6 +44,8 @@ class Options(Protocol):
     def to(self) -> int | None: ...
     @property
     def sort(self) -> bool: ...
+    @property
+    def tolerance(self) -> int: ...
 
 
 def as_asked(packets: Iterator[EventPacket], options: Options, origin: int | None, path: Path) -> Iterator[EventPacket]:
@@ -47,27 +53,49 @@ def as_asked(packets: Iterator[EventPacket], options: Options, origin: int | Non
 
     Args:
         options: of time.
-        origin: time of the recording's first event, µs; None where nothing is cut out.
+        origin: time of the recording's first event, µs; None where it is to be found among the packets.
         path: of the recording, for messages.
     """
     if options.sort:
         packets = in_order(packets, path)
-    if origin is not None:
+    if options.from_ is not None or options.to is not None:
+        if origin is None:
+            origin, packets = from_its_first(packets, options.tolerance)
         stop = None if options.to is None else origin + options.to
         packets = cut_out(packets, origin + (options.from_ or 0), stop, origin, path)
-    if options.shift is not None:
-        packets = moved(packets, None if options.shift == "auto" else options.shift)
+    if options.shift == "auto":
+        first, packets = from_its_first(packets, options.tolerance)
+        packets = moved(packets, -first)
+    elif options.shift is not None:
+        packets = moved(packets, options.shift)
     return packets
 
 
-def from_its_first(packets: Iterator[EventPacket]) -> tuple[int, Iterator[EventPacket]]:
-    """Time of the first event (µs, 0 without events), and all packets."""
-    before = []
+def from_its_first(packets: Iterator[EventPacket], tolerance: int) -> tuple[int, Iterator[EventPacket]]:
+    """Time of the first event that the clock does not leave out (µs, 0 without events), and all packets.
+
+    Args:
+        packets: of a recording.
+        tolerance: the clock's, µs.
+    """
+    clock, before, times = Clock(tolerance), [], []
+    line, count = np.empty(0, np.int64), 0
     for packet in packets:
         before.append(packet)
-        if (t := first_time(packet)) is not None:
-            return t, chain(before, packets)
-    return 0, iter(before)
+        events = packet.events[packet.events["t"] != UNTIMED]
+        times.append(events["t"].copy())
+        count += len(events)
+        with np.errstate(over="ignore"):
+            events["t"] += BELOW_ZERO_US
+        line = clock.feed(events)["t"]
+        if len(line) or count >= DECIDED:
+            break
+    known = np.concatenate([line[:0], *times])
+    if not len(line):
+        line = clock.flush()["t"]
+    # In the order of the file: what comes late within the tolerance does not count as the first.
+    near = np.abs(known - (line[0] - BELOW_ZERO_US)) <= tolerance if len(line) else np.ones(len(known), bool)
+    return int(known[near.argmax()]) if len(known) else 0, chain(before, packets)
 
 
 def in_order(packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket]:
@@ -134,11 +162,9 @@ def cut_out(
         raise InputError(f"no events in this part; {last if known else 'say another with from= and to='}", path=path)
 
 
-def moved(packets: Iterator[EventPacket], shift: int | None) -> Iterator[EventPacket]:
-    """``shift`` (µs) added to all times; None moves the first event to 0."""
+def moved(packets: Iterator[EventPacket], shift: int) -> Iterator[EventPacket]:
+    """``shift`` (µs) added to all times."""
     for packet in packets:
-        if shift is None and (first := first_time(packet)) is not None:
-            shift = -first
         if not shift:
             yield packet
             continue

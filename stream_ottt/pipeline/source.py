@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket, Ledger
 from stream_ottt.labels.timeline import LabelInterval
-from stream_ottt.pipeline.excerpt import as_asked, first_time
+from stream_ottt.pipeline.excerpt import as_asked, from_its_first
 from stream_ottt.pipeline.off_the_loop import off_the_loop
 from stream_ottt.settings import Duration, Settings, parse_duration_us
 from stream_ottt.state import State
@@ -224,24 +224,20 @@ class BlockingSource(Source):
         if not isinstance(config, FileConfig):
             yield from self.packets()
             return
-        cut = config.from_ is not None or config.to is not None
-        origin = self.origin() if cut else None
-        if origin is None or config.from_ is None or config.sort:
-            packets = self.packets()
+        if config.from_ is None or config.sort:
+            origin, packets = None, self.packets()
         else:
+            origin = self.origin()
             packets = self.packets_from(origin + config.from_)
         if config.shift is not None:
             packets = self._unlabelled(packets, config.path)
         yield from as_asked(packets, config, origin, config.path)
 
     def origin(self) -> int:
-        """Time of the first event, µs; 0 without events. A format that knows it without decoding says so."""
+        """Time of the first event whose time is not wrong, µs; 0 without events."""
         packets = self.packets()
         with closing(packets):  # type: ignore[type-var]  # packets() is a generator
-            for packet in packets:
-                if (t := first_time(packet)) is not None:
-                    return t
-        return 0
+            return from_its_first(packets, self.config.tolerance)[0]
 
     def packets_from(self, start: int) -> Iterator[EventPacket]:
         """:meth:`packets`, from where a format with an index finds the events of ``start`` (µs): all of them and those

@@ -222,6 +222,7 @@ def test_which_chip(tmp_path: Path, header: bytes, chip: str) -> None:
     assert source.describe()["chip"] == chip
     assert len(drain(source)[0]) == 1
     assert source_of(tmp_path / "a", header + packed([(0, 1)]), chip="davis346").describe()["chip"] == "davis346"
+    assert source_of(tmp_path / "a", header + packed([(0, 1)]), chip="DAVIS346").describe()["chip"] == "davis346"
 
 
 @pytest.mark.parametrize("header", [chip_line("a.b.DAVIS640"), b"# HardwareInterface: DAVIS FX2\r\n"])

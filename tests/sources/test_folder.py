@@ -184,6 +184,7 @@ def test_recordings_with_their_label_files_are_read_by_them(tmp_path: Path) -> N
     # Intervals begin and end with the recordings that they belong to.
     assert slots(source) == [(10, 50, 1), (60, 91, 2), (1091, 1101, 3)]
     assert source.class_names == {1: "1", 2: "2", 3: "3"}
+    assert source.describe() == {"without_labels": "1 passed over, such as unlabelled.es"}
     assert drain(open_source(f"{tmp_path}?samples=1:"))[0] == [(2, 0), (2, 40), (2, 90)]
 
 

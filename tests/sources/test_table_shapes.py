@@ -188,7 +188,7 @@ def test_times_that_are_none_are_named(tmp_path: Path) -> None:
     assert "column 't' is timedelta64[D]; expected numbers" in why(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("how", ["attributes", "numbers", "of the group", "resolution"])
+@pytest.mark.parametrize("how", ["attributes", "numbers", "of the group", "resolution", "of the calibration"])
 def test_a_size_that_hdf5_says(tmp_path: Path, how: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as f:
         for name, values in {"t": T, "x": X // 2, "y": Y // 2, "p": P}.items():
@@ -199,11 +199,45 @@ def test_a_size_that_hdf5_says(tmp_path: Path, how: str) -> None:
             f["width"], f["height"] = 240, 180
         elif how == "of the group":
             f["events"].attrs["width"], f["events"].attrs["height"] = 240, 180
-        else:
+        elif how == "resolution":
             f.attrs["sensor_resolution"] = (180, 240)
-    source = open_source(tmp_path / "a.h5")
+        else:
+            f["events/calib/resolution"] = (240, 180)
+    assert said_size(tmp_path / "a.h5") == (240, 180)
+
+
+def said_size(path: Path) -> tuple[int, int]:
+    source = open_source(path)
     assert isinstance(source, BlockingSource)
-    assert {(p.width, p.height) for p in source.packets()} == {(240, 180)} and source.size_from == "file"
+    (size,) = {(p.width, p.height) for p in source.packets()}
+    assert source.size_from == "file"
+    return size
+
+
+@pytest.mark.parametrize(
+    "size",
+    [{"width": 240, "height": 180}, {"resolution": [240, 180]}, {"sensor_size": [180.0, 240.0]}],
+)
+def test_a_size_that_arrays_say(size: dict[str, Any], tmp_path: Path) -> None:
+    columns = {"t": T, "x": X // 2, "y": Y // 2, "p": P}
+    np.savez(tmp_path / "a.npz", **columns, **size)
+    savemat(tmp_path / "a.mat", {**columns, **size})
+    assert said_size(tmp_path / "a.npz") == said_size(tmp_path / "a.mat") == (240, 180)
+
+
+@pytest.mark.parametrize("size", ["346x260", [0, 0], [1e-6, 1e-6], [346], [[1, 2], [3, 4]], [float("nan")] * 2])
+def test_a_resolution_that_is_none_of_pixels_is_passed_over(size: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", t=T, x=X, y=Y, p=P, resolution=size)
+    savemat(tmp_path / "a.mat", {"t": T, "x": X, "y": Y, "p": P, "resolution": size})
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        f["calib"] = h5py.ExternalLink("other.h5", "/calib")
+        f["resolution"] = size
+        for name, values in {"t": T, "x": X, "y": Y, "p": P}.items():
+            f[name] = values
+    for name in ("a.npz", "a.mat", "a.h5"):
+        source = open_source(tmp_path / name)
+        assert isinstance(source, BlockingSource)
+        assert sum(len(p) for p in source.packets()) == N and source.size_from == "guess"
 
 
 def test_files_that_were_cut_off_say_so(tmp_path: Path) -> None:
