@@ -155,9 +155,8 @@ async def play(
         async with aclosing(_usable(source, counts, filters)) as packets:
             async for packet in packets:
                 if due is None:  # only now a collection knows its labels
-                    if labels is None and source.labels is not None:
-                        labels = LabelTimeline(source.labels, delay=delay)
-                    due = deque(sorted((labels.known_at(i), i) for i in labels or ()))
+                    timeline = labels or LabelTimeline(source.labels or (), delay=delay)
+                    due = deque(sorted((timeline.known_at(i), i) for i in timeline))
                 for part in [packet] if pace is None else pace.cut(packet):
                     if pace is not None:
                         await asyncio.sleep(max(0.0, pace.due(part) - time.perf_counter()))
