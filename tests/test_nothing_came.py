@@ -90,6 +90,10 @@ def test_labels_of_another_unit_are_said_though_the_first_of_them_meets_the_stre
         "x.aedat4: labels end early in the stream, and look like ms; write their times in µs"
     ]
     assert "their times look like ms" in said(RunSnapshot(session(**spans), Ledger()))[0]
+    spans["label_span"] = (0, 130_000_000_000)
+    assert said(RunSnapshot(session(**spans, intervals_met=1), Ledger())) == [
+        "x.aedat4: labels go on long after the stream, and look like ns; write their times in µs"
+    ]
     spans["label_span"] = (0, 130_000_000)
     assert said(RunSnapshot(session(**spans, intervals_met=2), Ledger())) == []
 
