@@ -30,10 +30,11 @@ from stream_ottt.errors import InputError, UsageError
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.sidecar import read_label_csv
 from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.pipeline.excerpt import from_its_first
 from stream_ottt.pipeline.source import BlockingSource, FileSource
 from stream_ottt.sources.natural_order import natural_order
 from stream_ottt.sources.packed import BESIDE
-from stream_ottt.sources.samples import LabelledStream, SampleConfig, SampleSource
+from stream_ottt.sources.samples import LabelledStream, Reach, SampleConfig, SampleSource
 
 LABELS = "_labels.csv"
 PASSED_OVER = re.compile(BESIDE.pattern + r"|.*\.(bias|tmp_index)", re.IGNORECASE)
@@ -192,17 +193,18 @@ class FolderSource(SampleSource, FileSource):
         height = self.config.height or max((h for _, h in sizes), default=1)
         newest: int | None = None
         for i in range(len(self._files)):
-            shift: int | None = None
-            for packet in filter(len, self._read(i)):
+            first, packets = from_its_first(self._read(i), self.config.tolerance)
+            shift = 0 if newest is None or first >= newest else newest + 1 - first
+            reach = Reach(first, self.config.tolerance)
+            for packet in filter(len, packets):
+                reach.take(packet)
                 events = packet.events
-                if shift is None:
-                    first = int(events["t"][0])
-                    shift = 0 if newest is None or first >= newest else newest + 1 - first
                 if shift:
                     events = events.copy()
                     events["t"] += shift
-                newest = int(events["t"][-1]) if newest is None else max(newest, int(events["t"][-1]))
                 yield EventPacket(events, width, height)
+            if (last := reach.newest()) is not None:
+                newest = last + shift if newest is None else max(newest, last + shift)
 
     def _first(self, i: int) -> Iterator[EventPacket]:
         for packet in self._read(i):

@@ -1,9 +1,9 @@
 """A labelled collection as one stream: samples laid one after another in time, each with its label interval.
 
 Each sample gets a slot. Its first event stands at the slot's start; the slot lasts ``duration``, or until 1
-µs after the sample's last event; then comes ``gap``, then the next slot. The intervals must be known before
-the first packet, so without a ``duration`` every selected sample is read once beforehand to learn its span
-(kept for later passes).
+µs after the sample's last event; then comes ``gap``, then the next slot. Events whose times are wrong are neither first
+nor last. The intervals must be known before the first packet, so without a ``duration`` every selected sample is read
+once beforehand to learn its span (kept for later passes).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from stream_ottt.errors import InputError, UsageError
+from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EventPacket
 from stream_ottt.labels.timeline import LabelInterval
+from stream_ottt.pipeline.excerpt import from_its_first
 from stream_ottt.pipeline.source import BlockingSource, FileConfig
 from stream_ottt.settings import Duration
 
@@ -102,6 +104,36 @@ class SampleSource(BlockingSource):
         """
 
 
+class Reach:
+    """Up to where the times of one recording go, but for those that its clock leaves out.
+
+    Args:
+        first: time of its first event, µs.
+        tolerance: the clock's, µs.
+    """
+
+    def __init__(self, first: int, tolerance: int) -> None:
+        self._first = first
+        self._clock = Clock(tolerance)
+        self._newest = 0
+        self._farthest: int | None = None
+
+    def take(self, packet: EventPacket) -> None:
+        """The recording goes on."""
+        events = packet.events.copy()
+        events["t"] -= self._first
+        self._farthest = max(self._farthest or 0, int(events["t"].max()))
+        self._newest = max(self._newest, int(self._clock.decide(events)["t"].max(initial=0)))
+
+    def newest(self) -> int | None:
+        """Time of its newest event, µs; once it has ended. None where there was none."""
+        if self._farthest is None:
+            return None
+        newest = max(self._newest, int(self._clock.decide_rest(ended=True)["t"].max(initial=0)))
+        # Where the clock has jumped, it has moved what came later.
+        return self._first + (newest if self._clock.epochs == 1 else self._farthest)
+
+
 class LabelledStream:
     """Lays samples out in time, pass by pass.
 
@@ -172,15 +204,15 @@ class LabelledStream:
 
     def _lay(self, i: int, slot: LabelInterval) -> Iterator[EventPacket]:
         assert self._size is not None
-        first: int | None = None
-        for packet in filter(len, self._read(i)):
+        first, packets = from_its_first(self._read(i), self._config.tolerance)
+        for packet in filter(len, packets):
             t = packet.events["t"]
-            first = int(t[0]) if first is None else first
             if _apart(t, first):
                 raise self._fail(i, f"times {t.min()} and {t.max()} µs are centuries apart; the sample is damaged")
             events = packet.events.copy()
             events["t"] = t - first + slot.t_start
-            inside = events["t"] < slot.t_end
+            # Without a duration, what lies beyond the slot are wrong times, which the stream's clock leaves out.
+            inside = events["t"] < slot.t_end if self._config.duration else np.ones(len(t), bool)
             if not inside.any():
                 break
             yield EventPacket(events if inside.all() else events[inside], *self._size)
@@ -191,17 +223,16 @@ class LabelledStream:
             return
         width = height = 1
         for i in self._chosen:
-            first: int | None = None
-            span = 0
+            first, packets = from_its_first(self._read(i), self._config.tolerance)
+            reach = Reach(first, self._config.tolerance)
             with suppress(InputError):
-                for packet in filter(len, self._read(i)):
-                    t = packet.events["t"]
-                    first = int(t[0]) if first is None else first
-                    if _apart(t, first):
+                for packet in filter(len, packets):
+                    if _apart(packet.events["t"], first):
                         break
-                    span = max(span, int(t.max()) - first)
+                    reach.take(packet)
                     width, height = max(width, packet.width), max(height, packet.height)
-            self._lengths[i], self._firsts[i] = span + 1, first or 0
+            newest = reach.newest()
+            self._lengths[i], self._firsts[i] = 1 if newest is None else newest - first + 1, first
         if self._size is None:
             self._size = width, height
 

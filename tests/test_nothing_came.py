@@ -92,6 +92,10 @@ def test_labels_of_another_unit_are_said_though_the_first_of_them_meets_the_stre
     assert "their times look like ms" in said(RunSnapshot(session(**spans), Ledger()))[0]
     spans["label_span"] = (40, 50)
     assert said(RunSnapshot(session(**spans, labels_retracted=1), Ledger())) == []  # its only label was taken back
+    spans["label_span"] = (0, 130_000_000_000)
+    assert said(RunSnapshot(session(**spans, intervals_met=1), Ledger())) == [
+        "x.aedat4: labels go on long after the stream, and look like ns; write their times in µs"
+    ]
     spans["label_span"] = (0, 130_000_000)
     assert said(RunSnapshot(session(**spans, intervals_met=2), Ledger())) == []
 

@@ -91,6 +91,16 @@ def test_a_label_comes_after_the_last_event_before_its_time(
     assert (counts.events, counts.labels) == (len(t), len(sent))
 
 
+def test_the_labels_of_a_folder_are_sent_with_its_events(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        with EventStreamWriter(tmp_path / name / "a.es", SIZE, SIZE) as writer:
+            writer.write(at_times([0, 40, 90]))
+    output, counts = played(open_source(tmp_path), delay=10)
+    told = [(one.label, one.name) if isinstance(one, LabelInterval) else len(one) for one in output.sent]
+    assert told == [1, (0, "cat"), 3, (1, "dog"), 2] and counts.labels == 2
+
+
 def test_labels_say_the_names_that_the_source_or_the_label_has() -> None:
     source = open_source("synthetic:?presentations=2&classes=2&duration=100ms")
     names = source.class_names

@@ -151,6 +151,21 @@ def test_wrong_times_at_the_end_are_counted_in_each_pass_and_each_source(
     assert all(clock["epochs"] == 1 for clock in clocks or [summary["clock"]])
 
 
+@pytest.mark.parametrize("times", [stale(), flipped_first()])
+def test_labels_of_each_source_count_from_its_first_event_whose_time_is_right(
+    times: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--labels.shift", "auto", "--binning.window", "1ms", *SMALL, "--summary", str(tmp_path / "s.json")]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        words += ["--source", str(recording(tmp_path / name, times))]
+        labels = tmp_path / f"{name}.csv"
+        labels.write_text("class,startTime_usec,endTime_usec\n0,0,10000\n1,10000,30000\n")
+        words += ["--labels", str(labels)]
+    assert command(monkeypatch, "run", *words) == 3
+    assert json.loads((tmp_path / "s.json").read_text())["labels"]["intervals_met"] == 2  # the same of both
+
+
 def test_a_guessed_size_is_said_once_and_before_anything_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from stream_ottt.events.clock import Clock
 from stream_ottt.events.packet import EventArray, EventPacket, Ledger, split_well_formed
 from stream_ottt.labels.sidecar import LabelFile
+from stream_ottt.pipeline.excerpt import from_its_first
 from stream_ottt.pipeline.source import Source
 from stream_ottt.sources.merged.place import Place, Plane
 
@@ -21,7 +22,7 @@ class Lane:
         labels: what the file of its labels holds; None where it has none.
 
     Attributes:
-        first: time of its first event, µs; None before it.
+        first: time of its first event whose time is right, µs; None before it.
         newest: time of its newest event that was given on, µs; None before it.
         ledger: what became of its events. ``binned`` are those given on to the merged stream; the run counts what
             becomes of these.
@@ -52,7 +53,7 @@ class Lane:
         self.ledger.read += len(packet)
         self.size = (packet.width, packet.height)
         if self.first is None and len(packet):
-            self.first = int(packet.events["t"][0])
+            self.first = from_its_first(iter([packet]), self.clock.tolerance)[0]
         events, malformed = split_well_formed(packet)
         if self.plane is not None:
             inside = EventPacket(events, *self._room(packet))

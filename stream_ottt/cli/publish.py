@@ -83,7 +83,7 @@ async def _publish(request: PublishRequest, stopping: Stopping) -> int:
     for spec in request.filters:
         parse_filter(spec)
     source = open_source(request.source)
-    labels = _labels(request, source)
+    labels = _labels(request)
     try:
         name = topics.check_name(request.name or topics.source_name(request.source))
     except ValueError as e:
@@ -141,20 +141,25 @@ async def _wait_and_play(
     if request.wait:
         print(f"waiting for {request.wait} reader{'s' * (request.wait > 1)}", flush=True)
         await output.wait_for_readers(request.wait, request.wait_for)
-    await play(source, output, counts, speed=request.speed, labels=labels, filters=request.filters)
+    delay = _delay(request)
+    await play(source, output, counts, speed=request.speed, labels=labels, delay=delay, filters=request.filters)
 
 
-def _labels(request: PublishRequest, source: Source) -> LabelTimeline | None:
+def _delay(request: PublishRequest) -> int | Literal["end"]:
     try:
-        delay: int | Literal["end"] = "end" if request.label_delay == "end" else parse_duration_us(request.label_delay)
+        return "end" if request.label_delay == "end" else parse_duration_us(request.label_delay)
     except ValueError as e:
         raise UsageError(f"--label-delay: {e}; or say end") from None
-    if request.labels is not None:
-        found = read_label_csv(request.labels)
-        named = [replace(interval, name=found.names.get(interval.label)) for interval in found.intervals]
-        return LabelTimeline(named, delay=delay, name=request.labels)
-    own = source.labels
-    return None if own is None else LabelTimeline(own, delay=delay, name=request.source)
+
+
+def _labels(request: PublishRequest) -> LabelTimeline | None:
+    """Those of a file."""
+    delay = _delay(request)
+    if request.labels is None:
+        return None
+    found = read_label_csv(request.labels)
+    named = [replace(interval, name=found.names.get(interval.label)) for interval in found.intervals]
+    return LabelTimeline(named, delay=delay, name=request.labels)
 
 
 async def _open(request: PublishRequest, name: str) -> Output:

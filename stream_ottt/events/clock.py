@@ -104,15 +104,7 @@ class Clock:
         Returns:
             Events [m] that are ready, in order of time: the same array where all of it is as it should be.
         """
-        if not len(events):
-            return events
-        if not self._undecided.size and self._is_plain(events["t"]):
-            ready = self._shifted(events)
-            self._state[[0, 1]] = int(events["t"][-1])
-            self._state[10] += len(events)
-        else:
-            ready = self._walk(events)
-        return self._in_place(ready, end=False)
+        return self._in_place(self.decide(events), end=False) if len(events) else events
 
     def flush(self, *, ended: bool = False) -> EventArray:
         """Decide on the events that are held, since no more are to come for now; those that are ready.
@@ -120,7 +112,20 @@ class Clock:
         Args:
             ended: whether none come at all.
         """
-        return self._in_place(self._walk(None, ended=ended) if len(self._undecided) else NO_EVENTS, end=True)
+        return self._in_place(self.decide_rest(ended=ended), end=True)
+
+    def decide(self, events: EventArray) -> EventArray:
+        """As :meth:`feed`, but events that come late within the tolerance are neither waited for nor put in place."""
+        if self._undecided.size or not self._is_plain(events["t"]):
+            return self._walk(events)
+        ready = self._shifted(events)
+        self._state[[0, 1]] = int(events["t"][-1])
+        self._state[10] += len(events)
+        return ready
+
+    def decide_rest(self, *, ended: bool) -> EventArray:
+        """As :meth:`flush`, for :meth:`decide`."""
+        return self._walk(None, ended=ended) if len(self._undecided) else NO_EVENTS
 
     def forget(self) -> int:
         """Give up the events that are held; how many they were."""

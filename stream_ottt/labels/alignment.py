@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 from stream_ottt.errors import UsageError
@@ -15,8 +16,8 @@ Span = tuple[int, int]
 DATED = 10**15
 """Times from here on are µs since 1970, of 2001 and later."""
 DAY = 24 * UNITS_US["h"]
-MISTAKEN = ("ms", "s")
-"""What labels may have been written in."""
+MISTAKEN = {"ms": Fraction(1000), "s": Fraction(1_000_000), "ns": Fraction(1, 1000)}
+"""What labels may have been written in, µs."""
 
 
 def misfit(labels: Span | None, stream: tuple[int, int | None], *, name: str) -> str | None:
@@ -49,11 +50,12 @@ def unmet(labels: Span, stream: tuple[int, int | None], *, name: str) -> str:
 
 
 def mistaken_unit(labels: Span, stream: tuple[int, int | None]) -> str | None:
-    """The unit, ``ms`` or ``s``, in which labels would cover at least half of the stream, where in µs they are a
-    thousandth of it; None where they are in µs, or where the stream has not ended and its times are no dates."""
+    """The unit, ``ms``, ``s`` or ``ns``, in which labels would cover at least half of the stream, where in µs they are
+    a thousandth of it, or a thousand times as long; None where they are in µs, or where the stream has not ended and
+    its times are no dates."""
     first, last = stream
-    for unit in MISTAKEN:
-        start, end = (t * UNITS_US[unit] for t in labels)
+    for unit, factor in MISTAKEN.items():
+        start, end = (t * factor for t in labels)
         if last is None:
             if first >= DATED and first - DAY <= start <= first + DAY:
                 return unit

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -127,6 +128,7 @@ async def play(
     *,
     speed: float | None = None,
     labels: LabelTimeline | None = None,
+    delay: int | Literal["end"] = "end",
     filters: Sequence[Spec] = (),
 ) -> None:
     """Send all of ``source``, and each label when it becomes known.
@@ -136,7 +138,9 @@ async def play(
         output: where to.
         counts: what was sent is counted here.
         speed: stream seconds per wall second; None for as fast as it goes.
-        labels: of the stream; they are sent after the last event before their time.
+        labels: of the stream; they are sent after the last event before their time. None for the source's own, if it
+            has any.
+        delay: when the source's own labels become known: µs after their start, or at their ``"end"``.
         filters: what leaves out or moves events, in this order.
 
     Raises:
@@ -144,14 +148,15 @@ async def play(
         OutputError: it cannot be sent.
     """
     pace = None if speed is None else Pace(speed)
-    due: deque[tuple[int, LabelInterval]] = deque()
-    if labels is not None:
-        due.extend(sorted((labels.known_at(i), i) for i in labels))
+    due: deque[tuple[int, LabelInterval]] | None = None
     began = time.perf_counter()
     newest = 0
     try:
         async with aclosing(_usable(source, counts, filters)) as packets:
             async for packet in packets:
+                if due is None:  # only now a collection knows its labels
+                    timeline = labels or LabelTimeline(source.labels or (), delay=delay)
+                    due = deque(sorted((timeline.known_at(i), i) for i in timeline))
                 for part in [packet] if pace is None else pace.cut(packet):
                     if pace is not None:
                         await asyncio.sleep(max(0.0, pace.due(part) - time.perf_counter()))
@@ -165,7 +170,7 @@ async def play(
                         counts.messages += 1
                     await asyncio.sleep(0)
     finally:
-        for _, interval in due:
+        for _, interval in due or ():
             if interval.t_start <= newest and counts.messages:
                 await output.label(_named(interval, source))
                 counts.labels += 1

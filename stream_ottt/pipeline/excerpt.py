@@ -75,27 +75,37 @@ def from_its_first(packets: Iterator[EventPacket], tolerance: int) -> tuple[int,
     """Time of the first event that the clock does not leave out (µs, 0 without events), and all packets.
 
     Args:
-        packets: of a recording.
+        packets: of a recording; damage is raised where the packets come to it.
         tolerance: the clock's, µs.
     """
     clock, before, times = Clock(tolerance), [], []
     line, count = np.empty(0, np.int64), 0
-    for packet in packets:
-        before.append(packet)
-        events = packet.events[packet.events["t"] != UNTIMED]
-        times.append(events["t"].copy())
-        count += len(events)
-        with np.errstate(over="ignore"):
-            events["t"] += BELOW_ZERO_US
-        line = clock.feed(events)["t"]
-        if len(line) or count >= DECIDED:
-            break
+    damage: InputError | None = None
+    try:
+        for packet in packets:
+            before.append(packet)
+            events = packet.events[packet.events["t"] != UNTIMED]
+            times.append(events["t"].copy())
+            count += len(events)
+            with np.errstate(over="ignore"):
+                events["t"] += BELOW_ZERO_US
+            line = clock.feed(events)["t"]
+            if len(line) or count >= DECIDED:
+                break
+    except InputError as e:
+        damage = e
     known = np.concatenate([line[:0], *times])
     if not len(line):
         line = clock.flush()["t"]
     # In the order of the file: what comes late within the tolerance does not count as the first.
     near = np.abs(known - (line[0] - BELOW_ZERO_US)) <= tolerance if len(line) else np.ones(len(known), bool)
-    return int(known[near.argmax()]) if len(known) else 0, chain(before, packets)
+    return int(known[near.argmax()]) if len(known) else 0, chain(before, _rest(packets, damage))
+
+
+def _rest(packets: Iterator[EventPacket], damage: InputError | None) -> Iterator[EventPacket]:
+    if damage:
+        raise damage
+    yield from packets
 
 
 def in_order(packets: Iterator[EventPacket], path: Path) -> Iterator[EventPacket]:

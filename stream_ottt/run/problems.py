@@ -102,7 +102,8 @@ def remarks(facts: RunFacts, snapshot: RunSnapshot, *, labels: str | None, takes
         if not session.intervals_met and not session.labels_retracted:
             yield unmet(*spans, name=labels or source)
         elif unit := mistaken_unit(*spans):
-            yield f"{labels or source}: labels end early in the stream, and look like {unit}; write their times in µs"
+            how = "go on long after" if session.label_span[1] > session.stream_span[1] else "end early in"
+            yield f"{labels or source}: labels {how} the stream, and look like {unit}; write their times in µs"
     if session is not None and (refused := session.labels_refused + snapshot.labels_refused):
         first = session.label_refusal or TOO_MANY
         yield f"{source}: {refused} label{'s were' if refused > 1 else ' was'} refused; the first: {first}"
